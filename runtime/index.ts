@@ -1,0 +1,5 @@
+/**
+ * runtime/: containers on this host: images, root file systems, networks, OCI bundles, monitors, logs.
+ * Used by: controller/, docker/, cli/, store/ never. May import: npm only. Must not know: Kubernetes.
+ */
+export * from './interface.ts';

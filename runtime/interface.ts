@@ -1,0 +1,306 @@
+/**
+ * The runtime's interface: what a host can do with containers, whatever does it. Types and errors only.
+ * It speaks the words of the OCI image and runtime specifications and knows nothing of Kubernetes.
+ * Times are milliseconds since the epoch, sizes bytes, processor shares thousandths of a core.
+ *
+ * Every operation is idempotent and crash-safe: called again after a kill -9 in its middle it finishes or undoes
+ * what was begun. The records are the folders on disk and the kernel; there is no second database.
+ */
+
+/** 64 lower-case hexadecimal digits; chosen by the caller, stable for the life of the container. */
+export type ContainerID = string;
+
+export interface EnvVar {
+  readonly name: string;
+  readonly value: string;
+}
+
+/** One line of /etc/hosts: an address and the names it answers to. */
+export interface HostEntry {
+  readonly ip: string;
+  readonly names: readonly string[];
+}
+
+export interface PortMapping {
+  readonly containerPort: number;
+  /** 0 asks for a free one; a reported mapping never holds 0. */
+  readonly hostPort: number;
+  /** undefined: every address of the host. */
+  readonly hostIP?: string | undefined;
+  readonly protocol: 'tcp' | 'udp';
+}
+
+export interface Limits {
+  /** Thousandths of a core; undefined: no limit. */
+  readonly cpuMillis?: number | undefined;
+  readonly memoryBytes?: number | undefined;
+  readonly pids?: number | undefined;
+}
+
+export interface LogLimits {
+  /** The log file is rotated when it reaches this size. */
+  readonly maxSizeBytes: number;
+  /** Files kept, the one being written included; at least 1. */
+  readonly maxFiles: number;
+}
+
+/** What of a container can change without restarting its process. All of it is kept across restarts. */
+export interface MutableConfig {
+  /** Opaque to the runtime; stored with the container and returned as it was. */
+  readonly labels: Readonly<Record<string, string>>;
+  /** /etc/hosts beyond localhost and the container's own name; a running container sees a change at once. */
+  readonly hosts: readonly HostEntry[];
+  /** Added to the image's environment and overriding it; a change counts from the next start. */
+  readonly env: readonly EnvVar[];
+  readonly limits: Limits;
+  readonly log: LogLimits;
+}
+
+export interface ContainerConfig extends MutableConfig {
+  readonly id: ContainerID;
+  /** For people: in logs of ours and process titles. Not interpreted. */
+  readonly name: string;
+  /** Image configuration digest, sha256:…, as returned by images.ensure. */
+  readonly imageID: string;
+  /** Replaces the image's Entrypoint (and its Cmd too, unless cmd is given). */
+  readonly entrypoint?: readonly string[] | undefined;
+  /** Replaces the image's Cmd. */
+  readonly cmd?: readonly string[] | undefined;
+  /** Absolute; undefined: the image's WorkingDir, then /. */
+  readonly workingDir?: string | undefined;
+  /** name|uid[:group|gid]; undefined: the image's User, then root. */
+  readonly user?: string | undefined;
+  readonly hostname: string;
+  readonly readonlyRootfs: boolean;
+  readonly ports: readonly PortMapping[];
+}
+
+export interface Exit {
+  /** 128 + n after signal n. -1 when it cannot be known (the monitor was killed before the process ended). */
+  readonly code: number;
+  readonly signal?: number | undefined;
+  readonly oomKilled: boolean;
+  readonly finishedAtMs: number;
+}
+
+export type ContainerState =
+  /** Everything is prepared; no process was started yet. */
+  | { readonly kind: 'created' }
+  | { readonly kind: 'running'; readonly pid: number; readonly startedAtMs: number }
+  /** startedAtMs is undefined when the start itself failed part-way. */
+  | { readonly kind: 'exited'; readonly exit: Exit; readonly startedAtMs?: number | undefined };
+
+export interface ContainerInfo {
+  readonly id: ContainerID;
+  readonly name: string;
+  readonly imageID: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly createdAtMs: number;
+  readonly state: ContainerState;
+  /** IPv4 address; undefined while it has no network. */
+  readonly ip?: string | undefined;
+  /** Published ports as they are. */
+  readonly ports: readonly PortMapping[];
+  /** Signal number that asks it to stop: from the image, or SIGTERM. A caller may prefer another. */
+  readonly stopSignal: number;
+}
+
+export type PullPolicy = 'always' | 'if-not-present' | 'never';
+
+export interface ImageInfo {
+  /** Digest of the image configuration, sha256:…. */
+  readonly id: string;
+  /** References that point to it, fully qualified. */
+  readonly names: readonly string[];
+  readonly sizeBytes: number;
+  /** The OCI image configuration's `config` object, as far as the runtime and its callers use it. */
+  readonly config: ImageConfig;
+}
+
+/** `config` of the OCI image configuration. Source: opencontainers/image-spec config.md. */
+export interface ImageConfig {
+  readonly entrypoint: readonly string[];
+  readonly cmd: readonly string[];
+  readonly env: readonly string[];
+  readonly workingDir: string;
+  readonly user: string;
+  readonly stopSignal?: string | undefined;
+  /** "80/tcp", … */
+  readonly exposedPorts: readonly string[];
+  readonly volumes: readonly string[];
+}
+
+export interface Images {
+  /**
+   * Makes the image present by the policy and returns it. Concurrent calls for one reference share one pull.
+   * Takes docker names (short ones are docker.io/library/…), docker-archive:, oci-archive: and oci:.
+   * Throws ImagePullError, ImageNotPresentError (policy never), RuntimeClosedError, or the signal's reason.
+   */
+  ensure(reference: string, policy: PullPolicy, signal: AbortSignal): Promise<ImageInfo>;
+  list(): Promise<readonly ImageInfo[]>;
+  /** undefined if there is none. Takes a reference or an id. */
+  inspect(referenceOrID: string): Promise<ImageInfo | undefined>;
+  /** Throws ImageInUseError. No error if it is not there. */
+  remove(referenceOrID: string): Promise<void>;
+  /** The registry host ("docker.io") of a reference, or undefined for archives. Pure; for breakers per registry. */
+  registryOf(reference: string): string | undefined;
+}
+
+export interface LogEntry {
+  /** RFC 3339 with nanoseconds, UTC. */
+  readonly time: string;
+  readonly stream: 'stdout' | 'stderr';
+  /** Bytes as the process wrote them; ends with a newline unless the line is not complete yet. */
+  readonly data: Buffer;
+}
+
+export interface LogOptions {
+  /** Go on with what is written from now on, across rotations and restarts, until aborted or the container is removed. */
+  readonly follow?: boolean | undefined;
+  /** Only the last so many lines; undefined: all. */
+  readonly tailLines?: number | undefined;
+  readonly sinceMs?: number | undefined;
+}
+
+export type RuntimeEvent =
+  | { readonly kind: 'exited'; readonly id: ContainerID }
+  | { readonly kind: 'oom'; readonly id: ContainerID }
+  | { readonly kind: 'removed'; readonly id: ContainerID }
+  /** Something may have been missed: look at everything again. */
+  | { readonly kind: 'relist' };
+
+/** One runtime operation that ended, for latency metrics. */
+export interface OperationReport {
+  readonly operation: string;
+  readonly result: 'success' | 'error';
+  readonly durationMs: number;
+}
+
+export interface Containers {
+  /**
+   * Prepares root file system, network and bundle. A container of this id that is already there is finished if its
+   * creation was cut short, else left as it is (replacing one is remove, then create).
+   * Throws ImageNotPresentError, PortTakenError, ContainerConfigError, RuntimeOperationError.
+   */
+  create(config: ContainerConfig, signal: AbortSignal): Promise<ContainerInfo>;
+  /**
+   * Starts the process of a created or exited container; nothing to do if it runs.
+   * A restart keeps the layer, the network namespace and the address.
+   * Throws StartError (command missing, not executable, …), PortTakenError, ContainerNotFoundError, RuntimeOperationError.
+   */
+  start(id: ContainerID, signal: AbortSignal): Promise<ContainerInfo>;
+  /** Changes what can change in place. Throws ContainerNotFoundError. */
+  update(id: ContainerID, change: Partial<MutableConfig>): Promise<void>;
+  /** Sends a signal to PID 1 of a running container; no error if it does not run. SIGKILL ends all its processes. */
+  signal(id: ContainerID, signal: number): Promise<void>;
+  /** Kills if need be and removes everything: process, layer, network, ports, cgroup, logs. No error if not there. */
+  remove(id: ContainerID): Promise<void>;
+  /** undefined if there is none. Cheap: reads files and /proc, spawns nothing. */
+  inspect(id: ContainerID): Promise<ContainerInfo | undefined>;
+  list(): Promise<readonly ContainerInfo[]>;
+  /**
+   * Entries in the order they were written, rotated files included. A partial line is given at once, its
+   * continuation as a further entry. Ends when all is read, or, with follow, when the signal aborts or the container
+   * is removed. Throws ContainerNotFoundError.
+   */
+  log(id: ContainerID, options: LogOptions, signal: AbortSignal): AsyncIterable<LogEntry>;
+}
+
+export interface RuntimeInfo {
+  readonly name: string;
+  /** e.g. { crun: '1.8.1', conmon: '2.1.6' } */
+  readonly versions: Readonly<Record<string, string>>;
+}
+
+export interface Runtime {
+  readonly images: Images;
+  readonly containers: Containers;
+  info(): RuntimeInfo;
+  /** Calls the listener for every event until the returned function is called. A listener must not throw. */
+  subscribe(listener: (event: RuntimeEvent) => void): () => void;
+  /** Stops watching and its helpers; containers go on. */
+  close(): Promise<void>;
+}
+
+/** There is no container of that id. */
+export class ContainerNotFoundError extends Error {
+  override readonly name = 'ContainerNotFoundError';
+  constructor(id: ContainerID, options?: ErrorOptions) {
+    super(`there is no container ${id.slice(0, 12)}`, options);
+  }
+}
+
+/** The configuration cannot be carried out; `field` names the member of ContainerConfig. The spec must change. */
+export class ContainerConfigError extends Error {
+  override readonly name = 'ContainerConfigError';
+  readonly field: string;
+  constructor(field: string, problem: string, options?: ErrorOptions) {
+    super(problem, options);
+    this.field = field;
+  }
+}
+
+/** The process could not be started: what was to run, and why not. `exitCode` as a shell gives it: 127 missing, 126 not executable, else 128. */
+export class StartError extends Error {
+  override readonly name = 'StartError';
+  readonly exitCode: number;
+  constructor(message: string, exitCode: number, options?: ErrorOptions) {
+    super(message, options);
+    this.exitCode = exitCode;
+  }
+}
+
+/** A host port is in use by another container or by a program of the host. */
+export class PortTakenError extends Error {
+  override readonly name = 'PortTakenError';
+  readonly port: PortMapping;
+  constructor(port: PortMapping, by: string, options?: ErrorOptions) {
+    super(
+      `host port ${port.hostPort}/${port.protocol} is taken by ${by}; choose another hostPort, or 0 for a free one`,
+      options,
+    );
+    this.port = port;
+  }
+}
+
+/** The image is not on this host and may not be fetched. */
+export class ImageNotPresentError extends Error {
+  override readonly name = 'ImageNotPresentError';
+}
+
+/** An image is used by containers, which are named in the message. */
+export class ImageInUseError extends Error {
+  override readonly name = 'ImageInUseError';
+}
+
+/**
+ * An image could not be fetched. `kind`: what stood in the way. Waiting may help against 'unreachable', 'registry'
+ * and 'disk'; after the others the spec (or a credential) must change, though a later push may cure 'not-found'.
+ */
+export class ImagePullError extends Error {
+  override readonly name = 'ImagePullError';
+  readonly kind: 'invalid-name' | 'not-found' | 'unauthorized' | 'unreachable' | 'registry' | 'corrupt' | 'disk';
+  constructor(
+    image: string,
+    problem: { readonly kind: ImagePullError['kind']; readonly what: string; readonly fix: string },
+    options?: ErrorOptions,
+  ) {
+    super(`cannot pull image "${image}": ${problem.what}; ${problem.fix}`, options);
+    this.kind = problem.kind;
+  }
+}
+
+/** A step at the level of the system failed or took too long: which, and what was printed. Trying again may help. */
+export class RuntimeOperationError extends Error {
+  override readonly name = 'RuntimeOperationError';
+  readonly operation: string;
+  constructor(operation: string, message: string, options?: ErrorOptions) {
+    super(`${operation}: ${message}`, options);
+    this.operation = operation;
+  }
+}
+
+/** The runtime was closed. */
+export class RuntimeClosedError extends Error {
+  override readonly name = 'RuntimeClosedError';
+}

@@ -1,0 +1,122 @@
+/** The next step for one container, from what should be, what is, and what was. Pure. */
+import type { ContainerInfo } from '../runtime/index.ts';
+import { type Desired, labelKeys, type SpecProblem } from './desired.ts';
+import type { History } from './history.ts';
+import type { Dependency } from './links.ts';
+
+/** Whether the image is at hand. Present images are found without a pull, so `unknown` means that none was asked for yet. */
+export type ImageState =
+  | { readonly kind: 'unknown' }
+  | { readonly kind: 'pulling' }
+  | { readonly kind: 'present'; readonly imageID: string };
+
+export interface DecideInput {
+  readonly isDeleting: boolean;
+  readonly hasFinalizer: boolean;
+  readonly desired: Desired | SpecProblem;
+  /** Hash of what can change in place, as it should be; undefined while a link's target has no address. */
+  readonly mutableHash: string | undefined;
+  readonly container: ContainerInfo | undefined;
+  readonly image: ImageState;
+  /** One for each name in desired.dependsOn. */
+  readonly dependencies: readonly Dependency[];
+  /** Containers of an earlier object of this name are still on the host. */
+  readonly hasPredecessor: boolean;
+  readonly history: History;
+  readonly nowMs: number;
+}
+
+export type Step =
+  /** Lets the deleted object go: nothing of it is left on the host. */
+  | { readonly kind: 'finalize' }
+  | { readonly kind: 'remove'; readonly because: 'deleted' | 'replaced' }
+  /** Asks PID 1 to stop; SIGKILL follows at killAtMs. */
+  | { readonly kind: 'stop'; readonly killAtMs: number; readonly because: 'deleted' | 'replaced' | 'stopped' }
+  | { readonly kind: 'kill' }
+  | { readonly kind: 'ensure-image' }
+  | { readonly kind: 'create'; readonly imageID: string }
+  | { readonly kind: 'start' }
+  | { readonly kind: 'update' }
+  | { readonly kind: 'wait'; readonly reason: string; readonly message: string; readonly untilMs?: number | undefined }
+  /** All is as it should be; look again at untilMs. */
+  | { readonly kind: 'settled'; readonly untilMs?: number | undefined };
+
+/** What to do now. Called again after every step that changes something, until it answers wait or settled. */
+export function decide(input: DecideInput): Step {
+  const { container, desired, history } = input;
+  if (input.isDeleting) {
+    if (container === undefined) return input.hasFinalizer ? { kind: 'finalize' } : { kind: 'settled' };
+    return container.state.kind === 'running' ? decideStop(input, 'deleted') : { kind: 'remove', because: 'deleted' };
+  }
+  if ('message' in desired) return { kind: 'wait', reason: desired.reason, message: desired.message };
+
+  const mustReplace = container !== undefined && container.labels[labelKeys.specHash] !== desired.specHash;
+  if (mustReplace) {
+    return container.state.kind === 'running' ? decideStop(input, 'replaced') : { kind: 'remove', because: 'replaced' };
+  }
+  if (!desired.shouldRun) {
+    return container?.state.kind === 'running' ? decideStop(input, 'stopped') : { kind: 'settled' };
+  }
+
+  const needsUpdate = container !== undefined && input.mutableHash !== undefined && container.labels[labelKeys.mutableHash] !== input.mutableHash;
+  if (container?.state.kind === 'running') {
+    if (needsUpdate) return { kind: 'update' };
+    const resetAtMs = container.state.startedAtMs + desired.restart.backoff.resetAfterMs;
+    return { kind: 'settled', untilMs: history.failures > 0 ? resetAtMs : undefined };
+  }
+  return decideStart(input, desired, needsUpdate);
+}
+
+/** It should run and does not. */
+function decideStart(input: DecideInput, desired: Desired, needsUpdate: boolean): Step {
+  const { container, history, image, nowMs } = input;
+  if (history.final !== undefined && container !== undefined) return { kind: 'settled' };
+  if (history.final !== undefined && !history.isHalted) return { kind: 'settled' };
+  if (history.retry !== undefined && history.retry.atMs > nowMs) {
+    const { reason, message, atMs } = history.retry;
+    return { kind: 'wait', reason, message, untilMs: atMs };
+  }
+  if (input.hasPredecessor) {
+    return { kind: 'wait', reason: 'ContainerCreating', message: 'waits until the container of an earlier object of this name is gone' };
+  }
+  const unmet = findUnmet(desired, input.dependencies);
+  if (unmet !== undefined) return { kind: 'wait', reason: 'WaitingForDependency', message: unmet };
+  if (container !== undefined) return needsUpdate ? { kind: 'update' } : { kind: 'start' };
+  switch (image.kind) {
+    case 'present':
+      return { kind: 'create', imageID: image.imageID };
+    case 'pulling':
+      return { kind: 'wait', reason: 'Pulling', message: `fetches the image "${desired.image}"` };
+    case 'unknown':
+      return { kind: 'ensure-image' };
+    default:
+      throw new TypeError(`unknown image state: ${JSON.stringify(image satisfies never)}`);
+  }
+}
+
+function decideStop({ desired, history, nowMs, container }: DecideInput, because: 'deleted' | 'replaced' | 'stopped'): Step {
+  const graceMs = 'message' in desired ? Number(container?.labels[labelKeys.graceMs] ?? 0) : desired.graceMs;
+  return decideHalt({ stop: history.stop, graceMs, nowMs }, because);
+}
+
+/** The steps of a graceful stop of a running container: signal, wait, kill. */
+export function decideHalt<Because extends string>(
+  { stop, graceMs, nowMs }: { readonly stop: History['stop']; readonly graceMs: number; readonly nowMs: number },
+  because: Because,
+): { kind: 'stop'; killAtMs: number; because: Because } | { kind: 'kill' } | { kind: 'wait'; reason: string; message: string; untilMs: number } {
+  if (stop === undefined) return graceMs <= 0 ? { kind: 'kill' } : { kind: 'stop', killAtMs: nowMs + graceMs, because };
+  // A grace that was shortened meanwhile counts; so does a clock that was set back.
+  const killAtMs = Math.min(stop.killAtMs, stop.sinceMs + graceMs, nowMs + graceMs);
+  if (nowMs >= killAtMs) return { kind: 'kill' };
+  return { kind: 'wait', reason: 'Terminating', message: 'was asked to stop', untilMs: killAtMs };
+}
+
+/** Why this container may not start yet; undefined when all its dependencies have started. */
+export function findUnmet(desired: Desired, dependencies: readonly Dependency[]): string | undefined {
+  const isLink = (name: string): boolean => desired.links.some((link) => link.name === name);
+  const unmet = dependencies.filter(({ name, state }) => state !== 'running' && (isLink(name) || state !== 'completed'));
+  if (unmet.length === 0) return undefined;
+  return unmet
+    .map(({ name, state }) => (state === 'missing' ? `waits for container "${name}", which does not exist in this namespace; apply it, or remove it from spec.${isLink(name) ? 'links' : 'dependsOn'}` : `waits for container "${name}" to run`))
+    .join('; ');
+}

@@ -1,0 +1,193 @@
+/** From a Container object to what the host should have: parsed, checked across fields, hashed. Pure. */
+import { createHash } from 'node:crypto';
+import type { Container } from '../crds/index.ts';
+import type { ContainerConfig, EnvVar, HostEntry, LogLimits, PortMapping, PullPolicy } from '../runtime/index.ts';
+import { parseBytes, parseCpuMillis, parseDurationMs, parseSignal } from './quantity.ts';
+import type { Backoff, RestartPolicy } from './restart.ts';
+
+/** A container as the host should have it, in the runtime's words; what depends on other containers comes later. */
+export interface Desired {
+  readonly containerID: string;
+  readonly image: string;
+  readonly pullPolicy: PullPolicy;
+  readonly shouldRun: boolean;
+  readonly restart: Readonly<{ policy: RestartPolicy; backoff: Backoff; maxRetries: number | undefined }>;
+  /** undefined: what the image says. */
+  readonly stopSignal: number | undefined;
+  readonly graceMs: number;
+  readonly links: readonly Link[];
+  /** Names that must have started first; links are among them. */
+  readonly dependsOn: readonly string[];
+  /** All of the configuration that is known before the image and the links are. */
+  readonly config: Omit<ContainerConfig, 'imageID' | 'hosts' | 'labels'>;
+  /** Changes when the container must be replaced. */
+  readonly specHash: string;
+}
+
+export interface Link {
+  readonly name: string;
+  readonly alias: string;
+}
+
+/** A value of the spec that the schema lets through and that cannot be. */
+export interface SpecProblem {
+  readonly reason: 'InvalidSpec' | 'DependencyCycle';
+  /** Names the field, the value seen and the fix. */
+  readonly message: string;
+}
+
+/** Labels by which a container of the runtime is known again. Stored with it, so that they survive the store. */
+export const labelKeys = {
+  uid: 'holdfast.dev/uid',
+  namespace: 'holdfast.dev/namespace',
+  name: 'holdfast.dev/name',
+  specHash: 'holdfast.dev/spec-hash',
+  /** Of hosts, env, limits and log as last applied. */
+  mutableHash: 'holdfast.dev/mutable-hash',
+  graceMs: 'holdfast.dev/grace-ms',
+} as const;
+
+/** The container's id: derived from the object's uid, so that it is known again when its status was lost. */
+export function containerIDOf(uid: string): string {
+  return createHash('sha256').update(`holdfast container ${uid}`).digest('hex');
+}
+
+/** The work queue's key of an object. */
+export function keyOf(object: { readonly metadata: { readonly namespace: string; readonly name: string } }): string {
+  return `${object.metadata.namespace}/${object.metadata.name}`;
+}
+
+const minMemoryBytes = 4 * 2 ** 20;
+const minLogBytes = 4096;
+const pullPolicies = { Always: 'always', IfNotPresent: 'if-not-present', Never: 'never' } as const;
+
+/** Parses the spec of a stored object. The store's schema has checked single fields; here they meet. */
+export function parseDesired(object: Container): Desired | SpecProblem {
+  const { spec, metadata } = object;
+  const problems: string[] = [];
+  const must = <T>(value: T | undefined, field: string, seen: unknown, fix: string, fallback: T): T => {
+    if (value !== undefined) return value;
+    problems.push(`spec.${field}: ${JSON.stringify(seen)} ${fix}`);
+    return fallback;
+  };
+  const duration = (field: 'initial' | 'max' | 'resetAfter'): number =>
+    must(parseDurationMs(spec.backoff[field]), `backoff.${field}`, spec.backoff[field], 'is not a duration of at most ten years; write it like 500ms, 1s or 1m30s', 0);
+
+  const backoff: Backoff = {
+    initialMs: duration('initial'),
+    maxMs: duration('max'),
+    resetAfterMs: duration('resetAfter'),
+    factor: spec.backoff.factor,
+    jitter: spec.backoff.jitter,
+  };
+  if (backoff.initialMs > backoff.maxMs) {
+    problems.push(`spec.backoff.initial: "${spec.backoff.initial}" is more than spec.backoff.max "${spec.backoff.max}"; lower the one or raise the other`);
+  }
+
+  const { cpu, memory, pids } = spec.resources.limits;
+  const cpuMillis = cpu === undefined ? undefined : must(parseCpuMillis(cpu), 'resources.limits.cpu', cpu, 'is not a quantity of cores; write it like 500m or 0.5', 0);
+  if (cpuMillis !== undefined && cpuMillis < 10) problems.push(`spec.resources.limits.cpu: ${JSON.stringify(cpu)} is less than the least, 10m`);
+  const memoryBytes = memory === undefined ? undefined : must(parseBytes(memory), 'resources.limits.memory', memory, 'is not a quantity of bytes; write it like 64Mi or 1Gi', 0);
+  if (memoryBytes !== undefined && memoryBytes < minMemoryBytes) problems.push(`spec.resources.limits.memory: ${JSON.stringify(memory)} is less than the least, 4Mi`);
+  const log: LogLimits = {
+    maxSizeBytes: must(parseBytes(spec.logging.maxSize), 'logging.maxSize', spec.logging.maxSize, 'is not a quantity of bytes; write it like 10Mi', 0),
+    maxFiles: spec.logging.maxFiles,
+  };
+  if (log.maxSizeBytes < minLogBytes) problems.push(`spec.logging.maxSize: ${JSON.stringify(spec.logging.maxSize)} is less than the least, 4Ki`);
+
+  const stopSignal = spec.stopSignal === undefined ? undefined : must(parseSignal(spec.stopSignal), 'stopSignal', spec.stopSignal, 'is not a signal of Linux; write it like SIGTERM, HUP or 15', 15);
+
+  const ports = (spec.ports ?? []).flatMap((port): PortMapping[] =>
+    port.hostPort === undefined
+      ? []
+      : [{ containerPort: port.containerPort, hostPort: port.hostPort, hostIP: port.hostIP === '0.0.0.0' ? undefined : port.hostIP, protocol: port.protocol === 'UDP' ? 'udp' : 'tcp' }],
+  );
+  problems.push(...findPortProblems(ports));
+
+  const links = (spec.links ?? []).map(({ name, alias }) => ({ name, alias: alias ?? name }));
+  const aliases = links.map(({ alias }) => alias.toLowerCase());
+  for (const alias of new Set(aliases.filter((one, index) => aliases.indexOf(one) !== index))) {
+    problems.push(`spec.links: the alias "${alias}" is given twice; each link needs an alias of its own`);
+  }
+
+  if (problems.length > 0) return { reason: 'InvalidSpec', message: problems.join('; ') };
+
+  const config: Desired['config'] = {
+    id: containerIDOf(metadata.uid),
+    name: keyOf(object),
+    entrypoint: spec.command,
+    cmd: spec.args,
+    workingDir: spec.workingDir,
+    user: spec.user,
+    hostname: spec.hostname ?? metadata.name,
+    env: spec.env ?? [],
+    readonlyRootfs: spec.securityContext.readOnlyRootFilesystem,
+    ports,
+    limits: { cpuMillis, memoryBytes, pids },
+    log,
+  };
+  return {
+    containerID: config.id,
+    image: spec.image,
+    pullPolicy: pullPolicies[spec.imagePullPolicy],
+    shouldRun: spec.desiredState === 'Running',
+    restart: { policy: spec.restartPolicy, backoff, maxRetries: spec.restart.maxRetries },
+    stopSignal,
+    graceMs: spec.terminationGracePeriodSeconds * 1000,
+    links,
+    dependsOn: [...new Set([...links.map(({ name }) => name), ...(spec.dependsOn ?? []).map(({ name }) => name)])],
+    config,
+    specHash: hashOf(immutablePart(spec.image, config, links)),
+  };
+}
+
+/** What of the configuration cannot change in a running process: all but limits and log; links only by their names. */
+function immutablePart(image: string, { limits: _limits, log: _log, ...rest }: Desired['config'], links: readonly Link[]): unknown {
+  return { image, ...rest, links };
+}
+
+/** What can be changed in place, as it should be now. */
+export interface Mutable {
+  readonly hosts: readonly HostEntry[];
+  readonly env: readonly EnvVar[];
+  readonly limits: ContainerConfig['limits'];
+  readonly log: LogLimits;
+}
+
+/** All labels of a container; the hashes tell later what it was made from. */
+export function labelsOf(object: Container, desired: Desired, mutable: Mutable): Record<string, string> {
+  return {
+    [labelKeys.uid]: object.metadata.uid,
+    [labelKeys.namespace]: object.metadata.namespace,
+    [labelKeys.name]: object.metadata.name,
+    [labelKeys.specHash]: desired.specHash,
+    [labelKeys.mutableHash]: hashOf({ ...mutable, graceMs: desired.graceMs }),
+    [labelKeys.graceMs]: String(desired.graceMs),
+  };
+}
+
+/** A short digest that is the same for equal values, whatever the order of their keys. */
+export function hashOf(value: unknown): string {
+  return createHash('sha256').update(canonical(value)).digest('hex').slice(0, 16);
+}
+
+function canonical(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`;
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null';
+  const entries = Object.entries(value).filter(([, member]) => member !== undefined).sort(([a], [b]) => (a < b ? -1 : 1));
+  return `{${entries.map(([key, member]) => `${JSON.stringify(key)}:${canonical(member)}`).join(',')}}`;
+}
+
+function findPortProblems(ports: readonly PortMapping[]): string[] {
+  const problems: string[] = [];
+  const fixed = ports.filter(({ hostPort }) => hostPort !== 0);
+  for (const [index, port] of fixed.entries()) {
+    const isTwin = (other: PortMapping): boolean =>
+      other.protocol === port.protocol && other.hostPort === port.hostPort && (other.hostIP === undefined || port.hostIP === undefined || other.hostIP === port.hostIP);
+    if (fixed.findIndex(isTwin) < index) problems.push(`spec.ports[${ports.indexOf(port)}].hostPort: ${port.hostPort}/${port.protocol} is published twice; choose another, or 0 for a free one`);
+  }
+  for (const [index, { hostIP }] of ports.entries()) {
+    if (hostIP?.split('.').some((part) => Number(part) > 255)) problems.push(`spec.ports[${index}].hostIP: "${hostIP}" is not an IPv4 address`);
+  }
+  return problems;
+}

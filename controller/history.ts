@@ -1,0 +1,220 @@
+/** What the controller remembers of one container from one decision to the next, and how what it sees changes that. Pure. */
+import type { ContainerStatus } from '../crds/index.ts';
+import type { ContainerInfo } from '../runtime/index.ts';
+import type { Desired } from './desired.ts';
+import { backoffDelayMs, decideRestart, drawFor } from './restart.ts';
+
+/** How a run ended, or that it could not begin. */
+export interface Termination {
+  readonly reason: 'Completed' | 'Error' | 'OOMKilled' | 'StartError' | 'ContainerStatusUnknown';
+  readonly message?: string | undefined;
+  readonly exitCode: number;
+  readonly signal?: number | undefined;
+  readonly startedAtMs?: number | undefined;
+  readonly finishedAtMs: number;
+}
+
+/** A wait before the next try. */
+export interface Retry {
+  readonly atMs: number;
+  readonly delayMs: number;
+  /** How many times in a row it went wrong. */
+  readonly attempt: number;
+  /** What is tried again: fetching the image, creating, or starting (after an exit or a failed start). */
+  readonly of: 'image' | 'create' | 'start';
+  readonly reason: string;
+  readonly message: string;
+}
+
+export interface History {
+  readonly restartCount: number;
+  /** Exits and failed starts in a row. */
+  readonly failures: number;
+  /** Failed fetches of the image in a row. */
+  readonly imageFailures: number;
+  /** Start of the last run that was seen, so that each run is counted once. */
+  readonly seenStartMs?: number | undefined;
+  /** End of the last run that was seen, so that each exit is counted once. */
+  readonly seenExitMs?: number | undefined;
+  readonly lastTermination?: Termination | undefined;
+  readonly retry?: Retry | undefined;
+  /** Policy forbids a further start. */
+  readonly final?: { readonly reason: string; readonly message: string } | undefined;
+  /** It was stopped because its spec (or its deletion) asked for that. */
+  readonly isHalted: boolean;
+  /** A stop is under way; SIGKILL is due at killAtMs. */
+  readonly stop?: { readonly sinceMs: number; readonly killAtMs: number } | undefined;
+}
+
+export const emptyHistory: History = { restartCount: 0, failures: 0, imageFailures: 0, isHalted: false };
+
+/** What a new controller can know from the status that an earlier one wrote. Unknown or broken values are left out. */
+export function historyFromStatus(status: ContainerStatus | undefined): History {
+  if (status === undefined) return emptyHistory;
+  const ms = (time: string | undefined): number | undefined => {
+    const parsed = time === undefined ? Number.NaN : Date.parse(time);
+    return Number.isNaN(parsed) ? undefined : parsed;
+  };
+  const { lastTermination: last, backoff } = status;
+  const finishedAtMs = ms(last?.finishedAt);
+  const nextRestartAtMs = ms(backoff?.nextRestartAt);
+  const of = retryOf(status.reason);
+  return {
+    restartCount: status.restartCount ?? 0,
+    failures: of === 'image' ? 0 : (backoff?.attempt ?? 0),
+    imageFailures: of === 'image' ? (backoff?.attempt ?? 0) : 0,
+    seenStartMs: ms(status.startedAt),
+    seenExitMs: finishedAtMs,
+    lastTermination:
+      last === undefined || finishedAtMs === undefined
+        ? undefined
+        : {
+            // The schema leaves the reason open; a word that is not ours reads as Error.
+            reason: terminationReasons.find((reason) => reason === last.reason) ?? 'Error',
+            message: last.message,
+            exitCode: last.exitCode ?? 0,
+            signal: last.signal,
+            startedAtMs: ms(last.startedAt),
+            finishedAtMs,
+          },
+    retry:
+      nextRestartAtMs === undefined || backoff === undefined
+        ? undefined
+        : { atMs: nextRestartAtMs, delayMs: (backoff.delaySeconds ?? 0) * 1000, attempt: backoff.attempt ?? 1, of, reason: status.reason ?? 'CrashLoopBackOff', message: status.message ?? '' },
+    final:
+      status.state === 'Exited' && status.reason !== undefined && status.reason !== 'Stopped'
+        ? { reason: status.reason, message: status.message ?? '' }
+        : undefined,
+    isHalted: status.state === 'Exited' && status.reason === 'Stopped',
+  };
+}
+
+const terminationReasons = ['Completed', 'Error', 'OOMKilled', 'StartError', 'ContainerStatusUnknown'] as const;
+const imageReasons = new Set(['ErrImagePull', 'ImagePullBackOff', 'ErrImageNeverPull', 'InvalidImageName']);
+const createReasons = new Set(['CreateContainerError', 'CreateContainerConfigError', 'HostPortConflict']);
+
+function retryOf(reason: string | undefined): Retry['of'] {
+  if (reason !== undefined && imageReasons.has(reason)) return 'image';
+  return reason !== undefined && createReasons.has(reason) ? 'create' : 'start';
+}
+
+/** Takes note of what the runtime shows: each new run and each new exit exactly once. */
+export function accountFor(history: History, desired: Desired, container: ContainerInfo | undefined, nowMs: number): History {
+  if (container === undefined) return history;
+  const { state } = container;
+  switch (state.kind) {
+    case 'created':
+      return history;
+    case 'running': {
+      const isNewRun = state.startedAtMs !== history.seenStartMs;
+      // A long run clears the count while it lasts, so that status and metrics are right before it ends.
+      const isLong = nowMs - state.startedAtMs >= desired.restart.backoff.resetAfterMs;
+      if (!isNewRun && !(isLong && history.failures > 0)) return history;
+      const isRestart = isNewRun && history.seenStartMs !== undefined && !history.isHalted;
+      return {
+        ...history,
+        restartCount: history.restartCount + (isRestart ? 1 : 0),
+        failures: isLong ? 0 : history.failures,
+        imageFailures: 0,
+        seenStartMs: state.startedAtMs,
+        retry: undefined,
+        final: undefined,
+        isHalted: false,
+      };
+    }
+    case 'exited': {
+      const finishedAtMs = Math.round(state.exit.finishedAtMs);
+      if (finishedAtMs === history.seenExitMs) return history;
+      const startedAtMs = state.startedAtMs;
+      // A run that began and ended between two looks was a run all the same.
+      const isUnseenRun = startedAtMs !== undefined && startedAtMs !== history.seenStartMs;
+      const isRestart = isUnseenRun && history.seenStartMs !== undefined && !history.isHalted;
+      const termination = terminationOf(state);
+      const seen: History = {
+        ...history,
+        restartCount: history.restartCount + (isRestart ? 1 : 0),
+        seenStartMs: startedAtMs ?? history.seenStartMs,
+        seenExitMs: finishedAtMs,
+        lastTermination: termination,
+        stop: undefined,
+      };
+      if (history.stop !== undefined || !desired.shouldRun) return { ...seen, failures: 0, retry: undefined, final: undefined, isHalted: true };
+      const ranForMs = startedAtMs === undefined ? 0 : Math.max(0, finishedAtMs - startedAtMs);
+      return afterFailure(seen, desired, { termination, ranForMs, of: 'start', reason: 'CrashLoopBackOff', message: describe(termination) }, nowMs);
+    }
+    default:
+      throw new TypeError(`unknown state: ${JSON.stringify(state satisfies never)}`);
+  }
+}
+
+/** A start or creation that failed before there was a process. `exitCode`: as a shell would give it; undefined when the host, not the spec, is at fault. */
+export interface StartFailure {
+  readonly of: 'create' | 'start';
+  readonly reason: string;
+  readonly message: string;
+  readonly exitCode: number | undefined;
+}
+
+/** Takes note of a failed creation or start. A fault of the host is retried under every policy; a command that cannot run counts as an exit. */
+export function accountForStartFailure(history: History, desired: Desired, failure: StartFailure, nowMs: number): History {
+  if (failure.exitCode === undefined) {
+    const attempt = history.failures + 1;
+    const delayMs = backoffDelayMs(desired.restart.backoff, attempt, drawFor(desired.containerID, 'host', attempt));
+    return { ...history, failures: attempt, retry: { atMs: nowMs + delayMs, delayMs, attempt, of: failure.of, reason: failure.reason, message: failure.message } };
+  }
+  const termination: Termination = { reason: 'StartError', message: failure.message, exitCode: failure.exitCode, finishedAtMs: nowMs };
+  return afterFailure({ ...history, lastTermination: termination, isHalted: false }, desired, { termination, ranForMs: 0, of: failure.of, reason: failure.reason, message: failure.message }, nowMs);
+}
+
+/** Takes note of an image that could not be fetched; the wait grows as between restarts. */
+export function accountForImageFailure(history: History, desired: Desired, failure: { readonly reason: string; readonly message: string; readonly notBeforeMs?: number | undefined }, nowMs: number): History {
+  const attempt = history.imageFailures + 1;
+  const delayMs = Math.max(backoffDelayMs(desired.restart.backoff, attempt, drawFor(desired.containerID, 'image', attempt)), (failure.notBeforeMs ?? 0) - nowMs);
+  return { ...history, imageFailures: attempt, retry: { atMs: nowMs + delayMs, delayMs, attempt, of: 'image', reason: failure.reason, message: failure.message } };
+}
+
+/** After the container was taken away to be made anew from another spec: its troubles were the old spec's. */
+export function accountForReplacement(history: History): History {
+  return { restartCount: history.restartCount, failures: 0, imageFailures: 0, isHalted: false, lastTermination: history.lastTermination };
+}
+
+function afterFailure(
+  history: History,
+  desired: Desired,
+  failure: { readonly termination: Termination; readonly ranForMs: number; readonly of: Retry['of']; readonly reason: string; readonly message: string },
+  nowMs: number,
+): History {
+  const { termination } = failure;
+  const { failures } = history;
+  const restart = decideRestart({
+    ...desired.restart,
+    exit: { code: termination.exitCode, ranForMs: failure.ranForMs },
+    failures,
+    random: drawFor(desired.containerID, termination.finishedAtMs, failures),
+  });
+  if (restart.kind === 'after') {
+    // Counted from the exit, so that a controller that was away for a while does not add its absence to the wait.
+    const atMs = Math.min(termination.finishedAtMs, nowMs) + restart.delayMs;
+    return { ...history, failures: restart.attempt, final: undefined, isHalted: false, retry: { atMs, delayMs: restart.delayMs, attempt: restart.attempt, of: failure.of, reason: failure.reason, message: failure.message } };
+  }
+  const final =
+    restart.because === 'RetriesUsedUp'
+      ? { reason: 'BackoffLimitExceeded', message: `gave up after ${desired.restart.maxRetries} restarts in a row (spec.restart.maxRetries); the last: ${failure.message}` }
+      : { reason: termination.reason, message: failure.message };
+  return { ...history, failures: restart.attempt, retry: undefined, final, isHalted: false };
+}
+
+function terminationOf(state: Extract<ContainerInfo['state'], { kind: 'exited' }>): Termination {
+  const { exit, startedAtMs } = state;
+  const base = { startedAtMs, finishedAtMs: Math.round(exit.finishedAtMs) };
+  // 137 for an exit that nobody saw is the kubelet's choice too (ContainerStatusUnknown).
+  if (exit.code < 0) return { ...base, reason: 'ContainerStatusUnknown', exitCode: 137, message: 'the container ended while nobody was there to see its exit code (reboot, or its monitor was killed)' };
+  if (exit.oomKilled && exit.code !== 0) return { ...base, reason: 'OOMKilled', exitCode: exit.code, signal: exit.signal, message: 'the kernel killed it for using more memory than spec.resources.limits.memory; raise the limit or use less' };
+  return { ...base, reason: exit.code === 0 ? 'Completed' : 'Error', exitCode: exit.code, signal: exit.signal };
+}
+
+/** How a run ended, for people. */
+export function describe(termination: Termination): string {
+  if (termination.message !== undefined) return termination.message;
+  return termination.signal === undefined ? `exited with code ${termination.exitCode}` : `killed by signal ${termination.signal}`;
+}

@@ -1,0 +1,92 @@
+/** Links and dependencies: cycles, and what a link puts into the container that has it. Pure. */
+import type { EnvVar, HostEntry, ImageConfig } from '../runtime/index.ts';
+import type { Link } from './desired.ts';
+
+/** What is known of a container that another one links to or depends on. */
+export interface Dependency {
+  readonly name: string;
+  readonly state: 'missing' | 'waiting' | 'running' | 'completed';
+  readonly ip?: string | undefined;
+  readonly hostname?: string | undefined;
+  /** Ports it declares beyond those its image exposes. */
+  readonly ports: readonly { readonly port: number; readonly protocol: 'tcp' | 'udp' }[];
+  /** Its own environment as its spec gives it. */
+  readonly env: readonly EnvVar[];
+  readonly imageConfig?: ImageConfig | undefined;
+}
+
+/**
+ * The first cycle that can be reached from `start`, as a path that ends where it began (a, b, a); undefined if none.
+ * `dependenciesOf` gives the names a container depends on; unknown names have none.
+ */
+export function findCycle(start: string, dependenciesOf: (name: string) => readonly string[]): readonly string[] | undefined {
+  const finished = new Set<string>();
+  const path: string[] = [];
+  const visit = (name: string): readonly string[] | undefined => {
+    const seenAt = path.indexOf(name);
+    if (seenAt !== -1) return [...path.slice(seenAt), name];
+    if (finished.has(name)) return undefined;
+    path.push(name);
+    for (const next of dependenciesOf(name)) {
+      const cycle = visit(next);
+      if (cycle !== undefined) return cycle;
+    }
+    path.pop();
+    finished.add(name);
+    return undefined;
+  };
+  return visit(start);
+}
+
+/** /etc/hosts lines of the links whose targets have an address: alias, name and host name. */
+export function linkHosts(links: readonly Link[], dependencies: readonly Dependency[]): HostEntry[] {
+  return links.flatMap(({ name, alias }) => {
+    const target = dependencies.find((one) => one.name === name);
+    if (target?.ip === undefined) return [];
+    return [{ ip: target.ip, names: [...new Set([alias, name, target.hostname ?? name])] }];
+  });
+}
+
+/**
+ * The environment variables of links. Source: Docker's documentation "Legacy container links" (ALIAS_NAME, ALIAS_PORT,
+ * ALIAS_PORT_n_PROTO and its _ADDR, _PORT, _PROTO, ALIAS_ENV_name; HOME and PATH of the target are left out).
+ */
+export function linkEnv(containerName: string, links: readonly Link[], dependencies: readonly Dependency[]): EnvVar[] {
+  return links.flatMap(({ name, alias }) => {
+    const target = dependencies.find((one) => one.name === name);
+    if (target?.ip === undefined) return [];
+    const { ip } = target;
+    const prefix = alias.toUpperCase().replaceAll(/[^A-Z0-9_]/g, '_');
+    const ports = portsOf(target);
+    const first = ports[0];
+    const url = (port: (typeof ports)[number]): string => `${port.protocol}://${ip}:${port.port}`;
+    const imageEnv = (target.imageConfig?.env ?? []).map((line): EnvVar => {
+      const at = line.indexOf('=');
+      return at === -1 ? { name: line, value: '' } : { name: line.slice(0, at), value: line.slice(at + 1) };
+    });
+    const env = new Map([...imageEnv, ...target.env].map((one) => [one.name, one.value]));
+    return [
+      { name: `${prefix}_NAME`, value: `/${containerName}/${alias}` },
+      ...(first === undefined ? [] : [{ name: `${prefix}_PORT`, value: url(first) }]),
+      ...ports.flatMap((port): EnvVar[] => {
+        const key = `${prefix}_PORT_${port.port}_${port.protocol.toUpperCase()}`;
+        return [
+          { name: key, value: url(port) },
+          { name: `${key}_ADDR`, value: ip },
+          { name: `${key}_PORT`, value: String(port.port) },
+          { name: `${key}_PROTO`, value: port.protocol },
+        ];
+      }),
+      ...[...env].filter(([key]) => key !== 'HOME' && key !== 'PATH').map(([key, value]) => ({ name: `${prefix}_ENV_${key}`, value })),
+    ];
+  });
+}
+
+function portsOf({ ports, imageConfig }: Dependency): { port: number; protocol: 'tcp' | 'udp' }[] {
+  const exposed = (imageConfig?.exposedPorts ?? []).flatMap((text) => {
+    const match = /^([0-9]+)(?:\/(tcp|udp))?$/.exec(text);
+    return match === null ? [] : [{ port: Number(match[1]), protocol: match[2] === 'udp' ? ('udp' as const) : ('tcp' as const) }];
+  });
+  const all = new Map([...exposed, ...ports].map((port) => [`${port.port}/${port.protocol}`, port]));
+  return [...all.values()].sort((a, b) => a.port - b.port || (a.protocol < b.protocol ? -1 : 1));
+}

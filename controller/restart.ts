@@ -1,0 +1,50 @@
+/** Restart decisions: may this container start again, and when? Pure; used by decide.ts. Durations in milliseconds. */
+import { createHash } from 'node:crypto';
+
+export interface Backoff {
+  readonly initialMs: number;
+  readonly factor: number;
+  readonly maxMs: number;
+  /** Share of the wait, 0 to 1. */
+  readonly jitter: number;
+  readonly resetAfterMs: number;
+}
+
+export type RestartPolicy = 'Always' | 'OnFailure' | 'Never' | 'UnlessStopped';
+
+export interface RestartInput {
+  readonly policy: RestartPolicy;
+  readonly backoff: Backoff;
+  /** Give up when this many restarts in a row were of no use; undefined: never. */
+  readonly maxRetries: number | undefined;
+  readonly exit: Readonly<{ code: number; ranForMs: number }>;
+  /** Exits in a row before this one. */
+  readonly failures: number;
+  /** 0 to 1, drawn by the caller. */
+  readonly random: number;
+}
+
+export type Restart =
+  | { readonly kind: 'after'; readonly delayMs: number; readonly attempt: number }
+  | { readonly kind: 'never'; readonly because: 'Completed' | 'PolicyForbids' | 'RetriesUsedUp'; readonly attempt: number };
+
+/** What follows an exit that nobody asked for. Source of the rules: the CRD's restartPolicy, restart and backoff. */
+export function decideRestart({ policy, backoff, maxRetries, exit, failures, random }: RestartInput): Restart {
+  const attempt = exit.ranForMs >= backoff.resetAfterMs ? 1 : failures + 1;
+  if (exit.code === 0 && (policy === 'Never' || policy === 'OnFailure')) return { kind: 'never', because: 'Completed', attempt };
+  if (policy === 'Never') return { kind: 'never', because: 'PolicyForbids', attempt };
+  if (maxRetries !== undefined && attempt > maxRetries) return { kind: 'never', because: 'RetriesUsedUp', attempt };
+  return { kind: 'after', attempt, delayMs: backoffDelayMs(backoff, attempt, random) };
+}
+
+/** The wait before the start that follows `attempt` exits in a row (1 or more); at most maxMs, jitter included. */
+export function backoffDelayMs(backoff: Backoff, attempt: number, random: number): number {
+  const baseMs = Math.min(backoff.maxMs, backoff.initialMs * backoff.factor ** (attempt - 1));
+  const spreadMs = Math.round(baseMs * (1 + backoff.jitter * (2 * random - 1)));
+  return Math.min(backoff.maxMs, spreadMs);
+}
+
+/** A number from 0 to 1 that looks random but is the same for the same words: a restarted controller waits as long. */
+export function drawFor(...words: readonly (string | number)[]): number {
+  return createHash('sha256').update(words.join('\0')).digest().readUInt32BE(0) / 0xffff_ffff;
+}

@@ -1,0 +1,39 @@
+/**
+ * crds/: the resources of Holdfast: CustomResourceDefinition files, and the TypeScript types generated from them.
+ * Used by: all. May import: nothing.
+ */
+import { fileURLToPath } from 'node:url';
+import type { ContainerSpec, ContainerStatus } from './types.ts';
+
+export type { ContainerSpec, ContainerStatus } from './types.ts';
+
+/** metav1.ObjectMeta, as far as a stored object always or sometimes has it. */
+export interface ObjectMeta {
+  readonly name: string;
+  readonly namespace: string;
+  readonly uid: string;
+  readonly resourceVersion: string;
+  readonly generation: number;
+  readonly creationTimestamp: string;
+  readonly deletionTimestamp?: string | undefined;
+  readonly finalizers?: readonly string[] | undefined;
+  readonly labels?: Readonly<Record<string, string>> | undefined;
+  readonly annotations?: Readonly<Record<string, string>> | undefined;
+}
+
+/** A Container object as the API server returns it. */
+export interface Container {
+  readonly apiVersion: typeof apiVersion;
+  readonly kind: 'Container';
+  readonly metadata: ObjectMeta;
+  readonly spec: ContainerSpec;
+  readonly status?: ContainerStatus | undefined;
+}
+
+export const group = 'holdfast.dev';
+export const version = 'v1';
+export const apiVersion = `${group}/${version}`;
+export const plural = 'containers';
+
+/** Paths of the CustomResourceDefinition files, for a store to serve and for `kubectl apply`. */
+export const crdFiles: readonly string[] = [fileURLToPath(new URL('container.yaml', import.meta.url))];

@@ -1,0 +1,7 @@
+/**
+ * examples/: spec documents of real systems, and how their images are made from Debian's packages.
+ * Used by: make images, make up, test/. May import: runtime/index.ts, npm. Must not know: store, controller.
+ */
+
+export { writeBusyboxRoot } from './busybox-root.ts';
+export { type ArchiveFormat, type ArchiveRequest, type ImageSettings, writeImageArchive } from './image-archive.ts';

@@ -1,0 +1,90 @@
+/**
+ * Runs skopeo and containers-storage as processes. Effects only.
+ * A run has a deadline, dies with this process (setpriv --pdeathsig) and with its signal, together with its children,
+ * and is ended when neither bytes came nor went for a while: skopeo itself waits for a silent registry for ever.
+ */
+import { spawn } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+
+export interface ToolRun {
+  readonly command: 'skopeo' | 'containers-storage' | 'sync';
+  readonly args: readonly string[];
+  readonly deadlineMs: number;
+  /** Undefined: only the deadline counts. */
+  readonly stallMs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export type ToolResult =
+  | { readonly kind: 'success' }
+  /** The program ended with a code other than 0, or of a signal of others; `stderr` is the end of what it printed. */
+  | { readonly kind: 'failed'; readonly stderr: string }
+  | { readonly kind: 'stalled'; readonly afterMs: number }
+  | { readonly kind: 'too-slow'; readonly afterMs: number };
+
+const keptStderrBytes = 16_384;
+
+/** Throws the signal's reason after an abort, and the system's error when the program cannot be started. */
+export async function runTool(run: ToolRun): Promise<ToolResult> {
+  run.signal?.throwIfAborted();
+  // A group of its own (detached), so that the unpacking child is killed with it.
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', run.command, ...run.args], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    detached: true,
+  });
+  let ended: Exclude<ToolResult, { kind: 'success' | 'failed' }> | { readonly kind: 'aborted' } | undefined;
+  const end = (reason: NonNullable<typeof ended>) => {
+    ended ??= reason;
+    killGroup(child.pid);
+  };
+  let stderr = '';
+  child.stderr.on('data', (chunk: Buffer) => {
+    stderr = (stderr + chunk.toString('utf8')).slice(-keptStderrBytes);
+  });
+  const onAbort = () => end({ kind: 'aborted' });
+  run.signal?.addEventListener('abort', onAbort, { once: true });
+  const deadline = setTimeout(() => end({ kind: 'too-slow', afterMs: run.deadlineMs }), run.deadlineMs);
+  const stallMs = run.stallMs;
+  const watch =
+    stallMs === undefined || child.pid === undefined
+      ? undefined
+      : watchProgress(child.pid, stallMs, () => end({ kind: 'stalled', afterMs: stallMs }));
+  try {
+    const code = await new Promise<number | null>((resolve, reject) => {
+      child.on('error', reject);
+      child.on('close', resolve);
+    });
+    if (ended?.kind === 'aborted') throw run.signal?.reason;
+    if (ended !== undefined) return ended;
+    return code === 0 ? { kind: 'success' } : { kind: 'failed', stderr };
+  } finally {
+    clearTimeout(deadline);
+    clearInterval(watch);
+    run.signal?.removeEventListener('abort', onAbort);
+  }
+}
+
+/** Reads and writes of a process, sockets included, stand in /proc/PID/io: their sum grows while it gets on. */
+function watchProgress(pid: number, stallMs: number, onStall: () => void): NodeJS.Timeout {
+  let last = '';
+  let sinceMs = performance.now();
+  return setInterval(
+    async () => {
+      const now = await readFile(`/proc/${pid}/io`, 'utf8').catch(() => last); // it has just ended
+      if (now !== last) {
+        last = now;
+        sinceMs = performance.now();
+      } else if (performance.now() - sinceMs >= stallMs) onStall();
+    },
+    Math.max(50, stallMs / 10),
+  );
+}
+
+function killGroup(pid: number | undefined): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch {
+    // It has ended in this moment.
+  }
+}

@@ -1,0 +1,231 @@
+/**
+ * Reads the records of containers-storage straight from its files: no process is spawned, no lock taken. It writes
+ * them by rename, so a reader sees a whole file. What was read is kept until the file's time, size or inode changes.
+ * Source: containers/storage images.go, layers.go and drivers/overlay; seen with 1.43.
+ */
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type ImageConfig, ImageNotPresentError, RuntimeOperationError } from '../interface.ts';
+
+/** One entry of images.json. */
+export interface ImageRecord {
+  /** 64 digits, without sha256:. */
+  readonly id: string;
+  /** Fully qualified names that point to it. */
+  readonly names: readonly string[];
+  /** Id of the topmost layer; undefined for an image without layers. */
+  readonly topLayer: string | undefined;
+  /** Digests of the manifests under which it is known. */
+  readonly manifestDigests: readonly string[];
+}
+
+interface LayerRecord {
+  readonly id: string;
+  readonly parent: string | undefined;
+  readonly sizeBytes: number;
+  readonly incomplete: boolean;
+}
+
+export interface ImageDetails {
+  readonly sizeBytes: number;
+  readonly config: ImageConfig;
+}
+
+export interface StorageFiles {
+  /** All images. Cheap: one stat while nothing changed. */
+  records(): Promise<ImageIndex>;
+  /** Size and configuration; kept once read, because an id names its content. */
+  detailsOf(record: ImageRecord): Promise<ImageDetails>;
+  /** The overlay lower folders, topmost first. Throws ImageNotPresentError when one of them is not whole. */
+  layersOf(record: ImageRecord): Promise<readonly string[]>;
+}
+
+export interface ImageIndex {
+  readonly all: readonly ImageRecord[];
+  readonly byID: ReadonlyMap<string, ImageRecord>;
+  readonly byName: ReadonlyMap<string, ImageRecord>;
+  readonly byManifest: ReadonlyMap<string, ImageRecord>;
+}
+
+export function createStorageFiles(root: string): StorageFiles {
+  const images = watchedFile(join(root, 'overlay-images', 'images.json'), (text) => indexImages(parseImages(text)));
+  const layers = watchedFile(join(root, 'overlay-layers', 'layers.json'), parseLayers);
+  const details = new Map<string, ImageDetails>();
+  const chains = new Map<string, readonly string[]>();
+
+  async function chainOf(record: ImageRecord): Promise<readonly LayerRecord[]> {
+    const known = await layers();
+    const chain: LayerRecord[] = [];
+    for (let id = record.topLayer; id !== undefined; id = chain.at(-1)?.parent) {
+      const layer = known.get(id);
+      if (layer === undefined || layer.incomplete || chain.length > 1024) throw broken(record, `its layer ${id}`);
+      chain.push(layer);
+    }
+    return chain;
+  }
+
+  return {
+    records: images,
+    async detailsOf(record) {
+      const kept = details.get(record.id);
+      if (kept !== undefined) return kept;
+      const chain = await chainOf(record);
+      const file = join(root, 'overlay-images', record.id, bigDataName(`sha256:${record.id}`));
+      const read: ImageDetails = {
+        sizeBytes: chain.reduce((sum, layer) => sum + layer.sizeBytes, 0),
+        config: parseImageConfig(await readConfig(file, record)),
+      };
+      details.set(record.id, read);
+      return read;
+    },
+    async layersOf(record) {
+      const kept = chains.get(record.id);
+      if (kept !== undefined) return kept;
+      const folders: string[] = [];
+      for (const layer of await chainOf(record)) {
+        const link = await readFile(join(root, 'overlay', layer.id, 'link'), 'utf8').catch((cause: unknown) => {
+          throw broken(record, `the folder of its layer ${layer.id}`, cause);
+        });
+        const folder = join(root, 'overlay', 'l', link.trim());
+        await stat(folder).catch((cause: unknown) => {
+          throw broken(record, `the content of its layer ${layer.id}`, cause);
+        });
+        folders.push(folder);
+      }
+      chains.set(record.id, folders);
+      return folders;
+    },
+  };
+}
+
+/** A reader that parses the file again only when it changed. A file that is not there is an empty list. */
+function watchedFile<T>(path: string, parse: (text: string) => T): () => Promise<T> {
+  let kept: { readonly seen: string; readonly value: T } | undefined;
+  return async () => {
+    const seen = await fingerprint(path);
+    if (kept?.seen === seen) return kept.value;
+    const text = seen === 'none' ? '[]' : await readFile(path, 'utf8');
+    try {
+      kept = { seen, value: parse(text) };
+    } catch (cause) {
+      throw new RuntimeOperationError(
+        'image_list',
+        `cannot read ${path}: ${cause instanceof Error ? cause.message : String(cause)}; if it is damaged, remove the image folder it is in and images are fetched again`,
+        { cause },
+      );
+    }
+    return kept.value;
+  };
+}
+
+/** Changes whenever the file's content may have; 'none' when there is no file. */
+export async function fingerprint(path: string): Promise<string> {
+  try {
+    const { mtimeNs, size, ino } = await stat(path, { bigint: true });
+    return `${mtimeNs}:${size}:${ino}`;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR'))
+      return 'none';
+    throw error;
+  }
+}
+
+/** Names that are no plain words are written as "=" and base64. Source: containers/storage makeBigDataBaseName. */
+function bigDataName(key: string): string {
+  return `=${Buffer.from(key).toString('base64')}`;
+}
+
+async function readConfig(file: string, record: ImageRecord): Promise<unknown> {
+  try {
+    return JSON.parse(await readFile(file, 'utf8'));
+  } catch (cause) {
+    throw broken(record, 'its configuration', cause);
+  }
+}
+
+function broken(record: ImageRecord, what: string, cause?: unknown): ImageNotPresentError {
+  const name = record.names[0] ?? `sha256:${record.id.slice(0, 12)}`;
+  const message = `the image "${name}" is not whole on this host: ${what} is missing or damaged; fetch it again`;
+  return new ImageNotPresentError(message, cause === undefined ? {} : { cause });
+}
+
+function indexImages(all: readonly ImageRecord[]): ImageIndex {
+  return {
+    all,
+    byID: new Map(all.map((image) => [image.id, image])),
+    byName: new Map(all.flatMap((image) => image.names.map((name) => [name, image] as const))),
+    byManifest: new Map(all.flatMap((image) => image.manifestDigests.map((digest) => [digest, image] as const))),
+  };
+}
+
+/** Pure. Throws when the text is not a list of objects with an id. */
+export function parseImages(text: string): readonly ImageRecord[] {
+  return parseList(text).map((entry) => ({
+    id: idOf(entry),
+    names: strings(entry.names),
+    topLayer: nonEmpty(entry.layer),
+    manifestDigests: manifestDigests(entry),
+  }));
+}
+
+function manifestDigests(entry: Record<string, unknown>): readonly string[] {
+  const digests = Object.entries(asObject(entry['big-data-digests']))
+    .filter(([key]) => key === 'manifest' || key.startsWith('manifest-'))
+    .map(([, digest]) => digest);
+  return [...new Set(strings([entry.digest, ...digests]))];
+}
+
+/** Pure. */
+export function parseLayers(text: string): ReadonlyMap<string, LayerRecord> {
+  const layers = parseList(text).map((entry): LayerRecord => {
+    const size = entry['diff-size'];
+    return {
+      id: idOf(entry),
+      parent: nonEmpty(entry.parent),
+      sizeBytes: typeof size === 'number' ? size : 0,
+      incomplete: asObject(entry.flags).incomplete === true,
+    };
+  });
+  return new Map(layers.map((layer) => [layer.id, layer]));
+}
+
+/** Pure; whatever is missing or of a wrong type is as if not set. Accepts what a hostile image brings. */
+export function parseImageConfig(document: unknown): ImageConfig {
+  const config = asObject(asObject(document).config);
+  const stopSignal = nonEmpty(config.StopSignal);
+  return {
+    entrypoint: strings(config.Entrypoint),
+    cmd: strings(config.Cmd),
+    env: strings(config.Env),
+    workingDir: nonEmpty(config.WorkingDir) ?? '',
+    user: nonEmpty(config.User) ?? '',
+    ...(stopSignal === undefined ? {} : { stopSignal }),
+    exposedPorts: Object.keys(asObject(config.ExposedPorts)),
+    volumes: Object.keys(asObject(config.Volumes)),
+  };
+}
+
+function parseList(text: string): readonly Record<string, unknown>[] {
+  const list: unknown = text.trim() === '' ? [] : JSON.parse(text);
+  if (!Array.isArray(list)) throw new TypeError('it is not a list');
+  return list.map(asObject);
+}
+
+function idOf(entry: Record<string, unknown>): string {
+  // Ids become parts of paths.
+  if (typeof entry.id === 'string' && /^[0-9a-f]{64}$/.test(entry.id)) return entry.id;
+  throw new TypeError(`an entry has the id ${JSON.stringify(entry.id)}`);
+}
+
+function asObject(value: unknown): Record<string, unknown> {
+  // An object that is no array has string keys and values that are unknown.
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : {};
+}
+
+function strings(value: unknown): readonly string[] {
+  return Array.isArray(value) ? value.filter((item): item is string => typeof item === 'string') : [];
+}
+
+function nonEmpty(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? value : undefined;
+}

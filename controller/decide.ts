@@ -58,7 +58,10 @@ export function decide(input: DecideInput): Step {
     return container?.state.kind === 'running' ? decideStop(input, 'stopped') : { kind: 'settled' };
   }
 
-  const needsUpdate = container !== undefined && input.mutableHash !== undefined && container.labels[labelKeys.mutableHash] !== input.mutableHash;
+  const needsUpdate =
+    container !== undefined &&
+    input.mutableHash !== undefined &&
+    container.labels[labelKeys.mutableHash] !== input.mutableHash;
   if (container?.state.kind === 'running') {
     if (needsUpdate) return { kind: 'update' };
     const resetAtMs = container.state.startedAtMs + desired.restart.backoff.resetAfterMs;
@@ -70,14 +73,17 @@ export function decide(input: DecideInput): Step {
 /** It should run and does not. */
 function decideStart(input: DecideInput, desired: Desired, needsUpdate: boolean): Step {
   const { container, history, image, nowMs } = input;
-  if (history.final !== undefined && container !== undefined) return { kind: 'settled' };
-  if (history.final !== undefined && !history.isHalted) return { kind: 'settled' };
+  if (history.final !== undefined) return { kind: 'settled' };
   if (history.retry !== undefined && history.retry.atMs > nowMs) {
     const { reason, message, atMs } = history.retry;
     return { kind: 'wait', reason, message, untilMs: atMs };
   }
   if (input.hasPredecessor) {
-    return { kind: 'wait', reason: 'ContainerCreating', message: 'waits until the container of an earlier object of this name is gone' };
+    return {
+      kind: 'wait',
+      reason: 'ContainerCreating',
+      message: 'waits until the container of an earlier object of this name is gone',
+    };
   }
   const unmet = findUnmet(desired, input.dependencies);
   if (unmet !== undefined) return { kind: 'wait', reason: 'WaitingForDependency', message: unmet };
@@ -94,7 +100,10 @@ function decideStart(input: DecideInput, desired: Desired, needsUpdate: boolean)
   }
 }
 
-function decideStop({ desired, history, nowMs, container }: DecideInput, because: 'deleted' | 'replaced' | 'stopped'): Step {
+function decideStop(
+  { desired, history, nowMs, container }: DecideInput,
+  because: 'deleted' | 'replaced' | 'stopped',
+): Step {
   const graceMs = 'message' in desired ? Number(container?.labels[labelKeys.graceMs] ?? 0) : desired.graceMs;
   return decideHalt({ stop: history.stop, graceMs, nowMs }, because);
 }
@@ -103,7 +112,10 @@ function decideStop({ desired, history, nowMs, container }: DecideInput, because
 export function decideHalt<Because extends string>(
   { stop, graceMs, nowMs }: { readonly stop: History['stop']; readonly graceMs: number; readonly nowMs: number },
   because: Because,
-): { kind: 'stop'; killAtMs: number; because: Because } | { kind: 'kill' } | { kind: 'wait'; reason: string; message: string; untilMs: number } {
+):
+  | { kind: 'stop'; killAtMs: number; because: Because }
+  | { kind: 'kill' }
+  | { kind: 'wait'; reason: string; message: string; untilMs: number } {
   if (stop === undefined) return graceMs <= 0 ? { kind: 'kill' } : { kind: 'stop', killAtMs: nowMs + graceMs, because };
   // A grace that was shortened meanwhile counts; so does a clock that was set back.
   const killAtMs = Math.min(stop.killAtMs, stop.sinceMs + graceMs, nowMs + graceMs);
@@ -114,9 +126,15 @@ export function decideHalt<Because extends string>(
 /** Why this container may not start yet; undefined when all its dependencies have started. */
 export function findUnmet(desired: Desired, dependencies: readonly Dependency[]): string | undefined {
   const isLink = (name: string): boolean => desired.links.some((link) => link.name === name);
-  const unmet = dependencies.filter(({ name, state }) => state !== 'running' && (isLink(name) || state !== 'completed'));
+  const unmet = dependencies.filter(
+    ({ name, state }) => state !== 'running' && (isLink(name) || state !== 'completed'),
+  );
   if (unmet.length === 0) return undefined;
   return unmet
-    .map(({ name, state }) => (state === 'missing' ? `waits for container "${name}", which does not exist in this namespace; apply it, or remove it from spec.${isLink(name) ? 'links' : 'dependsOn'}` : `waits for container "${name}" to run`))
+    .map(({ name, state }) =>
+      state === 'missing'
+        ? `waits for container "${name}", which does not exist in this namespace; apply it, or remove it from spec.${isLink(name) ? 'links' : 'dependsOn'}`
+        : `waits for container "${name}" to run`,
+    )
     .join('; ');
 }

@@ -71,7 +71,13 @@ export function parseDesired(object: Container): Desired | SpecProblem {
     return fallback;
   };
   const duration = (field: 'initial' | 'max' | 'resetAfter'): number =>
-    must(parseDurationMs(spec.backoff[field]), `backoff.${field}`, spec.backoff[field], 'is not a duration of at most ten years; write it like 500ms, 1s or 1m30s', 0);
+    must(
+      parseDurationMs(spec.backoff[field]),
+      `backoff.${field}`,
+      spec.backoff[field],
+      'is not a duration of at most ten years; write it like 500ms, 1s or 1m30s',
+      0,
+    );
 
   const backoff: Backoff = {
     initialMs: duration('initial'),
@@ -81,26 +87,71 @@ export function parseDesired(object: Container): Desired | SpecProblem {
     jitter: spec.backoff.jitter,
   };
   if (backoff.initialMs > backoff.maxMs) {
-    problems.push(`spec.backoff.initial: "${spec.backoff.initial}" is more than spec.backoff.max "${spec.backoff.max}"; lower the one or raise the other`);
+    problems.push(
+      `spec.backoff.initial: "${spec.backoff.initial}" is more than spec.backoff.max "${spec.backoff.max}"; lower the one or raise the other`,
+    );
   }
 
   const { cpu, memory, pids } = spec.resources.limits;
-  const cpuMillis = cpu === undefined ? undefined : must(parseCpuMillis(cpu), 'resources.limits.cpu', cpu, 'is not a quantity of cores; write it like 500m or 0.5', 0);
-  if (cpuMillis !== undefined && cpuMillis < 10) problems.push(`spec.resources.limits.cpu: ${JSON.stringify(cpu)} is less than the least, 10m`);
-  const memoryBytes = memory === undefined ? undefined : must(parseBytes(memory), 'resources.limits.memory', memory, 'is not a quantity of bytes; write it like 64Mi or 1Gi', 0);
-  if (memoryBytes !== undefined && memoryBytes < minMemoryBytes) problems.push(`spec.resources.limits.memory: ${JSON.stringify(memory)} is less than the least, 4Mi`);
+  const cpuMillis =
+    cpu === undefined
+      ? undefined
+      : must(
+          parseCpuMillis(cpu),
+          'resources.limits.cpu',
+          cpu,
+          'is not a quantity of cores; write it like 500m or 0.5',
+          0,
+        );
+  if (cpuMillis !== undefined && cpuMillis < 10)
+    problems.push(`spec.resources.limits.cpu: ${JSON.stringify(cpu)} is less than the least, 10m`);
+  const memoryBytes =
+    memory === undefined
+      ? undefined
+      : must(
+          parseBytes(memory),
+          'resources.limits.memory',
+          memory,
+          'is not a quantity of bytes; write it like 64Mi or 1Gi',
+          0,
+        );
+  if (memoryBytes !== undefined && memoryBytes < minMemoryBytes)
+    problems.push(`spec.resources.limits.memory: ${JSON.stringify(memory)} is less than the least, 4Mi`);
   const log: LogLimits = {
-    maxSizeBytes: must(parseBytes(spec.logging.maxSize), 'logging.maxSize', spec.logging.maxSize, 'is not a quantity of bytes; write it like 10Mi', 0),
+    maxSizeBytes: must(
+      parseBytes(spec.logging.maxSize),
+      'logging.maxSize',
+      spec.logging.maxSize,
+      'is not a quantity of bytes; write it like 10Mi',
+      0,
+    ),
     maxFiles: spec.logging.maxFiles,
   };
-  if (log.maxSizeBytes < minLogBytes) problems.push(`spec.logging.maxSize: ${JSON.stringify(spec.logging.maxSize)} is less than the least, 4Ki`);
+  if (log.maxSizeBytes < minLogBytes)
+    problems.push(`spec.logging.maxSize: ${JSON.stringify(spec.logging.maxSize)} is less than the least, 4Ki`);
 
-  const stopSignal = spec.stopSignal === undefined ? undefined : must(parseSignal(spec.stopSignal), 'stopSignal', spec.stopSignal, 'is not a signal of Linux; write it like SIGTERM, HUP or 15', 15);
+  const stopSignal =
+    spec.stopSignal === undefined
+      ? undefined
+      : must(
+          parseSignal(spec.stopSignal),
+          'stopSignal',
+          spec.stopSignal,
+          'is not a signal of Linux; write it like SIGTERM, HUP or 15',
+          15,
+        );
 
   const ports = (spec.ports ?? []).flatMap((port): PortMapping[] =>
     port.hostPort === undefined
       ? []
-      : [{ containerPort: port.containerPort, hostPort: port.hostPort, hostIP: port.hostIP === '0.0.0.0' ? undefined : port.hostIP, protocol: port.protocol === 'UDP' ? 'udp' : 'tcp' }],
+      : [
+          {
+            containerPort: port.containerPort,
+            hostPort: port.hostPort,
+            hostIP: port.hostIP === '0.0.0.0' ? undefined : port.hostIP,
+            protocol: port.protocol === 'UDP' ? 'udp' : 'tcp',
+          },
+        ],
   );
   problems.push(...findPortProblems(ports));
 
@@ -142,7 +193,11 @@ export function parseDesired(object: Container): Desired | SpecProblem {
 }
 
 /** What of the configuration cannot change in a running process: all but limits and log; links only by their names. */
-function immutablePart(image: string, { limits: _limits, log: _log, ...rest }: Desired['config'], links: readonly Link[]): unknown {
+function immutablePart(
+  image: string,
+  { limits: _limits, log: _log, ...rest }: Desired['config'],
+  links: readonly Link[],
+): unknown {
   return { image, ...rest, links };
 }
 
@@ -174,7 +229,9 @@ export function hashOf(value: unknown): string {
 function canonical(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`;
   if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null';
-  const entries = Object.entries(value).filter(([, member]) => member !== undefined).sort(([a], [b]) => (a < b ? -1 : 1));
+  const entries = Object.entries(value)
+    .filter(([, member]) => member !== undefined)
+    .sort(([a], [b]) => (a < b ? -1 : 1));
   return `{${entries.map(([key, member]) => `${JSON.stringify(key)}:${canonical(member)}`).join(',')}}`;
 }
 
@@ -183,11 +240,17 @@ function findPortProblems(ports: readonly PortMapping[]): string[] {
   const fixed = ports.filter(({ hostPort }) => hostPort !== 0);
   for (const [index, port] of fixed.entries()) {
     const isTwin = (other: PortMapping): boolean =>
-      other.protocol === port.protocol && other.hostPort === port.hostPort && (other.hostIP === undefined || port.hostIP === undefined || other.hostIP === port.hostIP);
-    if (fixed.findIndex(isTwin) < index) problems.push(`spec.ports[${ports.indexOf(port)}].hostPort: ${port.hostPort}/${port.protocol} is published twice; choose another, or 0 for a free one`);
+      other.protocol === port.protocol &&
+      other.hostPort === port.hostPort &&
+      (other.hostIP === undefined || port.hostIP === undefined || other.hostIP === port.hostIP);
+    if (fixed.findIndex(isTwin) < index)
+      problems.push(
+        `spec.ports[${ports.indexOf(port)}].hostPort: ${port.hostPort}/${port.protocol} is published twice; choose another, or 0 for a free one`,
+      );
   }
   for (const [index, { hostIP }] of ports.entries()) {
-    if (hostIP?.split('.').some((part) => Number(part) > 255)) problems.push(`spec.ports[${index}].hostIP: "${hostIP}" is not an IPv4 address`);
+    if (hostIP?.split('.').some((part) => Number(part) > 255))
+      problems.push(`spec.ports[${index}].hostIP: "${hostIP}" is not an IPv4 address`);
   }
   return problems;
 }

@@ -80,7 +80,14 @@ export function historyFromStatus(status: ContainerStatus | undefined): History 
     retry:
       nextRestartAtMs === undefined || backoff === undefined
         ? undefined
-        : { atMs: nextRestartAtMs, delayMs: (backoff.delaySeconds ?? 0) * 1000, attempt: backoff.attempt ?? 1, of, reason: status.reason ?? 'CrashLoopBackOff', message: status.message ?? '' },
+        : {
+            atMs: nextRestartAtMs,
+            delayMs: (backoff.delaySeconds ?? 0) * 1000,
+            attempt: backoff.attempt ?? 1,
+            of,
+            reason: status.reason ?? 'CrashLoopBackOff',
+            message: status.message ?? '',
+          },
     final:
       status.state === 'Exited' && status.reason !== undefined && status.reason !== 'Stopped'
         ? { reason: status.reason, message: status.message ?? '' }
@@ -99,7 +106,22 @@ function retryOf(reason: string | undefined): Retry['of'] {
 }
 
 /** Takes note of what the runtime shows: each new run and each new exit exactly once. */
-export function accountFor(history: History, desired: Desired, container: ContainerInfo | undefined, nowMs: number): History {
+export function accountFor(
+  history: History,
+  desired: Desired,
+  container: ContainerInfo | undefined,
+  nowMs: number,
+): History {
+  const isIdle = container === undefined || container.state.kind !== 'running';
+  // Asked to be stopped while it does not run: whatever it waited for or gave up on is over, and Running starts it at once.
+  if (!desired.shouldRun && isIdle && (history.retry ?? history.final) !== undefined) {
+    return accountFor(
+      { ...history, retry: undefined, final: undefined, failures: 0, imageFailures: 0, isHalted: true },
+      desired,
+      container,
+      nowMs,
+    );
+  }
   if (container === undefined) return history;
   const { state } = container;
   switch (state.kind) {
@@ -138,9 +160,15 @@ export function accountFor(history: History, desired: Desired, container: Contai
         lastTermination: termination,
         stop: undefined,
       };
-      if (history.stop !== undefined || !desired.shouldRun) return { ...seen, failures: 0, retry: undefined, final: undefined, isHalted: true };
+      if (history.stop !== undefined || !desired.shouldRun)
+        return { ...seen, failures: 0, retry: undefined, final: undefined, isHalted: true };
       const ranForMs = startedAtMs === undefined ? 0 : Math.max(0, finishedAtMs - startedAtMs);
-      return afterFailure(seen, desired, { termination, ranForMs, of: 'start', reason: 'CrashLoopBackOff', message: describe(termination) }, nowMs);
+      return afterFailure(
+        seen,
+        desired,
+        { termination, ranForMs, of: 'start', reason: 'CrashLoopBackOff', message: describe(termination) },
+        nowMs,
+      );
     }
     default:
       throw new TypeError(`unknown state: ${JSON.stringify(state satisfies never)}`);
@@ -156,32 +184,82 @@ export interface StartFailure {
 }
 
 /** Takes note of a failed creation or start. A fault of the host is retried under every policy; a command that cannot run counts as an exit. */
-export function accountForStartFailure(history: History, desired: Desired, failure: StartFailure, nowMs: number): History {
+export function accountForStartFailure(
+  history: History,
+  desired: Desired,
+  failure: StartFailure,
+  nowMs: number,
+): History {
   if (failure.exitCode === undefined) {
     const attempt = history.failures + 1;
     const delayMs = backoffDelayMs(desired.restart.backoff, attempt, drawFor(desired.containerID, 'host', attempt));
-    return { ...history, failures: attempt, retry: { atMs: nowMs + delayMs, delayMs, attempt, of: failure.of, reason: failure.reason, message: failure.message } };
+    return {
+      ...history,
+      failures: attempt,
+      retry: {
+        atMs: nowMs + delayMs,
+        delayMs,
+        attempt,
+        of: failure.of,
+        reason: failure.reason,
+        message: failure.message,
+      },
+    };
   }
-  const termination: Termination = { reason: 'StartError', message: failure.message, exitCode: failure.exitCode, finishedAtMs: nowMs };
-  return afterFailure({ ...history, lastTermination: termination, isHalted: false }, desired, { termination, ranForMs: 0, of: failure.of, reason: failure.reason, message: failure.message }, nowMs);
+  const termination: Termination = {
+    reason: 'StartError',
+    message: failure.message,
+    exitCode: failure.exitCode,
+    finishedAtMs: nowMs,
+  };
+  return afterFailure(
+    { ...history, lastTermination: termination, isHalted: false },
+    desired,
+    { termination, ranForMs: 0, of: failure.of, reason: failure.reason, message: failure.message },
+    nowMs,
+  );
 }
 
 /** Takes note of an image that could not be fetched; the wait grows as between restarts. */
-export function accountForImageFailure(history: History, desired: Desired, failure: { readonly reason: string; readonly message: string; readonly notBeforeMs?: number | undefined }, nowMs: number): History {
+export function accountForImageFailure(
+  history: History,
+  desired: Desired,
+  failure: { readonly reason: string; readonly message: string; readonly notBeforeMs?: number | undefined },
+  nowMs: number,
+): History {
   const attempt = history.imageFailures + 1;
-  const delayMs = Math.max(backoffDelayMs(desired.restart.backoff, attempt, drawFor(desired.containerID, 'image', attempt)), (failure.notBeforeMs ?? 0) - nowMs);
-  return { ...history, imageFailures: attempt, retry: { atMs: nowMs + delayMs, delayMs, attempt, of: 'image', reason: failure.reason, message: failure.message } };
+  const delayMs = Math.max(
+    backoffDelayMs(desired.restart.backoff, attempt, drawFor(desired.containerID, 'image', attempt)),
+    (failure.notBeforeMs ?? 0) - nowMs,
+  );
+  return {
+    ...history,
+    imageFailures: attempt,
+    retry: { atMs: nowMs + delayMs, delayMs, attempt, of: 'image', reason: failure.reason, message: failure.message },
+  };
 }
 
 /** After the container was taken away to be made anew from another spec: its troubles were the old spec's. */
 export function accountForReplacement(history: History): History {
-  return { restartCount: history.restartCount, failures: 0, imageFailures: 0, isHalted: false, lastTermination: history.lastTermination };
+  return {
+    restartCount: history.restartCount,
+    failures: 0,
+    imageFailures: 0,
+    isHalted: false,
+    lastTermination: history.lastTermination,
+  };
 }
 
 function afterFailure(
   history: History,
   desired: Desired,
-  failure: { readonly termination: Termination; readonly ranForMs: number; readonly of: Retry['of']; readonly reason: string; readonly message: string },
+  failure: {
+    readonly termination: Termination;
+    readonly ranForMs: number;
+    readonly of: Retry['of'];
+    readonly reason: string;
+    readonly message: string;
+  },
   nowMs: number,
 ): History {
   const { termination } = failure;
@@ -195,11 +273,27 @@ function afterFailure(
   if (restart.kind === 'after') {
     // Counted from the exit, so that a controller that was away for a while does not add its absence to the wait.
     const atMs = Math.min(termination.finishedAtMs, nowMs) + restart.delayMs;
-    return { ...history, failures: restart.attempt, final: undefined, isHalted: false, retry: { atMs, delayMs: restart.delayMs, attempt: restart.attempt, of: failure.of, reason: failure.reason, message: failure.message } };
+    return {
+      ...history,
+      failures: restart.attempt,
+      final: undefined,
+      isHalted: false,
+      retry: {
+        atMs,
+        delayMs: restart.delayMs,
+        attempt: restart.attempt,
+        of: failure.of,
+        reason: failure.reason,
+        message: failure.message,
+      },
+    };
   }
   const final =
     restart.because === 'RetriesUsedUp'
-      ? { reason: 'BackoffLimitExceeded', message: `gave up after ${desired.restart.maxRetries} restarts in a row (spec.restart.maxRetries); the last: ${failure.message}` }
+      ? {
+          reason: 'BackoffLimitExceeded',
+          message: `gave up after ${desired.restart.maxRetries} restarts in a row (spec.restart.maxRetries); the last: ${failure.message}`,
+        }
       : { reason: termination.reason, message: failure.message };
   return { ...history, failures: restart.attempt, retry: undefined, final, isHalted: false };
 }
@@ -208,13 +302,29 @@ function terminationOf(state: Extract<ContainerInfo['state'], { kind: 'exited' }
   const { exit, startedAtMs } = state;
   const base = { startedAtMs, finishedAtMs: Math.round(exit.finishedAtMs) };
   // 137 for an exit that nobody saw is the kubelet's choice too (ContainerStatusUnknown).
-  if (exit.code < 0) return { ...base, reason: 'ContainerStatusUnknown', exitCode: 137, message: 'the container ended while nobody was there to see its exit code (reboot, or its monitor was killed)' };
-  if (exit.oomKilled && exit.code !== 0) return { ...base, reason: 'OOMKilled', exitCode: exit.code, signal: exit.signal, message: 'the kernel killed it for using more memory than spec.resources.limits.memory; raise the limit or use less' };
+  if (exit.code < 0)
+    return {
+      ...base,
+      reason: 'ContainerStatusUnknown',
+      exitCode: 137,
+      message: 'the container ended while nobody was there to see its exit code (reboot, or its monitor was killed)',
+    };
+  if (exit.oomKilled && exit.code !== 0)
+    return {
+      ...base,
+      reason: 'OOMKilled',
+      exitCode: exit.code,
+      signal: exit.signal,
+      message:
+        'the kernel killed it for using more memory than spec.resources.limits.memory; raise the limit or use less',
+    };
   return { ...base, reason: exit.code === 0 ? 'Completed' : 'Error', exitCode: exit.code, signal: exit.signal };
 }
 
 /** How a run ended, for people. */
 export function describe(termination: Termination): string {
   if (termination.message !== undefined) return termination.message;
-  return termination.signal === undefined ? `exited with code ${termination.exitCode}` : `killed by signal ${termination.signal}`;
+  return termination.signal === undefined
+    ? `exited with code ${termination.exitCode}`
+    : `killed by signal ${termination.signal}`;
 }

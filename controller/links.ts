@@ -19,7 +19,10 @@ export interface Dependency {
  * The first cycle that can be reached from `start`, as a path that ends where it began (a, b, a); undefined if none.
  * `dependenciesOf` gives the names a container depends on; unknown names have none.
  */
-export function findCycle(start: string, dependenciesOf: (name: string) => readonly string[]): readonly string[] | undefined {
+export function findCycle(
+  start: string,
+  dependenciesOf: (name: string) => readonly string[],
+): readonly string[] | undefined {
   const finished = new Set<string>();
   const path: string[] = [];
   const visit = (name: string): readonly string[] | undefined => {
@@ -77,7 +80,9 @@ export function linkEnv(containerName: string, links: readonly Link[], dependenc
           { name: `${key}_PROTO`, value: port.protocol },
         ];
       }),
-      ...[...env].filter(([key]) => key !== 'HOME' && key !== 'PATH').map(([key, value]) => ({ name: `${prefix}_ENV_${key}`, value })),
+      ...[...env]
+        .filter(([key]) => key !== 'HOME' && key !== 'PATH')
+        .map(([key, value]) => ({ name: `${prefix}_ENV_${key}`, value })),
     ];
   });
 }
@@ -85,7 +90,9 @@ export function linkEnv(containerName: string, links: readonly Link[], dependenc
 function portsOf({ ports, imageConfig }: Dependency): { port: number; protocol: 'tcp' | 'udp' }[] {
   const exposed = (imageConfig?.exposedPorts ?? []).flatMap((text) => {
     const match = /^([0-9]+)(?:\/(tcp|udp))?$/.exec(text);
-    return match === null ? [] : [{ port: Number(match[1]), protocol: match[2] === 'udp' ? ('udp' as const) : ('tcp' as const) }];
+    return match === null
+      ? []
+      : [{ port: Number(match[1]), protocol: match[2] === 'udp' ? ('udp' as const) : ('tcp' as const) }];
   });
   const all = new Map([...exposed, ...ports].map((port) => [`${port.port}/${port.protocol}`, port]));
   return [...all.values()].sort((a, b) => a.port - b.port || (a.protocol < b.protocol ? -1 : 1));

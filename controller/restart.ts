@@ -26,12 +26,17 @@ export interface RestartInput {
 
 export type Restart =
   | { readonly kind: 'after'; readonly delayMs: number; readonly attempt: number }
-  | { readonly kind: 'never'; readonly because: 'Completed' | 'PolicyForbids' | 'RetriesUsedUp'; readonly attempt: number };
+  | {
+      readonly kind: 'never';
+      readonly because: 'Completed' | 'PolicyForbids' | 'RetriesUsedUp';
+      readonly attempt: number;
+    };
 
 /** What follows an exit that nobody asked for. Source of the rules: the CRD's restartPolicy, restart and backoff. */
 export function decideRestart({ policy, backoff, maxRetries, exit, failures, random }: RestartInput): Restart {
   const attempt = exit.ranForMs >= backoff.resetAfterMs ? 1 : failures + 1;
-  if (exit.code === 0 && (policy === 'Never' || policy === 'OnFailure')) return { kind: 'never', because: 'Completed', attempt };
+  if (exit.code === 0 && (policy === 'Never' || policy === 'OnFailure'))
+    return { kind: 'never', because: 'Completed', attempt };
   if (policy === 'Never') return { kind: 'never', because: 'PolicyForbids', attempt };
   if (maxRetries !== undefined && attempt > maxRetries) return { kind: 'never', because: 'RetriesUsedUp', attempt };
   return { kind: 'after', attempt, delayMs: backoffDelayMs(backoff, attempt, random) };

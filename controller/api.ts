@@ -1,0 +1,90 @@
+/** What the controller says to the API server about Containers, and how it reads them. Effects; behind the store's breaker. */
+import { apiVersion, type Container, type ContainerStatus, group, plural, version } from '../crds/index.ts';
+import type { Breaker } from './breakers.ts';
+import { type ApiAccess, ApiError, type ApiRequest, callApi } from './client.ts';
+
+/** Keeps a deleted object until its container is gone from the host. */
+export const finalizer = 'holdfast.dev/container';
+
+export const containersPath = `/apis/${group}/${version}/${plural}`;
+
+export interface ContainerApi {
+  call(request: ApiRequest): Promise<unknown>;
+  list(query: Record<string, string | number | undefined>, signal: AbortSignal): Promise<unknown>;
+  /** Returns the object as it is now. Throws ApiError (404: it is gone). */
+  patchStatus(object: Container, patch: Record<string, unknown>, signal: AbortSignal): Promise<Container>;
+  setFinalizer(object: Container, isWanted: boolean, signal: AbortSignal): Promise<Container>;
+}
+
+export function createContainerApi(access: ApiAccess, breaker: Breaker): ContainerApi {
+  const call = (request: ApiRequest): Promise<unknown> => breaker.run(() => callApi(access, request));
+  const pathOf = ({ metadata }: Container): string =>
+    `/apis/${group}/${version}/namespaces/${metadata.namespace}/${plural}/${metadata.name}`;
+  const patch = async (
+    object: Container,
+    subresource: '' | '/status',
+    body: unknown,
+    signal: AbortSignal,
+  ): Promise<Container> => {
+    const answer = await call({
+      method: 'PATCH',
+      path: pathOf(object) + subresource,
+      contentType: 'application/merge-patch+json',
+      body,
+      signal,
+    });
+    const parsed = parseContainer(answer);
+    if (parsed === undefined)
+      throw new ApiError(`PATCH ${pathOf(object)}${subresource}`, 502, 'BadGateway', 'a body that is no Container');
+    return parsed;
+  };
+  return {
+    call,
+    list: (query, signal) => call({ method: 'GET', path: containersPath, query, signal }),
+    // The uid is a precondition: a status must not land on a new object of the same name.
+    patchStatus: (object, status, signal) =>
+      patch(object, '/status', { metadata: { uid: object.metadata.uid }, status }, signal),
+    setFinalizer: (object, isWanted, signal) => {
+      const others = (object.metadata.finalizers ?? []).filter((one) => one !== finalizer);
+      const finalizers = isWanted ? [...others, finalizer] : others;
+      return patch(
+        object,
+        '',
+        { metadata: { uid: object.metadata.uid, resourceVersion: object.metadata.resourceVersion, finalizers } },
+        signal,
+      );
+    },
+  };
+}
+
+/** An error after which the store itself is in doubt, not only this request. */
+export function isStoreFailure(error: unknown): boolean {
+  return !(error instanceof ApiError) || error.code >= 500 || error.code === 429;
+}
+
+/** A Container as a schema-checked API server sends it; undefined for anything else. */
+export function parseContainer(raw: unknown): Container | undefined {
+  if (typeof raw !== 'object' || raw === null) return undefined;
+  // Each member that the controller relies on is looked at below; the rest is the CRD schema's promise.
+  const object = raw as Partial<Container> & { items?: unknown };
+  const { metadata, spec } = object;
+  if (object.kind !== undefined && object.kind !== 'Container') return undefined;
+  if (
+    typeof metadata?.name !== 'string' ||
+    typeof metadata.namespace !== 'string' ||
+    typeof metadata.uid !== 'string' ||
+    typeof metadata.resourceVersion !== 'string'
+  )
+    return undefined;
+  if (
+    typeof spec?.image !== 'string' ||
+    typeof spec.backoff !== 'object' ||
+    typeof spec.resources?.limits !== 'object' ||
+    typeof spec.logging !== 'object'
+  )
+    return undefined;
+  // Proven field by field above; kind and apiVersion are absent from the items of some lists.
+  return { ...(object as Container), apiVersion, kind: 'Container' };
+}
+
+export type { ContainerStatus };

@@ -1,0 +1,102 @@
+/**
+ * Circuit breakers (opossum) around what can fail for long: the store, and each image registry. Effects: timers.
+ * While one is open, calls fail at once; then a single probe is let through.
+ */
+import CircuitBreaker from 'opossum';
+
+/** The breaker is open: the call was not made. Try again at retryAtMs. */
+export class BreakerOpenError extends Error {
+  override readonly name = 'BreakerOpenError';
+  readonly retryAtMs: number;
+  constructor(breaker: string, retryAtMs: number, options?: ErrorOptions) {
+    super(
+      `${breaker} failed several times in a row; it is asked again at ${new Date(retryAtMs).toISOString()}`,
+      options,
+    );
+    this.retryAtMs = retryAtMs;
+  }
+}
+
+export interface BreakerOptions {
+  /** "store" or "registry:HOST". */
+  readonly name: string;
+  /** Whether an error says that the other side is ill (and not that the request was wrong). */
+  readonly countsAsFailure: (error: unknown) => boolean;
+  readonly onState: (name: string, state: 'closed' | 'open' | 'half_open') => void;
+  readonly now: () => number;
+  /** Wait before the probe. */
+  readonly resetMs: number;
+  /** Calls within a minute before it may open. */
+  readonly volume: number;
+}
+
+export interface Breaker {
+  /** Makes the call or throws BreakerOpenError; errors of the call come out as they are. */
+  run<T>(action: () => Promise<T>): Promise<T>;
+  readonly isOpen: boolean;
+  close(): void;
+}
+
+export function createBreaker({ name, countsAsFailure, onState, now, resetMs, volume }: BreakerOptions): Breaker {
+  let openedAtMs = now();
+  const circuit = new CircuitBreaker<[() => Promise<unknown>], unknown>((action) => action(), {
+    name,
+    timeout: false, // Every call has a deadline of its own.
+    errorThresholdPercentage: 50,
+    rollingCountTimeout: 60_000,
+    rollingCountBuckets: 6,
+    volumeThreshold: volume,
+    resetTimeout: resetMs,
+    errorFilter: (error: unknown) => !countsAsFailure(error),
+  });
+  circuit.on('open', () => {
+    openedAtMs = now();
+    onState(name, 'open');
+  });
+  circuit.on('halfOpen', () => onState(name, 'half_open'));
+  circuit.on('close', () => onState(name, 'closed'));
+  onState(name, 'closed');
+  return {
+    run: async <T>(action: () => Promise<T>): Promise<T> => {
+      try {
+        // fire() resolves to what the action resolved to.
+        return (await circuit.fire(action)) as T;
+      } catch (error) {
+        if (error instanceof Error && 'code' in error && error.code === 'EOPENBREAKER')
+          throw new BreakerOpenError(name, openedAtMs + resetMs, { cause: error });
+        throw error;
+      }
+    },
+    get isOpen() {
+      return circuit.opened;
+    },
+    close: () => circuit.shutdown(),
+  };
+}
+
+/** Breakers by registry host, made at first use; at most 64, so that odd image names cannot fill the memory. */
+export function createRegistryBreakers(options: Omit<BreakerOptions, 'name'>): {
+  of(registry: string): Breaker;
+  close(): void;
+} {
+  const breakers = new Map<string, Breaker>();
+  return {
+    of: (registry) => {
+      const known = breakers.get(registry);
+      if (known !== undefined) return known;
+      if (breakers.size >= 64) {
+        const idle = [...breakers].find(([, one]) => !one.isOpen) ?? [...breakers][0];
+        if (idle !== undefined) {
+          idle[1].close();
+          breakers.delete(idle[0]);
+        }
+      }
+      const made = createBreaker({ ...options, name: `registry:${registry}` });
+      breakers.set(registry, made);
+      return made;
+    },
+    close: () => {
+      for (const one of breakers.values()) one.close();
+    },
+  };
+}

@@ -1,0 +1,285 @@
+/** The controller: list and watch, queue, workers, relist of the host. Effects; wires the other files. */
+import type { Logger } from 'pino';
+import type { Registry } from 'prom-client';
+import type { Container } from '../crds/index.ts';
+import { ImagePullError, type Runtime } from '../runtime/index.ts';
+import { containersPath, createContainerApi, isStoreFailure, parseContainer } from './api.ts';
+import { createBreaker, createRegistryBreakers } from './breakers.ts';
+import type { ApiAccess } from './client.ts';
+import { containerIDOf, keyOf, labelKeys } from './desired.ts';
+import { createEventRecorder } from './events.ts';
+import { createImagePuller } from './images.ts';
+import { startListWatch } from './list-watch.ts';
+import { createControllerMetrics, createQueueMetrics } from './metrics.ts';
+import { WorkQueue } from './queue.ts';
+import { type Entry, reconcile, signatureOf, type View } from './reconcile.ts';
+
+export interface ControllerDeps {
+  readonly access: ApiAccess;
+  readonly runtime: Runtime;
+  readonly nodeName: string;
+  readonly log: Logger;
+  readonly metrics: Registry;
+  readonly now: () => number;
+  readonly random: () => number;
+  /** Containers worked on at once; 8 by default. */
+  readonly workers?: number;
+  /** How often the whole host is looked at, for what no event told; 10 s by default. */
+  readonly relistMs?: number;
+}
+
+export interface Controller {
+  /** Resolves when the objects are known and the host's containers are adopted. */
+  readonly synced: Promise<void>;
+  readonly isSynced: boolean;
+  /** Containers on this host that it keeps or is about to remove. */
+  readonly containerCount: number;
+  /** Stops deciding; containers go on. */
+  close(): Promise<void>;
+}
+
+export function createController(deps: ControllerDeps): Controller {
+  const { runtime, now, random, nodeName } = deps;
+  const log = deps.log.child({ part: 'controller' });
+  const workers = deps.workers ?? 8;
+  const metrics = createControllerMetrics(deps.metrics, workers);
+  const queue = new WorkQueue({ now, metrics: createQueueMetrics(deps.metrics, 'container') });
+  const stop = new AbortController();
+  const onState = (name: string, state: 'closed' | 'open' | 'half_open'): void => {
+    metrics.breaker(name, state);
+    if (state !== 'closed') log.warn({ breaker: name, state }, 'circuit breaker');
+  };
+  const storeBreaker = createBreaker({
+    name: 'store',
+    countsAsFailure: isStoreFailure,
+    onState,
+    now,
+    resetMs: 2_000,
+    volume: 10,
+  });
+  const registryBreakers = createRegistryBreakers({
+    countsAsFailure: isRegistryFailure,
+    onState,
+    now,
+    resetMs: 30_000,
+    volume: 3,
+  });
+  const api = createContainerApi(deps.access, storeBreaker);
+  const events = createEventRecorder({ call: api.call, nodeName, now, log });
+  const puller = createImagePuller({
+    images: runtime.images,
+    breakerOf: registryBreakers.of,
+    events,
+    wake: (key) => queue.add(key),
+    now,
+    log,
+  });
+  const view = createView((key) => queue.add(key));
+  const entries = new Map<string, Entry>();
+  let isSynced = false;
+
+  const work = async (): Promise<void> => {
+    for (;;) {
+      const key = await queue.take();
+      if (key === undefined) return;
+      const finished = metrics.reconcileStarted();
+      try {
+        const { againInMs } = await reconcile(
+          key,
+          { runtime, api, view, entries, puller, events, metrics, nodeName, now, log },
+          stop.signal,
+        );
+        queue.forget(key);
+        if (againInMs !== undefined) queue.addAfter(key, againInMs);
+        finished(againInMs === undefined ? 'success' : 'requeue_after');
+      } catch (error) {
+        finished('error');
+        if (!stop.signal.aborted) {
+          const delayMs = queue.addRateLimited(key);
+          log.warn({ container: key, err: error, delayMs }, 'reconciliation failed, trying again');
+        }
+      } finally {
+        queue.done(key);
+      }
+    }
+  };
+
+  const relist = async (isFirst: boolean): Promise<void> => {
+    const found = new Map((await runtime.containers.list()).map((one) => [one.id, one]));
+    for (const container of found.values()) {
+      const key = `${container.labels[labelKeys.namespace] ?? ''}/${container.labels[labelKeys.name] ?? ''}`;
+      view.claim(key, container.id);
+      const isOrphan = view.object(key) === undefined;
+      if (isFirst || isOrphan) queue.add(key);
+    }
+    for (const [id, entry] of entries) {
+      if (entry.signature === undefined || entry.signature === signatureOf(found.get(id))) continue;
+      metrics.drift('state');
+      queue.add(entry.key);
+    }
+  };
+
+  const listWatch = startListWatch<Container>({
+    access: deps.access,
+    path: containersPath,
+    list: api.list,
+    parse: parseContainer,
+    onReplace: (objects) => {
+      for (const key of view.replace(objects)) queueWhenSynced(key);
+    },
+    onChange: (kind, object) => {
+      const key = keyOf(object);
+      if (kind === 'deleted') view.remove(object);
+      else view.put(object);
+      const isOwnWrite =
+        kind === 'applied' &&
+        entries.get(containerIDOf(object.metadata.uid))?.written?.version === object.metadata.resourceVersion;
+      if (!isOwnWrite) queueWhenSynced(key);
+    },
+    onActivity: metrics.watchActive,
+    onReconnect: metrics.watchReconnected,
+    now,
+    random,
+    log,
+  });
+  // Before the first list nothing is known to be unwanted, so nothing may be decided.
+  const queueWhenSynced = (key: string): void => {
+    if (isSynced) queue.add(key);
+  };
+
+  const keyByID = (id: string): string | undefined => entries.get(id)?.key ?? view.keyOfContainer(id);
+  const unsubscribe = runtime.subscribe((event) => {
+    if (event.kind === 'relist') {
+      if (isSynced) void relistSafely();
+      return;
+    }
+    const key = keyByID(event.id);
+    if (key !== undefined && isSynced) queue.add(key);
+  });
+  const relistSafely = async (): Promise<void> => {
+    try {
+      await relist(false);
+    } catch (error) {
+      if (!stop.signal.aborted)
+        log.error({ err: error }, 'the host could not be looked at; it is tried again with the next relist');
+    }
+  };
+  let relisting: Promise<void> = Promise.resolve();
+  const timer = setInterval(() => {
+    if (isSynced) relisting = relisting.then(relistSafely);
+  }, deps.relistMs ?? 10_000);
+
+  let running: Promise<unknown> = Promise.resolve();
+  const synced = (async () => {
+    await listWatch.synced;
+    if (stop.signal.aborted) return;
+    await relist(true).catch((error: unknown) => {
+      log.error({ err: error }, 'the host could not be looked at at start; it is tried again with the next relist');
+    });
+    isSynced = true;
+    for (const key of view.keys()) queue.add(key);
+    running = Promise.all(Array.from({ length: workers }, work));
+  })();
+
+  return {
+    synced,
+    get isSynced() {
+      return isSynced;
+    },
+    get containerCount() {
+      return view.containerCount();
+    },
+    close: async () => {
+      stop.abort(new Error('the controller was closed'));
+      clearInterval(timer);
+      unsubscribe();
+      queue.close();
+      await listWatch.close();
+      await puller.close();
+      await Promise.allSettled([running, relisting]);
+      await events.close();
+      storeBreaker.close();
+      registryBreakers.close();
+    },
+  };
+}
+
+/** Whether the registry is ill; a wrong name or password is the spec's fault and must not open the breaker for others. */
+function isRegistryFailure(error: unknown): boolean {
+  return error instanceof ImagePullError && (error.kind === 'unreachable' || error.kind === 'registry');
+}
+
+interface FullView extends View {
+  /** Takes a whole list; returns the keys that are or were in it. */
+  replace(objects: readonly Container[]): string[];
+  put(object: Container): void;
+  remove(object: Container): void;
+  keys(): string[];
+  keyOfContainer(id: string): string | undefined;
+  containerCount(): number;
+}
+
+/** The objects by key, who depends on whom, and which containers carry which key. `wake` gets the keys of dependents. */
+function createView(wake: (key: string) => void): FullView {
+  const objects = new Map<string, Container>();
+  const dependents = new Map<string, Set<string>>();
+  const containers = new Map<string, Set<string>>();
+  const keyOfContainer = new Map<string, string>();
+
+  const edgesOf = (object: Container): string[] =>
+    [...(object.spec.links ?? []), ...(object.spec.dependsOn ?? [])].map(
+      ({ name }) => `${object.metadata.namespace}/${name}`,
+    );
+  const unlink = (key: string): void => {
+    const old = objects.get(key);
+    if (old !== undefined)
+      for (const edge of edgesOf(old))
+        if (dependents.get(edge)?.delete(key) && dependents.get(edge)?.size === 0) dependents.delete(edge);
+  };
+  const put = (object: Container): void => {
+    const key = keyOf(object);
+    const isNew = !objects.has(key);
+    unlink(key);
+    objects.set(key, object);
+    for (const edge of edgesOf(object)) dependents.set(edge, (dependents.get(edge) ?? new Set()).add(key));
+    if (isNew) stateChanged(key);
+  };
+  const remove = (key: string): void => {
+    unlink(key);
+    objects.delete(key);
+    stateChanged(key);
+  };
+  const stateChanged = (key: string): void => {
+    for (const dependent of dependents.get(key) ?? []) wake(dependent);
+  };
+
+  return {
+    object: (key) => objects.get(key),
+    containersOf: (key) => [...(containers.get(key) ?? [])],
+    claim: (key, id) => {
+      containers.set(key, (containers.get(key) ?? new Set()).add(id));
+      keyOfContainer.set(id, key);
+    },
+    release: (key, id) => {
+      keyOfContainer.delete(id);
+      if (containers.get(key)?.delete(id) && containers.get(key)?.size === 0) containers.delete(key);
+    },
+    stateChanged,
+    replace: (list) => {
+      const before = new Set(objects.keys());
+      const after = new Set(list.map(keyOf));
+      for (const key of before) if (!after.has(key)) remove(key);
+      for (const object of list) put(object);
+      return [...new Set([...before, ...after])];
+    },
+    put,
+    remove: (object) => {
+      // A late DELETED of an earlier object must not hide the present one.
+      const key = keyOf(object);
+      if (objects.get(key)?.metadata.uid === object.metadata.uid) remove(key);
+    },
+    keys: () => [...objects.keys()],
+    keyOfContainer: (id) => keyOfContainer.get(id),
+    containerCount: () => keyOfContainer.size,
+  };
+}

@@ -1,0 +1,233 @@
+/**
+ * A list and watch of one resource that cannot die silently: jittered backoff, bookmarks, resumption at the last version,
+ * a new list on 410, and a watchdog against silence (client-node's issues 596, 958 and 1933 are what happens otherwise;
+ * its own ListWatch stops for good at the first failed list). Effects.
+ */
+
+import type { KubeConfig } from '@kubernetes/client-node';
+import { Watch } from '@kubernetes/client-node/dist/watch.js';
+import type { Logger } from 'pino';
+import type { ApiAccess } from './client.ts';
+import { type Backoff, backoffDelayMs } from './restart.ts';
+
+export interface ListWatchDeps<T> {
+  readonly access: ApiAccess;
+  /** Path of the collection, for all namespaces. */
+  readonly path: string;
+  /** One page of the collection; throws what the request throws. */
+  readonly list: (query: Record<string, string | number | undefined>, signal: AbortSignal) => Promise<unknown>;
+  /** Accepts hostile input; undefined is passed over and logged. */
+  readonly parse: (object: unknown) => T | undefined;
+  readonly onReplace: (objects: readonly T[]) => void;
+  readonly onChange: (kind: 'applied' | 'deleted', object: T) => void;
+  readonly onActivity: (nowMs: number) => void;
+  readonly onReconnect: (reason: string) => void;
+  readonly now: () => number;
+  readonly random: () => number;
+  readonly log: Logger;
+  /** Reconnects when neither event nor bookmark came for so long. */
+  readonly silenceMs?: number;
+}
+
+export interface ListWatch {
+  /** Resolves when the first list is in; never rejects. */
+  readonly synced: Promise<void>;
+  close(): Promise<void>;
+}
+
+const retryBackoff: Backoff = { initialMs: 200, factor: 2, maxMs: 30_000, jitter: 0.5, resetAfterMs: 60_000 };
+const defaultSilenceMs = 90_000;
+const pageSize = 500;
+
+type WatchEnd =
+  | { readonly kind: 'resume'; readonly reason: string }
+  | { readonly kind: 'relist'; readonly reason: string }
+  | { readonly kind: 'failed'; readonly reason: string };
+
+export function startListWatch<T>(deps: ListWatchDeps<T>): ListWatch {
+  const stop = new AbortController();
+  let markSynced = (): void => {};
+  const synced = new Promise<void>((resolve) => {
+    markSynced = resolve;
+  });
+  const running = run(deps, stop.signal, markSynced);
+  return {
+    synced,
+    close: async () => {
+      stop.abort(new Error('the list and watch was closed'));
+      await running;
+    },
+  };
+}
+
+async function run<T>(deps: ListWatchDeps<T>, signal: AbortSignal, markSynced: () => void): Promise<void> {
+  let version: string | undefined;
+  let failures = 0;
+  while (!signal.aborted) {
+    try {
+      if (version === undefined) {
+        version = await listAll(deps, signal);
+        deps.onActivity(deps.now());
+        markSynced();
+      }
+      const position = { version };
+      const end = await watchOnce(deps, position, signal);
+      const hasMoved = position.version !== version;
+      version = end.kind === 'relist' ? undefined : position.version;
+      if (signal.aborted) return;
+      deps.onReconnect(end.reason);
+      if (end.kind !== 'failed' || hasMoved) failures = 0;
+      if (end.kind === 'resume') {
+        // A server that ends each watch at once must not make us spin.
+        await pause(backoffDelayMs({ ...retryBackoff, initialMs: 20 }, 1, deps.random()), signal);
+        continue;
+      }
+      if (end.kind === 'relist') continue;
+      failures += 1;
+      deps.log.warn({ reason: end.reason, attempt: failures }, 'watch failed, trying again');
+    } catch (error) {
+      if (signal.aborted) return;
+      failures += 1;
+      version = undefined;
+      deps.onReconnect('list-failed');
+      deps.log.warn({ err: error, attempt: failures }, 'list failed, trying again');
+    }
+    await pause(backoffDelayMs(retryBackoff, Math.max(1, failures), deps.random()), signal);
+  }
+}
+
+async function listAll<T>(deps: ListWatchDeps<T>, signal: AbortSignal): Promise<string> {
+  const objects: T[] = [];
+  let page: string | undefined;
+  for (;;) {
+    const answer = await deps.list({ limit: pageSize, continue: page }, signal);
+    const { items, version, next } = parseList(answer);
+    for (const item of items) {
+      const object = deps.parse(item);
+      if (object === undefined)
+        deps.log.error({ object: item }, 'the API server listed an object that cannot be read; it is passed over');
+      else objects.push(object);
+    }
+    if (next === undefined) {
+      deps.onReplace(objects);
+      return version;
+    }
+    page = next;
+  }
+}
+
+function parseList(answer: unknown): { items: unknown[]; version: string; next: string | undefined } {
+  // Each member is looked at before use.
+  const { items, metadata } = (answer ?? {}) as {
+    items?: unknown;
+    metadata?: { resourceVersion?: unknown; continue?: unknown };
+  };
+  if (!Array.isArray(items) || typeof metadata?.resourceVersion !== 'string')
+    throw new TypeError('the API server answered a list without items or resourceVersion');
+  return {
+    items,
+    version: metadata.resourceVersion,
+    next: typeof metadata.continue === 'string' && metadata.continue !== '' ? metadata.continue : undefined,
+  };
+}
+
+/** One watch, until it ends for whatever reason; moves position.version along. Never throws. */
+async function watchOnce<T>(
+  deps: ListWatchDeps<T>,
+  position: { version: string },
+  signal: AbortSignal,
+): Promise<WatchEnd> {
+  const silenceMs = deps.silenceMs ?? defaultSilenceMs;
+  // Watch asks no more of a KubeConfig than ApiAccess has.
+  const watch = new Watch(deps.access as KubeConfig);
+  // Its own inactivity limit (a private 30 s) is shorter than the time between two bookmarks.
+  Reflect.set(watch, 'requestTimeoutMs', silenceMs);
+  return await new Promise<WatchEnd>((resolve) => {
+    let request: AbortController | undefined;
+    let isOver = false;
+    let lastActivityMs = deps.now();
+    const end = (how: WatchEnd): void => {
+      if (isOver) return;
+      isOver = true;
+      clearInterval(watchdog);
+      signal.removeEventListener('abort', onAbort);
+      request?.abort();
+      resolve(how);
+    };
+    const onAbort = (): void => end({ kind: 'resume', reason: 'closed' });
+    const watchdog = setInterval(
+      () => {
+        if (deps.now() - lastActivityMs > silenceMs) end({ kind: 'resume', reason: 'silence' });
+      },
+      Math.min(5_000, silenceMs / 2),
+    );
+    signal.addEventListener('abort', onAbort, { once: true });
+
+    const onEvent = (kind: string, raw: unknown): void => {
+      if (isOver) return;
+      lastActivityMs = deps.now();
+      deps.onActivity(lastActivityMs);
+      try {
+        if (kind === 'ERROR') {
+          const code = (raw as { code?: unknown } | null)?.code;
+          return end(
+            code === 410 ? { kind: 'relist', reason: 'expired' } : { kind: 'failed', reason: `error-${String(code)}` },
+          );
+        }
+        const version = (raw as { metadata?: { resourceVersion?: unknown } } | null)?.metadata?.resourceVersion;
+        if (typeof version !== 'string') return end({ kind: 'relist', reason: 'bad-event' });
+        if (kind !== 'BOOKMARK') {
+          const object = deps.parse(raw);
+          if (object === undefined)
+            deps.log.error({ object: raw }, 'the API server sent an object that cannot be read; it is passed over');
+          else deps.onChange(kind === 'DELETED' ? 'deleted' : 'applied', object);
+        }
+        position.version = version;
+      } catch (error) {
+        // client-node would swallow it; a handler that failed has not seen the event, so all is looked at again.
+        deps.log.error({ err: error }, 'a watch event could not be handled, listing again');
+        end({ kind: 'relist', reason: 'handler-failed' });
+      }
+    };
+    const onDone = (error: unknown): void => {
+      const code = (error as { statusCode?: unknown } | null)?.statusCode;
+      if (code === 410) return end({ kind: 'relist', reason: 'expired' });
+      if (error === null || error === undefined) return end({ kind: 'resume', reason: 'ended' });
+      const isTimeout = error instanceof DOMException && error.name === 'TimeoutError';
+      end(
+        isTimeout
+          ? { kind: 'resume', reason: 'silence' }
+          : { kind: 'failed', reason: typeof code === 'number' ? `http-${code}` : 'connection' },
+      );
+    };
+    const timeoutSeconds = 300 + Math.floor(deps.random() * 300);
+    watch
+      .watch(
+        deps.path,
+        { allowWatchBookmarks: true, resourceVersion: position.version, timeoutSeconds },
+        onEvent,
+        onDone,
+      )
+      .then(
+        (controller) => {
+          request = controller;
+          if (isOver) controller.abort();
+        },
+        (error: unknown) => onDone(error ?? new Error('the watch could not be begun')),
+      );
+  });
+}
+
+/** Waits, or returns at once when the signal aborts. */
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  await new Promise<void>((resolve) => {
+    const finish = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', finish);
+      resolve();
+    };
+    const timer = setTimeout(finish, ms);
+    signal.addEventListener('abort', finish, { once: true });
+  });
+}

@@ -3,4 +3,5 @@
  * Used by: runtime/, examples/ through it. May import: ../interface.ts, npm. Must not know: containers, Kubernetes.
  */
 export { createImageStore, type ImageStore, type ImageStoreDeps, type PullLimits } from './image-store.ts';
+export { imageStoragePaths } from './paths.ts';
 export { parseReference } from './reference.ts';

@@ -2,6 +2,8 @@
  * controller/: brings this host to what the store asks for, one container at a time.
  * Used by: cli/. May import: crds/, runtime/index.ts, npm. Must not know: crun, conmon, CNI, SQL.
  */
-export { type ApiAccess, tokenAccess } from './client.ts';
+export { containersPath, parseContainer } from './api.ts';
+export { type ApiAccess, ApiError, callApi, tokenAccess } from './client.ts';
 export { type Controller, type ControllerDeps, createController } from './controller.ts';
-export { containerIDOf } from './desired.ts';
+export { containerIDOf, labelKeys } from './desired.ts';
+export { type ListWatch, startListWatch } from './list-watch.ts';

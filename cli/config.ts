@@ -1,0 +1,186 @@
+/** The daemon's configuration: flags, then environment, then the config file, then defaults. Parsing is pure. */
+import { parseArgs } from 'node:util';
+
+export interface Config {
+  /** Survives a reboot: objects, keys, images, layers, logs. */
+  readonly dataDir: string;
+  /** Gone after a reboot: mounts, sockets, process state. */
+  readonly runDir: string;
+  readonly listen: Address;
+  readonly metricsListen: Address;
+  readonly bridge: string;
+  readonly subnet: string;
+  readonly nodeName: string;
+  readonly logLevel: (typeof logLevels)[number];
+  /** A file of containers-registries.conf(5); undefined: the host's own. */
+  readonly registriesConf?: string | undefined;
+  /** Only for `holdfast controller`. */
+  readonly kubeconfig?: string | undefined;
+  /** A folder of spec documents to apply at the first start of this data dir. */
+  readonly apply?: string | undefined;
+  /** Show what happens on the terminal; the log goes to a file in the data dir. */
+  readonly isLive: boolean;
+}
+
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Something the user wrote cannot be; the message names it and the fix. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+}
+
+const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+
+interface Option {
+  readonly fallback?: string;
+  readonly value: string;
+  readonly help: string;
+}
+
+/** Every setting: a flag --KEY, a key KEY of the config file, and HOLDFAST_KEY in the environment. */
+export const options: Readonly<Record<string, Option>> = {
+  'data-dir': {
+    value: 'DIR',
+    fallback: '/var/lib/holdfast',
+    help: 'what survives a reboot: objects, keys, images, layers, logs',
+  },
+  'run-dir': {
+    value: 'DIR',
+    fallback: '/run/holdfast',
+    help: 'what does not: mounts, sockets, process state; on a tmpfs',
+  },
+  listen: { value: 'HOST:PORT', fallback: '127.0.0.1:7443', help: 'where the store serves the Kubernetes API (HTTPS)' },
+  'metrics-listen': {
+    value: 'HOST:PORT',
+    fallback: '127.0.0.1:7444',
+    help: 'where /metrics, /healthz and /readyz answer (HTTP)',
+  },
+  bridge: { value: 'NAME', fallback: 'hf0', help: "the containers' network bridge" },
+  subnet: { value: 'CIDR', fallback: '10.76.0.0/16', help: "the containers' IPv4 addresses" },
+  'node-name': { value: 'NAME', help: 'the name of this host in status and events; the host name by default' },
+  'log-level': { value: 'LEVEL', fallback: 'info', help: logLevels.join(', ') },
+  'registries-conf': {
+    value: 'FILE',
+    help: 'a containers-registries.conf(5) file with mirrors and insecure registries',
+  },
+  kubeconfig: { value: 'FILE', help: 'of the API server that `holdfast controller` follows' },
+  apply: { value: 'DIR', help: 'spec documents to apply when the data dir is used for the first time' },
+  config: { value: 'FILE', help: 'a YAML file with these settings as keys, such as `data-dir: /srv/holdfast`' },
+};
+
+export interface Sources {
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly hostname: string;
+  /** Reads and parses the config file. Throws ConfigError. */
+  readonly readFile: (path: string) => Readonly<Record<string, unknown>>;
+}
+
+/** Throws ConfigError that names the flag, variable or key. */
+export function parseConfig({ args, env, hostname, readFile }: Sources): Config {
+  const flags = parseFlags(args);
+  const envName = (key: string): string => `HOLDFAST_${key.toUpperCase().replaceAll('-', '_')}`;
+  const file = ((): Readonly<Record<string, unknown>> => {
+    const path = flags.values.config ?? env[envName('config')];
+    return path === undefined ? {} : readFile(path);
+  })();
+  const unknown = Object.keys(file).find((key) => !(key in options) && key !== 'live');
+  if (unknown !== undefined)
+    throw new ConfigError(
+      `the config file has a key "${unknown}" that is not known; known are ${Object.keys(options).join(', ')}`,
+    );
+
+  const get = (key: string): { value: string | undefined; from: string } => {
+    const flag = flags.values[key];
+    if (flag !== undefined) return { value: flag, from: `--${key}` };
+    const variable = env[envName(key)];
+    if (variable !== undefined && variable !== '') return { value: variable, from: envName(key) };
+    const entry = file[key];
+    if (entry !== undefined) {
+      if (typeof entry !== 'string' && typeof entry !== 'number')
+        throw new ConfigError(`the config file's key "${key}" is ${JSON.stringify(entry)}; write a string`);
+      return { value: String(entry), from: `the config file's key "${key}"` };
+    }
+    return { value: options[key]?.fallback, from: `the default of --${key}` };
+  };
+  const need = (key: string): { value: string; from: string } => {
+    const { value, from } = get(key);
+    if (value === undefined || value === '') throw new ConfigError(`${from} is empty; give a value`);
+    return { value, from };
+  };
+  const path = (key: string): string => {
+    const { value, from } = need(key);
+    if (!value.startsWith('/')) throw new ConfigError(`${from} is "${value}"; write an absolute path`);
+    return value.length > 1 ? value.replace(/\/+$/, '') : value;
+  };
+  const bridge = need('bridge');
+  if (!/^[a-zA-Z][a-zA-Z0-9_-]{0,14}$/.test(bridge.value))
+    throw new ConfigError(
+      `${bridge.from} is "${bridge.value}"; a bridge's name has at most 15 letters, digits, - and _`,
+    );
+  const logLevel = need('log-level');
+  const level = logLevels.find((one) => one === logLevel.value);
+  if (level === undefined)
+    throw new ConfigError(`${logLevel.from} is "${logLevel.value}"; use one of ${logLevels.join(', ')}`);
+  return {
+    dataDir: path('data-dir'),
+    runDir: path('run-dir'),
+    listen: parseAddress(need('listen')),
+    metricsListen: parseAddress(need('metrics-listen')),
+    bridge: bridge.value,
+    subnet: parseSubnet(need('subnet')),
+    nodeName: get('node-name').value ?? hostname,
+    logLevel: level,
+    registriesConf: get('registries-conf').value,
+    kubeconfig: get('kubeconfig').value,
+    apply: get('apply').value,
+    isLive: flags.isLive,
+  };
+}
+
+function parseFlags(args: readonly string[]): {
+  values: Readonly<Record<string, string | undefined>>;
+  isLive: boolean;
+} {
+  try {
+    const known = Object.fromEntries(Object.keys(options).map((key) => [key, { type: 'string' as const }]));
+    const { values } = parseArgs({
+      args: [...args],
+      options: { ...known, live: { type: 'boolean' } },
+      strict: true,
+      allowPositionals: false,
+    });
+    const { live, ...rest } = values;
+    // All options but `live` are declared as strings above.
+    return { values: rest as Record<string, string | undefined>, isLive: live === true };
+  } catch (error) {
+    throw new ConfigError(`${error instanceof Error ? error.message : String(error)}; see holdfast --help`, {
+      cause: error,
+    });
+  }
+}
+
+function parseAddress({ value, from }: { value: string; from: string }): Address {
+  const match = /^(?:\[([0-9a-fA-F:]+)\]|([^:[\]]+)):([0-9]{1,5})$/.exec(value);
+  const host = match?.[1] ?? match?.[2];
+  const port = Number(match?.[3]);
+  if (host === undefined || !(port <= 65_535))
+    throw new ConfigError(`${from} is "${value}"; write HOST:PORT, such as 127.0.0.1:7443`);
+  return { host, port };
+}
+
+function parseSubnet({ value, from }: { value: string; from: string }): string {
+  const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})\/(\d{1,2})$/.exec(value);
+  const bytes = match?.slice(1, 5).map(Number) ?? [];
+  const bits = Number(match?.[5]);
+  const isValid = match !== null && bytes.every((byte) => byte <= 255) && bits >= 8 && bits <= 29;
+  if (!isValid)
+    throw new ConfigError(`${from} is "${value}"; write an IPv4 network of 8 to 29 bits, such as 10.76.0.0/16`);
+  const address = bytes.reduce((sum, byte) => sum * 256 + byte, 0);
+  if (address % 2 ** (32 - bits) !== 0)
+    throw new ConfigError(`${from} is "${value}", an address and not a network; its host bits must be 0`);
+  return value;
+}

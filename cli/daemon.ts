@@ -1,0 +1,180 @@
+/** `holdfast up`, `store` and `controller`: wires the parts of the daemon and takes them down again. Effects. */
+import { mkdirSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import type { Logger } from 'pino';
+import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import { type ApiAccess, containerIDOf, createController, tokenAccess } from '../controller/index.ts';
+import { crdFiles } from '../crds/index.ts';
+import { ContainerNotFoundError, createRuntime, type Runtime } from '../runtime/index.ts';
+import { createStore, StatusError, type Store } from '../store/index.ts';
+import { type Config, ConfigError } from './config.ts';
+import { lockInstance } from './instance-lock.ts';
+import { openContainerLog } from './log-source.ts';
+import { serveMetrics } from './serve-metrics.ts';
+
+export interface Daemon {
+  /** Where the embedded store is, and how to talk to it; undefined without one. */
+  readonly store?: Store | undefined;
+  readonly access?: ApiAccess | undefined;
+  readonly runtime?: Runtime | undefined;
+  readonly metricsPort: number;
+  /** Stops the daemon; containers go on. */
+  close(): Promise<void>;
+}
+
+export type Role = 'up' | 'store' | 'controller';
+
+/** Starts the parts in order; when one fails, those before it are closed. */
+export async function startDaemon(role: Role, config: Config, log: Logger): Promise<Daemon> {
+  const opened: (() => Promise<void>)[] = [];
+  const close = async (): Promise<void> => {
+    for (const closeOne of opened.splice(0).reverse()) await closeOne();
+  };
+  try {
+    mkdirSync(config.dataDir, { recursive: true, mode: 0o700 });
+    mkdirSync(config.runDir, { recursive: true, mode: 0o700 });
+    const lock = await lockInstance(config.dataDir);
+    opened.push(() => lock.close());
+
+    const registry = new Registry();
+    collectDefaultMetrics({ register: registry });
+    const { version } = await readPackage();
+    new Gauge({
+      name: 'holdfast_build_info',
+      help: 'The build that runs.',
+      labelNames: ['version', 'node_version'],
+      registers: [registry],
+    }).set({ version, node_version: process.version }, 1);
+
+    const unready: Record<string, () => boolean> = {};
+    let runtime: Runtime | undefined;
+    if (role !== 'store') {
+      const { dataDir, runDir, bridge, subnet, registriesConf } = config;
+      const made = await createRuntime({
+        dataDir,
+        runDir,
+        bridge,
+        subnet,
+        registriesConf,
+        log: log.child({ part: 'runtime' }),
+        metrics: registry,
+      });
+      opened.push(() => made.close());
+      runtime = made;
+    }
+    let store: Store | undefined;
+    let access: ApiAccess | undefined;
+    if (role !== 'controller') {
+      const made = await createStore({
+        dataDir: config.dataDir,
+        listen: config.listen,
+        crdFiles,
+        log: log.child({ part: 'store' }),
+        metrics: registry,
+        ...(runtime === undefined ? {} : { openLog: logSourceOf(runtime) }),
+      });
+      opened.push(() => made.close());
+      store = made;
+      const token = tokenAccess({ server: made.url, ca: made.caCertificate, token: made.adminToken });
+      opened.push(() => token.close());
+      access = token;
+    } else {
+      access = await loadKubeconfig(config.kubeconfig);
+    }
+    if (runtime !== undefined) {
+      const controller = createController({
+        access,
+        runtime,
+        nodeName: config.nodeName,
+        log,
+        metrics: registry,
+        now: Date.now,
+        random: Math.random,
+      });
+      opened.push(() => controller.close());
+      unready['the controller has not listed its objects yet'] = () => !controller.isSynced;
+    }
+    const metrics = await serveMetrics({
+      listen: config.metricsListen,
+      registry,
+      unready: () => Object.entries(unready).flatMap(([what, isUnready]) => (isUnready() ? [what] : [])),
+    });
+    opened.push(() => metrics.close());
+    log.info(
+      {
+        store: store?.url,
+        metrics: `http://${config.metricsListen.host}:${metrics.port}/metrics`,
+        dataDir: config.dataDir,
+        runDir: config.runDir,
+        version,
+      },
+      'holdfast is up',
+    );
+    return { store, access, runtime, metricsPort: metrics.port, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function loadKubeconfig(path: string | undefined): Promise<ApiAccess> {
+  if (path === undefined)
+    throw new ConfigError('`holdfast controller` needs --kubeconfig FILE: the API server to follow');
+  // Loaded only here: it brings all of client-node's models along (75 MB).
+  const { KubeConfig } = await import('@kubernetes/client-node');
+  const kubeconfig = new KubeConfig();
+  try {
+    kubeconfig.loadFromFile(path);
+  } catch (error) {
+    throw new ConfigError(
+      `the kubeconfig "${path}" cannot be read: ${error instanceof Error ? error.message : String(error)}`,
+      { cause: error },
+    );
+  }
+  return kubeconfig;
+}
+
+type OpenLog = NonNullable<Parameters<typeof createStore>[0]['openLog']>;
+
+function logSourceOf(runtime: Runtime): OpenLog {
+  return async (request, signal) => {
+    const id = containerIDOf(request.uid);
+    if ((await runtime.containers.inspect(id)) === undefined) {
+      throw new StatusError({
+        code: 404,
+        reason: 'NotFound',
+        message: `container "${request.name}" in namespace "${request.namespace}" has no log yet: it was not created on this host`,
+      });
+    }
+    const sinceMs =
+      request.sinceTime !== undefined
+        ? Date.parse(request.sinceTime)
+        : request.sinceSeconds === undefined
+          ? undefined
+          : Date.now() - request.sinceSeconds * 1000;
+    try {
+      return await openContainerLog(
+        runtime,
+        id,
+        {
+          follow: request.follow,
+          tailLines: request.tailLines,
+          timestamps: request.timestamps,
+          limitBytes: request.limitBytes,
+          sinceMs,
+        },
+        signal,
+      );
+    } catch (error) {
+      if (error instanceof ContainerNotFoundError)
+        throw new StatusError({ code: 404, reason: 'NotFound', message: error.message });
+      throw error;
+    }
+  };
+}
+
+async function readPackage(): Promise<{ version: string }> {
+  const parsed: unknown = JSON.parse(await readFile(new URL('../package.json', import.meta.url), 'utf8'));
+  const version = (parsed as { version?: unknown }).version;
+  return { version: typeof version === 'string' ? version : 'unknown' };
+}

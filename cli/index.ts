@@ -1,0 +1,8 @@
+/**
+ * cli/: configuration, wiring and the commands of bin/holdfast (its entry is main.ts).
+ * Used by: bin/holdfast, tests. May import: all folders. Must not know: crun, SQL.
+ */
+export { type Config, ConfigError, parseConfig } from './config.ts';
+export { diagnose, type Finding, formatFindings, type HostFacts } from './doctor.ts';
+export { formatLog } from './log-source.ts';
+export { formatAge, formatChange, formatPicture } from './picture.ts';

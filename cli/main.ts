@@ -1,0 +1,154 @@
+/** bin/holdfast: reads arguments, environment and config file, and runs one command. The only place that does. Effects. */
+import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { load } from 'js-yaml';
+import { destination, type Logger, pino } from 'pino';
+import { applyFolderOnce, DocumentError } from './apply-folder.ts';
+import { type Config, ConfigError, options, parseConfig } from './config.ts';
+import { type Daemon, type Role, startDaemon } from './daemon.ts';
+import { diagnose, formatFindings, observeHost } from './doctor.ts';
+import { down } from './down.ts';
+import { InstanceRunsError } from './instance-lock.ts';
+import { startLive } from './live.ts';
+import { openLogFile } from './log-file.ts';
+
+const closeDeadlineMs = 20_000;
+
+const usage = `holdfast keeps this host's containers the way their spec documents say.
+
+Usage: holdfast COMMAND [--FLAG VALUE ...]
+
+Commands:
+  up           store and controller in one process, for one host
+  store        the store alone
+  controller   the controller alone, for an API server elsewhere (--kubeconfig)
+  down         end the daemon and its containers, and clean up the host; objects, volumes and images stay
+  doctor       say what this host lacks, and how to get it
+
+Flags (each is also a key of the config file, and HOLDFAST_… in the environment):
+${Object.entries(options)
+  .map(
+    ([key, { value, help, fallback }]) =>
+      `  --${`${key} ${value}`.padEnd(28)} ${help}${fallback === undefined ? '' : ` (${fallback})`}`,
+  )
+  .join('\n')}
+  --live                         show the containers on the terminal; the log goes to DATA-DIR/holdfast.log
+`;
+
+function readConfigFile(path: string): Readonly<Record<string, unknown>> {
+  try {
+    const parsed = load(readFileSync(path, 'utf8'));
+    if (typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed)) return { ...parsed };
+  } catch (error) {
+    throw new ConfigError(
+      `the config file "${path}" cannot be read: ${error instanceof Error ? error.message : String(error)}`,
+      { cause: error },
+    );
+  }
+  throw new ConfigError(`the config file "${path}" must hold keys and values, such as \`data-dir: /srv/holdfast\``);
+}
+
+async function runDaemon(role: Role, config: Config): Promise<void> {
+  const log = config.isLive
+    ? pino({ level: config.logLevel }, openLogFile(join(config.dataDir, 'holdfast.log')))
+    : pino({ level: config.logLevel }, destination({ fd: 2, sync: true }));
+  process.on('uncaughtException', (error) => die(log, error));
+  process.on('unhandledRejection', (error) => die(log, error));
+  const stop = new AbortController();
+  const ended = new Promise<NodeJS.Signals>((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      process.on(signal, () => {
+        if (stop.signal.aborted) process.exit(130); // Asked twice: at once.
+        stop.abort(new Error(`ended by ${signal}`));
+        resolve(signal);
+      });
+    }
+  });
+  const daemon = await startDaemon(role, config, log);
+  const live = await present(daemon, config, log, stop.signal);
+  const signal = await ended;
+  log.info({ signal }, 'stopping; the containers go on');
+  const deadline = setTimeout(() => die(log, new Error('the daemon could not be closed within 20 s')), closeDeadlineMs);
+  await live?.close();
+  await daemon.close();
+  clearTimeout(deadline);
+}
+
+/** Applies the folder that was given, and shows the live picture if asked. */
+async function present(
+  daemon: Daemon,
+  config: Config,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<{ close(): Promise<void> } | undefined> {
+  const { access, runtime, store } = daemon;
+  if (access === undefined) return undefined;
+  if (config.apply !== undefined) {
+    const created = await applyFolderOnce(
+      { access, folder: config.apply, markerFile: join(config.dataDir, 'applied') },
+      signal,
+    );
+    log.info({ created, folder: config.apply }, 'spec documents applied');
+  }
+  if (!config.isLive || runtime === undefined || store === undefined) return undefined;
+  const hints = [
+    `See and change:   kubectl --kubeconfig ${store.adminKubeconfigPath} get ctr -w`,
+    `Read a log:       kubectl --kubeconfig ${store.adminKubeconfigPath} get --raw /apis/holdfast.dev/v1/namespaces/default/containers/agent/log`,
+    'Break something:  kill -9 the PID that `kubectl get ctr web -o jsonpath={.status.pid}` prints, and watch it heal',
+  ];
+  return startLive({ access, runtime, out: process.stdout, hints, log });
+}
+
+function die(log: Logger, error: unknown): void {
+  log.fatal(
+    { err: error },
+    'holdfast ends because of an error that nothing handles; containers go on, and the next start adopts them',
+  );
+  process.exit(1);
+}
+
+async function main(): Promise<void> {
+  const [command, ...args] = process.argv.slice(2);
+  if (
+    command === undefined ||
+    command === 'help' ||
+    command === '--help' ||
+    command === '-h' ||
+    args.includes('--help')
+  ) {
+    process.stdout.write(usage);
+    process.exitCode = command === undefined ? 2 : 0;
+    return;
+  }
+  const config = (): Config => parseConfig({ args, env: process.env, hostname: hostname(), readFile: readConfigFile });
+  switch (command) {
+    case 'up':
+    case 'store':
+    case 'controller':
+      return await runDaemon(command, config());
+    case 'down':
+      return await down(config(), pino({ level: 'warn' }, destination({ fd: 2, sync: true })), (line) =>
+        process.stdout.write(`${line}\n`),
+      );
+    case 'doctor': {
+      const findings = diagnose(observeHost(config().dataDir));
+      process.stdout.write(formatFindings(findings));
+      process.exitCode = findings.some(({ severity }) => severity === 'error') ? 1 : 0;
+      return;
+    }
+    default:
+      throw new ConfigError(`there is no command "${command}"; see holdfast --help`);
+  }
+}
+
+try {
+  await main();
+} catch (error) {
+  const isUsers = error instanceof ConfigError || error instanceof InstanceRunsError || error instanceof DocumentError;
+  process.stderr.write(
+    `holdfast: ${isUsers ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
+  );
+  // An error while starting must not leave the process hanging on what was opened.
+  process.exit(error instanceof ConfigError ? 2 : 1);
+}

@@ -1,0 +1,229 @@
+/** Containers that exist in memory only: they start, run and exit as their behaviour says. Effects: timers. */
+import {
+  type ContainerConfig,
+  type ContainerInfo,
+  ContainerNotFoundError,
+  type ContainerState,
+  type ImageInfo,
+  ImageNotPresentError,
+  type LogEntry,
+  type PortMapping,
+  PortTakenError,
+  type Runtime,
+  RuntimeClosedError,
+  type RuntimeEvent,
+} from '../interface.ts';
+
+/** What the next run of a container does. Thrown errors come out of `start`. */
+export interface Behaviour {
+  /** Ends by itself after so long with this code; undefined: runs until it is signalled. */
+  readonly exitAfterMs?: number | undefined;
+  readonly exitCode?: number | undefined;
+  /** Ignores every signal but SIGKILL. */
+  readonly isStubborn?: boolean | undefined;
+  /** The start fails with this error. */
+  readonly startError?: Error | undefined;
+}
+
+export interface SimulatedRuntimeDeps {
+  readonly now: () => number;
+  /** Called before each run with the number of earlier runs. */
+  readonly behaviourOf: (config: ContainerConfig, earlierRuns: number) => Behaviour;
+  /** Fetches an image: returns nothing when it could, throws what a pull throws. */
+  readonly pull?: (reference: string, signal: AbortSignal) => Promise<void>;
+  /** How long create and start take each. */
+  readonly operationMs?: number;
+}
+
+interface Simulated {
+  config: ContainerConfig;
+  state: ContainerState;
+  readonly createdAtMs: number;
+  readonly ip: string;
+  readonly ports: readonly PortMapping[];
+  runs: number;
+  timer?: NodeJS.Timeout | undefined;
+  isStubborn: boolean;
+  readonly log: LogEntry[];
+}
+
+export interface SimulatedRuntime extends Runtime {
+  /** Every call so far, as "start default/web". */
+  readonly calls: readonly string[];
+  /** Ends a running container as if its process had ended, with or without telling. */
+  exit(id: string, code: number, options?: { readonly silently?: boolean }): void;
+  /** Most containers that ran at once. */
+  readonly peakRunning: number;
+}
+
+export function createSimulatedRuntime({
+  now,
+  behaviourOf,
+  pull,
+  operationMs,
+}: SimulatedRuntimeDeps): SimulatedRuntime {
+  const containers = new Map<string, Simulated>();
+  const images = new Set<string>();
+  const listeners = new Set<(event: RuntimeEvent) => void>();
+  const calls: string[] = [];
+  let isClosed = false;
+  let nextPid = 1_000;
+  let nextAddress = 2;
+  let nextPort = 40_000;
+  let peakRunning = 0;
+
+  const emit = (event: RuntimeEvent): void => {
+    for (const listener of listeners) listener(event);
+  };
+  const operate = async (name: string, id: string, signal?: AbortSignal): Promise<void> => {
+    if (isClosed) throw new RuntimeClosedError('the simulated runtime is closed');
+    calls.push(`${name} ${containers.get(id)?.config.name ?? id}`);
+    if (operationMs !== undefined && operationMs > 0) await new Promise((resolve) => setTimeout(resolve, operationMs));
+    signal?.throwIfAborted();
+  };
+  const find = (id: string): Simulated => {
+    const one = containers.get(id);
+    if (one === undefined) throw new ContainerNotFoundError(id);
+    return one;
+  };
+  const infoOf = ({ config, state, createdAtMs, ip, ports }: Simulated): ContainerInfo => ({
+    id: config.id,
+    name: config.name,
+    imageID: config.imageID,
+    labels: config.labels,
+    createdAtMs,
+    state,
+    ip,
+    ports,
+    stopSignal: 15,
+  });
+  const end = (id: string, code: number, signal: number | undefined, isSilent = false): void => {
+    const one = containers.get(id);
+    if (one === undefined || one.state.kind !== 'running') return;
+    clearTimeout(one.timer);
+    one.state = {
+      kind: 'exited',
+      startedAtMs: one.state.startedAtMs,
+      exit: { code, signal, oomKilled: false, finishedAtMs: now() },
+    };
+    if (!isSilent) emit({ kind: 'exited', id });
+  };
+  const imageOf = (reference: string): ImageInfo => ({
+    id: reference.startsWith('sha256:') ? reference : `sha256:${reference}`,
+    names: [reference],
+    sizeBytes: 0,
+    config: { entrypoint: [], cmd: [], env: [], workingDir: '', user: '', exposedPorts: [], volumes: [] },
+  });
+  const isPresent = (reference: string): boolean => images.has(reference.replace(/^sha256:/, ''));
+  const takePorts = (wanted: readonly PortMapping[]): PortMapping[] => {
+    const taken = [...containers.values()].flatMap((one) => one.ports);
+    return wanted.map((port) => {
+      if (port.hostPort === 0) {
+        nextPort += 1;
+        return { ...port, hostPort: nextPort };
+      }
+      if (taken.some((one) => one.hostPort === port.hostPort && one.protocol === port.protocol))
+        throw new PortTakenError(port, 'another container');
+      return port;
+    });
+  };
+
+  return {
+    calls,
+    get peakRunning() {
+      return peakRunning;
+    },
+    exit: (id, code, options) => end(id, code, undefined, options?.silently ?? false),
+    images: {
+      ensure: async (reference, policy, signal) => {
+        await operate('ensure', reference, signal);
+        if (policy === 'always' || !isPresent(reference)) {
+          if (policy === 'never')
+            throw new ImageNotPresentError(`the image "${reference}" is not on this host and its pull policy is never`);
+          await pull?.(reference, signal);
+          images.add(reference);
+        }
+        return imageOf(reference);
+      },
+      list: async () => [...images].map(imageOf),
+      inspect: async (reference) => (isPresent(reference) ? imageOf(reference) : undefined),
+      remove: async (reference) => {
+        images.delete(reference);
+      },
+      registryOf: (reference) => (reference.includes('/') ? reference.slice(0, reference.indexOf('/')) : 'docker.io'),
+    },
+    containers: {
+      create: async (config, signal) => {
+        await operate('create', config.id, signal);
+        const known = containers.get(config.id);
+        if (known !== undefined) return infoOf(known);
+        const ports = takePorts(config.ports);
+        nextAddress += 1;
+        const made: Simulated = {
+          config,
+          state: { kind: 'created' },
+          createdAtMs: now(),
+          ip: `10.0.${Math.floor(nextAddress / 256)}.${nextAddress % 256}`,
+          ports,
+          runs: 0,
+          isStubborn: false,
+          log: [],
+        };
+        containers.set(config.id, made);
+        return infoOf(made);
+      },
+      start: async (id, signal) => {
+        await operate('start', id, signal);
+        const one = find(id);
+        if (one.state.kind === 'running') return infoOf(one);
+        const behaviour = behaviourOf(one.config, one.runs);
+        one.runs += 1;
+        if (behaviour.startError !== undefined) throw behaviour.startError;
+        nextPid += 1;
+        one.state = { kind: 'running', pid: nextPid, startedAtMs: now() };
+        one.isStubborn = behaviour.isStubborn ?? false;
+        one.log.push({ time: new Date(now()).toISOString(), stream: 'stdout', data: Buffer.from(`run ${one.runs}\n`) });
+        const { exitAfterMs, exitCode } = behaviour;
+        if (exitAfterMs !== undefined) one.timer = setTimeout(() => end(id, exitCode ?? 0, undefined), exitAfterMs);
+        peakRunning = Math.max(
+          peakRunning,
+          [...containers.values()].filter(({ state }) => state.kind === 'running').length,
+        );
+        return infoOf(one);
+      },
+      update: async (id, change) => {
+        await operate('update', id);
+        const one = find(id);
+        one.config = { ...one.config, ...change };
+      },
+      signal: async (id, signal) => {
+        await operate(`signal-${signal}`, id);
+        const one = containers.get(id);
+        if (one !== undefined && (signal === 9 || !one.isStubborn)) end(id, 128 + signal, signal);
+      },
+      remove: async (id) => {
+        await operate('remove', id);
+        clearTimeout(containers.get(id)?.timer);
+        if (containers.delete(id)) emit({ kind: 'removed', id });
+      },
+      inspect: async (id) => {
+        const one = containers.get(id);
+        return one === undefined ? undefined : infoOf(one);
+      },
+      list: async () => [...containers.values()].map(infoOf),
+      log: async function* (id) {
+        yield* find(id).log;
+      },
+    },
+    info: () => ({ name: 'simulated', versions: {} }),
+    subscribe: (listener) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    close: async () => {
+      isClosed = true;
+      for (const { timer } of containers.values()) clearTimeout(timer);
+      listeners.clear();
+    },
+  };
+}

@@ -21,10 +21,13 @@ async function verify(unit: string, dropIn?: string): Promise<string> {
       await mkdir(`${path}.d`);
       await writeFile(join(`${path}.d`, 'controller.conf'), dropIn.replaceAll(installed, process.execPath));
     }
-    const { stdout, stderr } = await run('systemd-analyze', ['verify', '--man=no', '--recursive-errors=no', path], {
-      timeout: 20_000,
+    const args = ['verify', '--man=no', '--recursive-errors=no', path];
+    const { stdout, stderr } = await run('systemd-analyze', args, { timeout: 20_000 }).catch((error: unknown) => {
+      // It exits with 1 when it has something to say; without output it failed in another way.
+      if (error instanceof Error && 'stderr' in error && error.stderr !== '') return { stdout: '', ...error };
+      throw error;
     });
-    return stdout + stderr;
+    return `${stdout}${stderr}`;
   } finally {
     await rm(dir, { recursive: true, force: true });
   }

@@ -89,7 +89,7 @@ export function historyFromStatus(status: ContainerStatus | undefined): History 
             message: status.message ?? '',
           },
     final:
-      status.state === 'Exited' && status.reason !== undefined && status.reason !== 'Stopped'
+      status.state === 'Exited' && status.reason !== undefined && finalReasons.has(status.reason)
         ? { reason: status.reason, message: status.message ?? '' }
         : undefined,
     isHalted: status.state === 'Exited' && status.reason === 'Stopped',
@@ -97,6 +97,8 @@ export function historyFromStatus(status: ContainerStatus | undefined): History 
 }
 
 const terminationReasons = ['Completed', 'Error', 'OOMKilled', 'StartError', 'ContainerStatusUnknown'] as const;
+/** An Exited container may also wait for something; only these are the end. */
+const finalReasons = new Set<string>([...terminationReasons, 'BackoffLimitExceeded']);
 const imageReasons = new Set(['ErrImagePull', 'ImagePullBackOff', 'ErrImageNeverPull', 'InvalidImageName']);
 const createReasons = new Set(['CreateContainerError', 'CreateContainerConfigError', 'HostPortConflict']);
 

@@ -44,7 +44,9 @@ export function decideRestart({ policy, backoff, maxRetries, exit, failures, ran
 
 /** The wait before the start that follows `attempt` exits in a row (1 or more); at most maxMs, jitter included. */
 export function backoffDelayMs(backoff: Backoff, attempt: number, random: number): number {
-  const baseMs = Math.min(backoff.maxMs, backoff.initialMs * backoff.factor ** (attempt - 1));
+  // 0 times a factor that overflowed is no number.
+  const baseMs =
+    backoff.initialMs === 0 ? 0 : Math.min(backoff.maxMs, backoff.initialMs * backoff.factor ** (attempt - 1));
   const spreadMs = Math.round(baseMs * (1 + backoff.jitter * (2 * random - 1)));
   return Math.min(backoff.maxMs, spreadMs);
 }

@@ -146,7 +146,7 @@ export interface ContainerStatus {
     readonly exitCode?: number | undefined;
     /** Signal that ended it. */
     readonly signal?: number | undefined;
-    /** Completed */
+    /** Completed, Error, OOMKilled, StartError or ContainerStatusUnknown. */
     readonly reason?: string | undefined;
     /** Details. */
     readonly message?: string | undefined;

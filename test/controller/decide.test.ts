@@ -1,0 +1,230 @@
+import assert from 'node:assert/strict';
+import { type DecideInput, decide, type Step } from '../../controller/decide.ts';
+import { labelKeys } from '../../controller/desired.ts';
+import { emptyHistory, type History, type Retry } from '../../controller/history.ts';
+import { container, desired, exited, running } from './fixtures.ts';
+
+const base: DecideInput = {
+  isDeleting: false,
+  hasFinalizer: true,
+  desired: desired(),
+  mutableHash: 'm',
+  container: undefined,
+  image: { kind: 'unknown' },
+  dependencies: [],
+  hasPredecessor: false,
+  history: emptyHistory,
+  nowMs: 10_000,
+};
+const present = { kind: 'present', imageID: 'sha256:1' } as const;
+const history = (change: Partial<History>): History => ({ ...emptyHistory, ...change });
+const retry: Retry = {
+  atMs: 12_000,
+  delayMs: 2_000,
+  attempt: 2,
+  of: 'start',
+  reason: 'CrashLoopBackOff',
+  message: 'exited with code 1',
+};
+const stopped = desired({ spec: { desiredState: 'Stopped' } });
+const linked = desired({ spec: { links: [{ name: 'db' }] } });
+const needing = desired({ spec: { dependsOn: [{ name: 'db', condition: 'Started' }] } });
+const db = { name: 'db', ports: [], env: [] } as const;
+const otherSpec = { labels: { [labelKeys.specHash]: 'other', [labelKeys.graceMs]: '30000' } };
+const linkedContainer = { labels: { [labelKeys.specHash]: linked.specHash, [labelKeys.mutableHash]: 'm' } };
+
+const cases: { it: string; given: Partial<DecideInput>; want: Step }[] = [
+  { it: 'asks for the image first', given: {}, want: { kind: 'ensure-image' } },
+  {
+    it: 'waits while the image is fetched',
+    given: { image: { kind: 'pulling' } },
+    want: { kind: 'wait', reason: 'Pulling', message: 'fetches the image "web:1"' },
+  },
+  { it: 'creates once the image is here', given: { image: present }, want: { kind: 'create', imageID: 'sha256:1' } },
+  { it: 'starts what was created', given: { container: container({ kind: 'created' }) }, want: { kind: 'start' } },
+  {
+    it: 'leaves alone what runs as it should',
+    given: { container: container(running()) },
+    want: { kind: 'settled', untilMs: undefined },
+  },
+  {
+    it: 'looks again when a long run clears the failures',
+    given: { container: container(running(5_000)), history: history({ failures: 2 }) },
+    want: { kind: 'settled', untilMs: 65_000 },
+  },
+  {
+    it: 'starts again when the wait is over',
+    given: { container: container(exited(1)), history: history({ retry: { ...retry, atMs: 10_000 } }) },
+    want: { kind: 'start' },
+  },
+  {
+    it: 'waits until the next start is due',
+    given: { container: container(exited(1)), history: history({ retry }) },
+    want: { kind: 'wait', reason: 'CrashLoopBackOff', message: 'exited with code 1', untilMs: 12_000 },
+  },
+  {
+    it: 'does not start again what may not run again',
+    given: { container: container(exited(0)), history: history({ final: { reason: 'Completed', message: '' } }) },
+    want: { kind: 'settled' },
+  },
+  {
+    it: 'starts again what was stopped by its spec',
+    given: { container: container(exited(143)), history: history({ isHalted: true }) },
+    want: { kind: 'start' },
+  },
+  {
+    it: 'changes a running container in place',
+    given: { container: container(running()), mutableHash: 'new' },
+    want: { kind: 'update' },
+  },
+  {
+    it: 'changes a stopped container before it starts',
+    given: { container: container(exited(1)), mutableHash: 'new' },
+    want: { kind: 'update' },
+  },
+  {
+    it: 'keeps the old links while a target has no address',
+    given: { container: container(running()), mutableHash: undefined },
+    want: { kind: 'settled', untilMs: undefined },
+  },
+  {
+    it: 'stops a running container of an old spec',
+    given: { container: container(running(), otherSpec) },
+    want: { kind: 'stop', killAtMs: 40_000, because: 'replaced' },
+  },
+  {
+    it: 'removes a stopped container of an old spec',
+    given: { container: container(exited(0), otherSpec) },
+    want: { kind: 'remove', because: 'replaced' },
+  },
+  {
+    it: 'stops what should not run',
+    given: { desired: stopped, container: container(running()) },
+    want: { kind: 'stop', killAtMs: 40_000, because: 'stopped' },
+  },
+  {
+    it: 'is content with what is stopped and should be',
+    given: { desired: stopped, container: container(exited(143)) },
+    want: { kind: 'settled' },
+  },
+  { it: 'does not create what should not run', given: { desired: stopped }, want: { kind: 'settled' } },
+  {
+    it: 'waits for the grace to pass',
+    given: {
+      desired: stopped,
+      container: container(running()),
+      history: history({ stop: { sinceMs: 9_000, killAtMs: 39_000 } }),
+    },
+    want: { kind: 'wait', reason: 'Terminating', message: 'was asked to stop', untilMs: 39_000 },
+  },
+  {
+    it: 'kills when the grace has passed',
+    given: {
+      desired: stopped,
+      container: container(running()),
+      history: history({ stop: { sinceMs: 0, killAtMs: 10_000 } }),
+    },
+    want: { kind: 'kill' },
+  },
+  {
+    it: 'kills earlier when the grace was shortened meanwhile',
+    given: {
+      desired: desired({ spec: { desiredState: 'Stopped', terminationGracePeriodSeconds: 1 } }),
+      container: container(running()),
+      history: history({ stop: { sinceMs: 8_000, killAtMs: 38_000 } }),
+    },
+    want: { kind: 'kill' },
+  },
+  {
+    it: 'never waits longer than the grace when the clock was set back',
+    given: {
+      desired: stopped,
+      nowMs: 0,
+      container: container(running()),
+      history: history({ stop: { sinceMs: 1e9, killAtMs: 1e9 + 30_000 } }),
+    },
+    want: { kind: 'wait', reason: 'Terminating', message: 'was asked to stop', untilMs: 30_000 },
+  },
+  {
+    it: 'kills at once without a grace',
+    given: {
+      desired: desired({ spec: { desiredState: 'Stopped', terminationGracePeriodSeconds: 0 } }),
+      container: container(running()),
+    },
+    want: { kind: 'kill' },
+  },
+  {
+    it: 'stops a running container of a deleted object',
+    given: { isDeleting: true, container: container(running()) },
+    want: { kind: 'stop', killAtMs: 40_000, because: 'deleted' },
+  },
+  {
+    it: 'removes a stopped container of a deleted object',
+    given: { isDeleting: true, container: container(exited(0)) },
+    want: { kind: 'remove', because: 'deleted' },
+  },
+  { it: 'lets a deleted object go when nothing is left', given: { isDeleting: true }, want: { kind: 'finalize' } },
+  {
+    it: 'has nothing to do for a deleted object that others hold',
+    given: { isDeleting: true, hasFinalizer: false },
+    want: { kind: 'settled' },
+  },
+  {
+    it: 'deletes also what has an impossible spec',
+    given: { isDeleting: true, desired: { reason: 'InvalidSpec', message: 'x' }, container: container(running()) },
+    want: { kind: 'stop', killAtMs: 40_000, because: 'deleted' },
+  },
+  {
+    it: 'leaves what runs alone when the new spec is impossible',
+    given: { desired: { reason: 'InvalidSpec', message: 'x' }, container: container(running()) },
+    want: { kind: 'wait', reason: 'InvalidSpec', message: 'x' },
+  },
+  {
+    it: 'names a dependency that does not exist',
+    given: { desired: linked, dependencies: [{ ...db, state: 'missing' }] },
+    want: {
+      kind: 'wait',
+      reason: 'WaitingForDependency',
+      message:
+        'waits for container "db", which does not exist in this namespace; apply it, or remove it from spec.links',
+    },
+  },
+  {
+    it: 'waits for a dependency that does not run',
+    given: { desired: needing, dependencies: [{ ...db, state: 'waiting' }] },
+    want: { kind: 'wait', reason: 'WaitingForDependency', message: 'waits for container "db" to run' },
+  },
+  {
+    it: 'takes a dependency that has done its work as started',
+    given: { desired: needing, dependencies: [{ ...db, state: 'completed' }] },
+    want: { kind: 'ensure-image' },
+  },
+  {
+    it: 'does not take it so for a link, which needs an address',
+    given: { desired: linked, dependencies: [{ ...db, state: 'completed' }] },
+    want: { kind: 'wait', reason: 'WaitingForDependency', message: 'waits for container "db" to run' },
+  },
+  {
+    it: 'leaves a running container alone when its dependency is gone',
+    given: {
+      desired: linked,
+      mutableHash: undefined,
+      container: container(running(), linkedContainer),
+      dependencies: [{ ...db, state: 'missing' }],
+    },
+    want: { kind: 'settled', untilMs: undefined },
+  },
+  {
+    it: 'waits for the container of an earlier object of the name',
+    given: { hasPredecessor: true },
+    want: {
+      kind: 'wait',
+      reason: 'ContainerCreating',
+      message: 'waits until the container of an earlier object of this name is gone',
+    },
+  },
+];
+
+describe('decide', () => {
+  for (const c of cases) it(c.it, () => assert.deepEqual(decide({ ...base, ...c.given }), c.want));
+});

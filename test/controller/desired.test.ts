@@ -1,0 +1,144 @@
+import assert from 'node:assert/strict';
+import { containerIDOf, hashOf, parseDesired } from '../../controller/desired.ts';
+import type { ContainerSpec } from '../../crds/index.ts';
+import { desired, object } from './fixtures.ts';
+
+const broken: { it: string; spec: Partial<ContainerSpec>; says: RegExp }[] = [
+  {
+    it: 'an initial wait above the maximum',
+    spec: { backoff: { initial: '2m', max: '60s', factor: 2, jitter: 0, resetAfter: '60s' } },
+    says: /spec\.backoff\.initial: "2m" is more than spec\.backoff\.max "60s"/,
+  },
+  {
+    it: 'a duration of a thousand years',
+    spec: { backoff: { initial: '1s', max: '99999999h', factor: 2, jitter: 0, resetAfter: '60s' } },
+    says: /spec\.backoff\.max: "99999999h"/,
+  },
+  {
+    it: 'memory below the least',
+    spec: { resources: { limits: { pids: 1, memory: '1Mi' } } },
+    says: /spec\.resources\.limits\.memory: "1Mi" is less than the least, 4Mi/,
+  },
+  {
+    it: 'no processor at all',
+    spec: { resources: { limits: { pids: 1, cpu: 0 } } },
+    says: /spec\.resources\.limits\.cpu: 0 is less/,
+  },
+  {
+    it: 'a signal that does not exist',
+    spec: { stopSignal: 'SIGNOPE' },
+    says: /spec\.stopSignal: "SIGNOPE" is not a signal/,
+  },
+  {
+    it: 'one host port twice',
+    spec: {
+      ports: [
+        { containerPort: 80, hostPort: 8080, protocol: 'TCP' },
+        { containerPort: 81, hostPort: 8080, protocol: 'TCP' },
+      ],
+    },
+    says: /spec\.ports\[1\]\.hostPort: 8080\/tcp is published twice/,
+  },
+  {
+    it: 'an address with a number over 255',
+    spec: { ports: [{ containerPort: 80, hostPort: 1, hostIP: '1.2.3.256', protocol: 'TCP' }] },
+    says: /spec\.ports\[0\]\.hostIP: "1\.2\.3\.256"/,
+  },
+  {
+    it: 'one alias twice',
+    spec: {
+      links: [
+        { name: 'a', alias: 'x' },
+        { name: 'b', alias: 'X' },
+      ],
+    },
+    says: /the alias "x" is given twice/,
+  },
+  {
+    it: 'a log too small to hold a line',
+    spec: { logging: { maxSize: '1k', maxFiles: 3 } },
+    says: /spec\.logging\.maxSize: "1k" is less than the least, 4Ki/,
+  },
+];
+
+describe('parseDesired', () => {
+  for (const { it: what, spec, says } of broken) {
+    it(`names the field and the fix for ${what}`, () => {
+      const parsed = parseDesired(object({ spec }));
+      assert.ok('message' in parsed, 'a problem was expected');
+      assert.equal(parsed.reason, 'InvalidSpec');
+      assert.match(parsed.message, says);
+    });
+  }
+  it('allows one host port on TCP and UDP, and on two addresses', () => {
+    const ports: ContainerSpec['ports'] = [
+      { containerPort: 53, hostPort: 53, protocol: 'TCP' },
+      { containerPort: 53, hostPort: 53, protocol: 'UDP' },
+      { containerPort: 80, hostPort: 80, hostIP: '127.0.0.1', protocol: 'TCP' },
+      { containerPort: 81, hostPort: 80, hostIP: '127.0.0.2', protocol: 'TCP' },
+    ];
+    assert.equal(desired({ spec: { ports } }).config.ports.length, 4);
+  });
+  it('leaves out ports that are not published', () => {
+    assert.deepEqual(desired({ spec: { ports: [{ containerPort: 80, protocol: 'TCP' }] } }).config.ports, []);
+  });
+  it('turns quantities into plain numbers', () => {
+    const { config, graceMs, restart } = desired({
+      spec: { resources: { limits: { cpu: '250m', memory: '64Mi', pids: 10 } } },
+    });
+    assert.deepEqual(config.limits, { cpuMillis: 250, memoryBytes: 64 * 2 ** 20, pids: 10 });
+    assert.equal(graceMs, 30_000);
+    assert.equal(restart.backoff.maxMs, 60_000);
+  });
+  it('depends on what it links to, each once', () => {
+    assert.deepEqual(
+      desired({
+        spec: {
+          links: [{ name: 'web' }],
+          dependsOn: [
+            { name: 'web', condition: 'Started' },
+            { name: 'db', condition: 'Started' },
+          ],
+        },
+      }).dependsOn,
+      ['web', 'db'],
+    );
+  });
+});
+
+describe('specHash', () => {
+  const hash = (spec: Partial<ContainerSpec>): string => desired({ spec }).specHash;
+  const inPlace: Partial<ContainerSpec>[] = [
+    { restartPolicy: 'Never' },
+    { desiredState: 'Stopped' },
+    { terminationGracePeriodSeconds: 1 },
+    { resources: { limits: { pids: 7 } } },
+    { logging: { maxSize: '1Mi', maxFiles: 9 } },
+    { imagePullPolicy: 'Always' },
+  ];
+  for (const spec of inPlace)
+    it(`stays the same with ${JSON.stringify(spec)}, which needs no new container`, () =>
+      assert.equal(hash(spec), hash({})));
+  const replacing: Partial<ContainerSpec>[] = [
+    { image: 'web:2' },
+    { command: ['x'] },
+    { env: [{ name: 'A', value: '' }] },
+    { user: '1' },
+    { links: [{ name: 'a' }] },
+    { ports: [{ containerPort: 1, hostPort: 0, protocol: 'TCP' }] },
+    { securityContext: { readOnlyRootFilesystem: true } },
+  ];
+  for (const spec of replacing) it(`changes with ${JSON.stringify(spec)}`, () => assert.notEqual(hash(spec), hash({})));
+});
+
+describe('hashOf', () => {
+  it('does not depend on the order of keys or on undefined members', () =>
+    assert.equal(hashOf({ a: 1, b: [{ c: 2, d: undefined }] }), hashOf({ b: [{ c: 2 }], a: 1 })));
+});
+
+describe('containerIDOf', () => {
+  it('is 64 hexadecimal digits and the same for the same uid', () => {
+    assert.match(containerIDOf('x'), /^[0-9a-f]{64}$/);
+    assert.equal(containerIDOf('x'), containerIDOf('x'));
+  });
+});

@@ -1,0 +1,217 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import {
+  accountFor,
+  accountForImageFailure,
+  accountForReplacement,
+  accountForStartFailure,
+  emptyHistory,
+  type History,
+  historyFromStatus,
+} from '../../controller/history.ts';
+import { formatStatus } from '../../controller/status.ts';
+import { container, desired, exited, object, running } from './fixtures.ts';
+
+const wanted = desired();
+const ran: History = { ...emptyHistory, seenStartMs: 1_000 };
+
+describe('accountFor', () => {
+  it('does not count the first run as a restart', () =>
+    assert.equal(accountFor(emptyHistory, wanted, container(running(1_000)), 1_500).restartCount, 0));
+  it('counts each further run once', () => {
+    const once = accountFor(ran, wanted, container(running(5_000)), 5_100);
+    assert.equal(once.restartCount, 1);
+    assert.equal(accountFor(once, wanted, container(running(5_000)), 5_200), once);
+  });
+  it('counts a run that began and ended between two looks', () => {
+    const after = accountFor(ran, wanted, container(exited(1, 6_000, 5_000)), 6_100);
+    assert.equal(after.restartCount, 1);
+    assert.equal(after.lastTermination?.exitCode, 1);
+  });
+  it('counts each exit once and sets the next start from the exit', () => {
+    const after = accountFor(ran, wanted, container(exited(1, 2_000)), 2_400);
+    assert.deepEqual(after.retry, {
+      atMs: 3_000,
+      delayMs: 1_000,
+      attempt: 1,
+      of: 'start',
+      reason: 'CrashLoopBackOff',
+      message: 'exited with code 1',
+    });
+    assert.equal(accountFor(after, wanted, container(exited(1, 2_000)), 2_500), after);
+  });
+  it('does not hold an exit that was asked for against the container', () => {
+    const stopping: History = { ...ran, failures: 3, stop: { sinceMs: 1_500, killAtMs: 9_000 } };
+    const after = accountFor(stopping, wanted, container(exited(143, 2_000)), 2_100);
+    assert.deepEqual([after.isHalted, after.failures, after.retry, after.stop], [true, 0, undefined, undefined]);
+  });
+  it('does not count the start after a stop as a restart', () => {
+    assert.equal(accountFor({ ...ran, isHalted: true }, wanted, container(running(9_000)), 9_100).restartCount, 0);
+  });
+  it('gives up by policy and says how it ended', () => {
+    const once = accountFor(ran, desired({ spec: { restartPolicy: 'Never' } }), container(exited(3)), 2_100);
+    assert.deepEqual(once.final, { reason: 'Error', message: 'exited with code 3' });
+  });
+  it('names the limit when the retries are used up', () => {
+    const once = accountFor(
+      { ...ran, failures: 2 },
+      desired({ spec: { restart: { maxRetries: 2 } } }),
+      container(exited(3)),
+      2_100,
+    );
+    assert.equal(once.final?.reason, 'BackoffLimitExceeded');
+    assert.match(once.final?.message ?? '', /gave up after 2 restarts in a row \(spec\.restart\.maxRetries\)/);
+  });
+  it('forgets that it gave up once it is asked to be stopped, so that Running starts it anew', () => {
+    const gaveUp: History = { ...ran, seenExitMs: 2_000, final: { reason: 'Completed', message: '' } };
+    const after = accountFor(
+      gaveUp,
+      desired({ spec: { desiredState: 'Stopped' } }),
+      container(exited(0, 2_000)),
+      3_000,
+    );
+    assert.deepEqual([after.final, after.isHalted], [undefined, true]);
+  });
+  it('clears the failures during a long run', () => {
+    assert.equal(accountFor({ ...ran, failures: 4 }, wanted, container(running(1_000)), 61_000).failures, 0);
+  });
+  it('reports an exit that nobody saw as ContainerStatusUnknown and restarts', () => {
+    const after = accountFor(ran, wanted, container(exited(-1)), 2_100);
+    assert.deepEqual(
+      [after.lastTermination?.reason, after.lastTermination?.exitCode, after.retry?.attempt],
+      ['ContainerStatusUnknown', 137, 1],
+    );
+  });
+  it('names an OOM kill', () => {
+    const state = {
+      kind: 'exited',
+      startedAtMs: 1_000,
+      exit: { code: 137, signal: 9, oomKilled: true, finishedAtMs: 2_000 },
+    } as const;
+    assert.equal(accountFor(ran, wanted, container(state), 2_100).lastTermination?.reason, 'OOMKilled');
+  });
+});
+
+describe('accountForStartFailure', () => {
+  it('counts a command that cannot run as an exit', () => {
+    const after = accountForStartFailure(
+      ran,
+      wanted,
+      { of: 'start', reason: 'RunContainerError', message: 'nope: not found', exitCode: 127 },
+      5_000,
+    );
+    assert.deepEqual(
+      [after.lastTermination?.reason, after.lastTermination?.exitCode, after.retry?.reason, after.retry?.atMs],
+      ['StartError', 127, 'RunContainerError', 6_000],
+    );
+  });
+  it('gives up on it under restartPolicy Never', () => {
+    const after = accountForStartFailure(
+      ran,
+      desired({ spec: { restartPolicy: 'Never' } }),
+      { of: 'start', reason: 'RunContainerError', message: 'nope', exitCode: 127 },
+      5_000,
+    );
+    assert.deepEqual(after.final, { reason: 'StartError', message: 'nope' });
+  });
+  it('tries again whatever the policy when the host is at fault', () => {
+    const after = accountForStartFailure(
+      ran,
+      desired({ spec: { restartPolicy: 'Never' } }),
+      { of: 'create', reason: 'HostPortConflict', message: 'taken', exitCode: undefined },
+      5_000,
+    );
+    assert.deepEqual([after.final, after.retry?.atMs, after.retry?.reason], [undefined, 6_000, 'HostPortConflict']);
+  });
+});
+
+describe('accountForImageFailure', () => {
+  it('waits longer each time, and at least until the breaker lets a probe through', () => {
+    const once = accountForImageFailure(emptyHistory, wanted, { reason: 'ErrImagePull', message: 'x' }, 0);
+    const twice = accountForImageFailure(once, wanted, { reason: 'ImagePullBackOff', message: 'x' }, 0);
+    assert.deepEqual([once.retry?.delayMs, twice.retry?.delayMs], [1_000, 2_000]);
+    assert.equal(
+      accountForImageFailure(once, wanted, { reason: 'ImagePullBackOff', message: 'x', notBeforeMs: 30_000 }, 0).retry
+        ?.atMs,
+      30_000,
+    );
+  });
+});
+
+describe('accountForReplacement', () => {
+  it('forgets the troubles of the former spec', () => {
+    const after = accountForReplacement({
+      ...ran,
+      failures: 5,
+      restartCount: 3,
+      final: { reason: 'Error', message: '' },
+    });
+    assert.deepEqual(
+      [after.failures, after.final, after.seenStartMs, after.restartCount],
+      [0, undefined, undefined, 3],
+    );
+  });
+});
+
+describe('historyFromStatus', () => {
+  const statusOf = (history: History, info: ReturnType<typeof container>) =>
+    formatStatus({
+      object: object(),
+      desired: wanted,
+      container: info,
+      history,
+      image: { kind: 'unknown' },
+      step: { kind: 'settled' },
+      nodeName: 'n',
+      nowMs: 3_000,
+    });
+
+  it('knows after a restart of the controller what the status told: nothing is counted twice', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 0, max: 255 }),
+        fc.integer({ min: 0, max: 20 }),
+        fc.integer({ min: 0, max: 50 }),
+        (code, failures, restartCount) => {
+          const info = container(exited(code, 2_000));
+          const before = accountFor({ ...ran, failures, restartCount }, wanted, info, 2_500);
+          const after = historyFromStatus(statusOf(before, info));
+          assert.deepEqual(accountFor(after, wanted, info, 2_600), after);
+          assert.deepEqual(
+            [after.restartCount, after.failures, after.retry?.atMs, after.retry?.attempt],
+            [before.restartCount, before.failures, before.retry?.atMs, before.retry?.attempt],
+          );
+        },
+      ),
+    );
+  });
+  it('does not count a run that the status already shows', () => {
+    const info = container(running(1_000));
+    const before = accountFor({ ...emptyHistory, restartCount: 2 }, wanted, info, 1_500);
+    assert.equal(accountFor(historyFromStatus(statusOf(before, info)), wanted, info, 1_600).restartCount, 2);
+  });
+  it('takes a container that waits for a dependency for one that may run', () => {
+    assert.equal(historyFromStatus({ state: 'Exited', reason: 'WaitingForDependency', message: 'x' }).final, undefined);
+    assert.deepEqual(historyFromStatus({ state: 'Exited', reason: 'Completed', message: 'x' }).final, {
+      reason: 'Completed',
+      message: 'x',
+    });
+  });
+  it('leaves out what cannot be read', () => {
+    assert.deepEqual(
+      historyFromStatus({
+        startedAt: 'yesterday',
+        lastTermination: { finishedAt: 'x' },
+        backoff: { nextRestartAt: '?' },
+      }),
+      {
+        ...emptyHistory,
+        seenStartMs: undefined,
+        seenExitMs: undefined,
+        lastTermination: undefined,
+        retry: undefined,
+        final: undefined,
+      },
+    );
+  });
+});

@@ -1,0 +1,80 @@
+/**
+ * `make bench`: Holdfast and Debian's dockerd side by side, as a table. As root; needs `make setup-tests` for dockerd.
+ * Flags: --samples N, --containers N, --idle-seconds N, --only holdfast|dockerd.
+ */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { cpus, loadavg, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { buildBusyboxImage } from '../images.ts';
+import { startDockerd } from './dockerd.ts';
+import type { BenchImage, Engine } from './engine.ts';
+import { startHoldfast } from './holdfast.ts';
+import { measure } from './measure.ts';
+import { type Column, describeTargets, formatTable } from './report.ts';
+
+const engines: Readonly<Record<string, (image: BenchImage) => Promise<Engine>>> = {
+  holdfast: startHoldfast,
+  dockerd: startDockerd,
+};
+
+const { values } = parseArgs({
+  options: {
+    samples: { type: 'string', default: '20' },
+    containers: { type: 'string', default: '50' },
+    'idle-seconds': { type: 'string', default: '20' },
+    only: { type: 'string' },
+  },
+});
+const count = (flag: string, text: string): number => {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1 || value > 1_000)
+    throw new Error(`--${flag} is "${text}"; write 1 to 1000`);
+  return value;
+};
+const options = {
+  samples: count('samples', values.samples),
+  containers: count('containers', values.containers),
+  idleMs: count('idle-seconds', values['idle-seconds']) * 1_000,
+  say: (line: string) => console.error(line),
+};
+const chosen = Object.entries(engines).filter(([name]) => values.only === undefined || values.only === name);
+if (chosen.length === 0) throw new Error(`--only is "${values.only}"; write one of ${Object.keys(engines).join(', ')}`);
+
+/** Rejects at Ctrl-C, so that what was started is taken down. */
+const interrupted = new Promise<never>((_, reject) => {
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.once(signal, () => reject(new Error(`ended by ${signal}`)));
+});
+interrupted.catch(() => {}); // It may come while nothing is measured; then the engine that starts is measured in vain.
+
+const dir = await mkdtemp(join(tmpdir(), 'holdfast-bench-'));
+const columns: Column[] = [];
+const missing: string[] = [];
+try {
+  const name = 'localhost/holdfast-bench:1';
+  const image = { path: (await buildBusyboxImage({ dir, name })).path, name };
+  for (const [engineName, start] of chosen) {
+    try {
+      const engine = await start(image);
+      try {
+        const figures = await Promise.race([measure(engine, options), interrupted]);
+        columns.push({ engine: engine.name, isOurs: start === startHoldfast, figures });
+      } finally {
+        await engine.close();
+      }
+    } catch (error) {
+      const cause = error instanceof Error && error.cause instanceof Error ? ` (${error.cause.message})` : '';
+      missing.push(`${engineName}: ${error instanceof Error ? error.message : String(error)}${cause}`);
+    }
+  }
+} finally {
+  await rm(dir, { recursive: true, force: true });
+}
+console.log(formatTable(describeTargets(options.containers), columns));
+const load = loadavg().map((value) => value.toFixed(1));
+console.log(
+  `\n${cpus().length} × ${cpus()[0]?.model ?? 'unknown processor'}; load ${load.join(' ')}; Node ${process.version}`,
+);
+for (const line of missing) console.log(`not measured: ${line}`);
+if (missing.length > 0) process.exitCode = 1;

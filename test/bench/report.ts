@@ -1,0 +1,144 @@
+/** The bench's figures, their targets and the table. Pure. */
+
+export interface Distribution {
+  readonly median: number;
+  readonly p95: number;
+}
+
+/** What was measured of one engine; undefined where the measurement failed. */
+export interface Figures {
+  readonly startMs: Distribution | undefined;
+  readonly restartMs: Distribution | undefined;
+  readonly perSecond: number | undefined;
+  readonly daemonRssBytes: number | undefined;
+  readonly daemonPssBytes: number | undefined;
+  readonly monitorPssBytes: number | undefined;
+  /** Share of one core. */
+  readonly idleCpu: number | undefined;
+}
+
+export interface Target {
+  readonly figure: string;
+  readonly unit: string;
+  readonly digits: number;
+  /** In the target's unit. */
+  readonly value: (figures: Figures) => number | undefined;
+  /** Shown beside the value, not judged. */
+  readonly p95?: (figures: Figures) => number | undefined;
+  /** undefined: shown for comparison only. */
+  readonly bound?: { readonly kind: 'at most' | 'at least'; readonly value: number };
+}
+
+const megabytes = (bytes: number | undefined): number | undefined => (bytes === undefined ? undefined : bytes / 1e6);
+
+/** The figures of "How fast and how small", in the order of the table. */
+export function describeTargets(containers: number): readonly Target[] {
+  return [
+    {
+      figure: 'spec applied until it runs',
+      unit: 'ms',
+      digits: 1,
+      value: ({ startMs }) => startMs?.median,
+      p95: ({ startMs }) => startMs?.p95,
+      bound: { kind: 'at most', value: 45 },
+    },
+    {
+      figure: 'killed until its successor runs',
+      unit: 'ms',
+      digits: 1,
+      value: ({ restartMs }) => restartMs?.median,
+      p95: ({ restartMs }) => restartMs?.p95,
+      bound: { kind: 'at most', value: 40 },
+    },
+    {
+      figure: `${containers} applied at once`,
+      unit: 'per s',
+      digits: 1,
+      value: ({ perSecond }) => perSecond,
+      bound: { kind: 'at least', value: 25 },
+    },
+    {
+      figure: `daemon memory, ${containers} containers, RSS`,
+      unit: 'MB',
+      digits: 1,
+      value: ({ daemonRssBytes }) => megabytes(daemonRssBytes),
+      bound: { kind: 'at most', value: 150 },
+    },
+    {
+      figure: `daemon memory, ${containers} containers, Pss`,
+      unit: 'MB',
+      digits: 1,
+      value: ({ daemonPssBytes }) => megabytes(daemonPssBytes),
+    },
+    {
+      figure: 'each monitor, Pss',
+      unit: 'MB',
+      digits: 2,
+      value: ({ monitorPssBytes }) => megabytes(monitorPssBytes),
+      bound: { kind: 'at most', value: 0.6 },
+    },
+    {
+      figure: `idle CPU, ${containers} containers`,
+      unit: '% core',
+      digits: 2,
+      value: ({ idleCpu }) => (idleCpu === undefined ? undefined : idleCpu * 100),
+      bound: { kind: 'at most', value: 0.5 },
+    },
+  ];
+}
+
+/** Median and 95th percentile (nearest rank) of at least one value. */
+export function summarize(values: readonly number[]): Distribution {
+  const sorted = [...values].sort((a, b) => a - b);
+  const at = (share: number): number => {
+    const value = sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)];
+    if (value === undefined) throw new RangeError('no values to summarize');
+    return value;
+  };
+  const middle = sorted.length / 2;
+  const median = Number.isInteger(middle)
+    ? ((sorted[middle - 1] ?? at(0.5)) + (sorted[middle] ?? at(0.5))) / 2
+    : at(0.5);
+  return { median, p95: at(0.95) };
+}
+
+export interface Column {
+  readonly engine: string;
+  /** The engine that the targets are for; the others are shown beside it. */
+  readonly isOurs: boolean;
+  readonly figures: Figures;
+}
+
+/** The table: one row per figure, our column judged against the targets. */
+export function formatTable(targets: readonly Target[], columns: readonly Column[]): string {
+  const header = ['', 'target', ...columns.map(({ engine }) => engine), 'met'];
+  const rows = targets.map((target) => [
+    `${target.figure} (${target.unit})`,
+    target.bound === undefined ? '' : `${target.bound.kind} ${target.bound.value}`,
+    ...columns.map(({ figures }) => formatValue(target, figures)),
+    formatVerdict(target, columns.find(({ isOurs }) => isOurs)?.figures),
+  ]);
+  const table = [header, ...rows];
+  const widths = header.map((_, column) => Math.max(...table.map((row) => row[column]?.length ?? 0)));
+  const lines = table.map((row) =>
+    row
+      .map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0)))
+      .join('  ')
+      .trimEnd(),
+  );
+  return [lines[0], '-'.repeat(Math.max(...lines.map(({ length }) => length))), ...lines.slice(1)].join('\n');
+}
+
+function formatValue(target: Target, figures: Figures): string {
+  const value = target.value(figures);
+  if (value === undefined) return '-';
+  const p95 = target.p95?.(figures);
+  return value.toFixed(target.digits) + (p95 === undefined ? '' : ` (p95 ${p95.toFixed(target.digits)})`);
+}
+
+function formatVerdict({ bound, value }: Target, figures: Figures | undefined): string {
+  const measured = figures === undefined ? undefined : value(figures);
+  if (bound === undefined) return '';
+  if (measured === undefined) return 'not measured';
+  return (bound.kind === 'at most' ? measured <= bound.value : measured >= bound.value) ? 'yes' : 'NO';
+}

@@ -1,10 +1,12 @@
 # What a person or a machine does with this checkout. Recipes call scripts; nothing is decided here.
-# DATA_DIR and RUN_DIR choose the instance whose image store `make images` fills.
+# The instance that up, down and images work on; every setting of `bin/holdfast --help` can be given as HOLDFAST_… too.
 DATA_DIR ?= /var/lib/holdfast
 RUN_DIR ?= /run/holdfast
 NODE := node_modules/.bin/node
+MOCHA := $(NODE) node_modules/mocha/bin/mocha.js
+HOLDFAST := HOLDFAST_DATA_DIR=$(DATA_DIR) HOLDFAST_RUN_DIR=$(RUN_DIR) bin/holdfast
 
-.PHONY: help setup setup-tests images
+.PHONY: help setup setup-tests up down images test lint format bench crds
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -16,5 +18,28 @@ setup: ## what Holdfast needs on this machine (as root; Debian 12 or 13): packag
 setup-tests: setup ## besides, unpack the programs that the tests and benchmarks use into .tools/
 	@deploy/setup/setup --tests
 
+up: images ## run holdfast in the foreground with the website monitor, and show what happens
+	@$(HOLDFAST) up --live --apply examples/website-monitor
+
+down: setup ## stop holdfast and its containers, and clean up the host; objects and images stay
+	@$(HOLDFAST) down
+
 images: setup ## the images of examples/website-monitor, imported into the store of DATA_DIR
 	@$(NODE) examples/build-images.ts --data-dir $(DATA_DIR) --run-dir $(RUN_DIR)
+
+test: setup-tests ## everything: lint, types, and all suites with real parts
+	@$(MAKE) --no-print-directory lint
+	@$(MOCHA)
+
+lint: setup ## format, lint rules and types
+	@node_modules/.bin/biome check .
+	@node_modules/.bin/tsc --noEmit
+
+format: setup ## put the sources into the house format
+	@node_modules/.bin/biome check --write .
+
+bench: setup-tests ## measure starts, restarts, bursts and memory, side by side with dockerd
+	@$(NODE) test/bench/main.ts
+
+crds: setup ## generate crds/types.ts from crds/container.yaml
+	@$(NODE) crds/generate.ts

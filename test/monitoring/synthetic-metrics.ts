@@ -26,12 +26,13 @@ export async function startSyntheticMetrics(): Promise<{ readonly address: strin
     registers,
   });
   const requestTimes = histogram('apiserver_request_duration_seconds', ['verb', 'resource']);
+  const batches = histogram('holdfast_store_commit_batch_size', []);
+  new Counter({ name: 'holdfast_store_commit_failures_total', help: 'x', registers });
   const commits = histogram('holdfast_store_commit_duration_seconds', []);
   gauge('holdfast_runtime_containers', ['state']).set({ state: 'running' }, 1);
   gauge('holdfast_image_pulls_in_progress', []).set(0);
   gauge('apiserver_longrunning_requests', ['verb', 'resource']).set({ verb: 'WATCH', resource: 'containers' }, 1);
   gauge('holdfast_store_objects', ['resource']).set({ resource: 'containers' }, 2);
-  const revision = gauge('holdfast_store_revision', []);
   gauge('holdfast_build_info', ['version', 'node_version']).set({ version: '0', node_version: process.version }, 1);
   let round = 0;
   const tick = () => {
@@ -63,7 +64,7 @@ export async function startSyntheticMetrics(): Promise<{ readonly address: strin
     requests.inc({ verb: 'GET', resource: 'containers', code: '200' });
     requestTimes.observe({ verb: 'GET', resource: 'containers' }, 0.002);
     commits.observe(0.001);
-    revision.inc();
+    batches.observe(2);
   };
   const server = createServer((_request, response) => {
     tick();

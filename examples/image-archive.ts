@@ -1,5 +1,5 @@
 /**
- * Writes a root folder as a one-layer container image: docker-archive, oci-archive or OCI layout folder.
+ * Writes folders as the layers of a container image: docker-archive, oci-archive or OCI layout folder.
  * The same input gives the same bytes (times, owners and order are fixed), so an image id names its content.
  * Effects only. Source: OCI image-spec 1.0 (image-layout, manifest, config); Docker image spec 1.2 (manifest.json).
  */
@@ -28,7 +28,8 @@ export interface ImageSettings {
 }
 
 export interface ArchiveRequest {
-  readonly rootDir: string;
+  /** Folders whose content becomes the layers, the lowest first. */
+  readonly layerDirs: readonly string[];
   readonly settings: ImageSettings;
   readonly format: ArchiveFormat;
   /** Written into the archive (docker-archive: RepoTags, OCI: the ref.name annotation); undefined: nameless. */
@@ -47,16 +48,18 @@ interface Blob {
 export async function writeImageArchive(request: ArchiveRequest): Promise<string> {
   const work = await mkdtemp(join(dirname(request.path), '.image-'));
   try {
-    const layerPath = join(work, 'layer.tar');
-    await tar(['-C', request.rootDir, '-cf', layerPath, '.'], request.signal);
-    const layer: Blob = { digest: await sha256OfFile(layerPath), sizeBytes: (await stat(layerPath)).size };
-    const config = JSON.stringify(imageConfig(request.settings, layer.digest));
+    const layers: Layer[] = [];
+    for (const dir of request.layerDirs) {
+      const path = join(work, `${layers.length}.tar`);
+      await tar(['-C', dir, '-cf', path, '.'], request.signal);
+      layers.push({ path, digest: await sha256OfFile(path), sizeBytes: (await stat(path)).size });
+    }
+    const config = JSON.stringify(imageConfig(request.settings, layers));
     const id = sha256(config);
     const tree = join(work, 'tree');
     await mkdir(tree);
-    if (request.format === 'docker-archive')
-      await writeDockerTree(tree, { layerPath, layer, config, id }, request.name);
-    else await writeOciTree(tree, { layerPath, layer, config, id }, request.name);
+    if (request.format === 'docker-archive') await writeDockerTree(tree, { layers, config, id }, request.name);
+    else await writeOciTree(tree, { layers, config, id }, request.name);
     const done = request.format === 'oci' ? tree : join(work, 'archive.tar');
     if (done !== tree) await tar(['-C', tree, '-cf', done, '.'], request.signal);
     await rm(request.path, { recursive: true, force: true });
@@ -67,32 +70,37 @@ export async function writeImageArchive(request: ArchiveRequest): Promise<string
   }
 }
 
+interface Layer extends Blob {
+  /** Where its tar file is now. */
+  readonly path: string;
+}
+
 interface Parts {
-  readonly layerPath: string;
-  readonly layer: Blob;
+  /** The lowest first. */
+  readonly layers: readonly Layer[];
   readonly config: string;
   readonly id: string;
 }
 
 async function writeDockerTree(tree: string, parts: Parts, name: string | undefined): Promise<void> {
   const configFile = `${hex(parts.id)}.json`;
-  const layerFile = `${hex(parts.layer.digest)}.tar`;
-  await rename(parts.layerPath, join(tree, layerFile));
+  const layerFiles = parts.layers.map((layer) => `${hex(layer.digest)}.tar`);
+  for (const layer of parts.layers) await rename(layer.path, join(tree, `${hex(layer.digest)}.tar`));
   await writeFile(join(tree, configFile), parts.config);
-  const manifest = [{ Config: configFile, RepoTags: name === undefined ? null : [name], Layers: [layerFile] }];
+  const manifest = [{ Config: configFile, RepoTags: name === undefined ? null : [name], Layers: layerFiles }];
   await writeFile(join(tree, 'manifest.json'), JSON.stringify(manifest));
 }
 
 async function writeOciTree(tree: string, parts: Parts, name: string | undefined): Promise<void> {
   const blobs = join(tree, 'blobs', 'sha256');
   await mkdir(blobs, { recursive: true });
-  await rename(parts.layerPath, join(blobs, hex(parts.layer.digest)));
+  for (const layer of parts.layers) await rename(layer.path, join(blobs, hex(layer.digest)));
   await writeFile(join(blobs, hex(parts.id)), parts.config);
   const manifest = JSON.stringify({
     schemaVersion: 2,
     mediaType: 'application/vnd.oci.image.manifest.v1+json',
     config: descriptor('config.v1+json', { digest: parts.id, sizeBytes: Buffer.byteLength(parts.config) }),
-    layers: [descriptor('layer.v1.tar', parts.layer)],
+    layers: parts.layers.map((layer) => descriptor('layer.v1.tar', layer)),
   });
   await writeFile(join(blobs, hex(sha256(manifest))), manifest);
   const entry = descriptor('manifest.v1+json', {
@@ -111,7 +119,7 @@ function descriptor(type: string, blob: Blob): { mediaType: string; digest: stri
   return { mediaType: `application/vnd.oci.image.${type}`, digest: blob.digest, size: blob.sizeBytes };
 }
 
-function imageConfig(settings: ImageSettings, diffID: string): object {
+function imageConfig(settings: ImageSettings, layers: readonly Blob[]): object {
   const asSet = (names: readonly string[] | undefined) =>
     names === undefined ? undefined : Object.fromEntries(names.map((name) => [name, {}]));
   return {
@@ -129,8 +137,8 @@ function imageConfig(settings: ImageSettings, diffID: string): object {
       Volumes: asSet(settings.volumes),
       Labels: settings.labels,
     },
-    rootfs: { type: 'layers', diff_ids: [diffID] },
-    history: [{ created: '1970-01-01T00:00:00Z', created_by: 'holdfast examples' }],
+    rootfs: { type: 'layers', diff_ids: layers.map((layer) => layer.digest) },
+    history: layers.map(() => ({ created: '1970-01-01T00:00:00Z', created_by: 'holdfast examples' })),
   };
 }
 

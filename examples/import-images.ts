@@ -62,7 +62,7 @@ async function buildOne(recipe: ImageRecipe, store: ImageStore, request: BuildRe
   try {
     await mkdir(rootDir, { recursive: true, mode: 0o755 });
     await recipe.fill(rootDir, request);
-    await writeImageArchive({ rootDir, settings: recipe.settings, format: 'oci-archive', path, signal });
+    await writeImageArchive({ layerDirs: [rootDir], settings: recipe.settings, format: 'oci-archive', path, signal });
     const { id } = await store.importAs(`oci-archive:${path}`, recipe.name, signal);
     request.report(`built ${recipe.name} in ${((performance.now() - startedMs) / 1000).toFixed(1)} s`);
     return id;

@@ -15,6 +15,8 @@ export interface BusyboxImageOptions extends ImageSettings {
   readonly name?: string;
   /** File name of the archive in `dir`; default busybox.tar (busybox for 'oci'). */
   readonly file?: string;
+  /** Folders that become further layers above busybox's, the lowest first. */
+  readonly moreLayers?: readonly string[];
   /** Absolute path in the image → content. A string or buffer makes a file of mode 0755; { from } copies a file or folder of the host. */
   readonly files?: Readonly<Record<string, string | Buffer | { readonly from: string }>>;
 }
@@ -44,7 +46,13 @@ export async function buildBusyboxImage(options: BusyboxImageOptions): Promise<B
     const settings: ImageSettings =
       options.cmd === undefined && options.entrypoint === undefined ? { ...options, cmd: ['sh'] } : options;
     const name = options.name === undefined ? {} : { name: options.name };
-    const id = await writeImageArchive({ rootDir, settings, format, path, ...name });
+    const id = await writeImageArchive({
+      layerDirs: [rootDir, ...(options.moreLayers ?? [])],
+      settings,
+      format,
+      path,
+      ...name,
+    });
     return { path, reference: `${format}:${path}`, id };
   } finally {
     await rm(rootDir, { recursive: true, force: true });

@@ -1,0 +1,429 @@
+/**
+ * The resource paths over HTTP: reads a request, has it carried out, and writes the answer in the form asked for.
+ * Effects; the rules are in object-rules.ts and the files it names.
+ */
+import type { IncomingHttpHeaders } from 'node:http';
+import { pipeline } from 'node:stream/promises';
+import type { Logger } from 'pino';
+import { type AnswerForm, negotiateAnswer } from './accept.ts';
+import { type AnswerSink, answerJson, answerObject, setWarnings } from './answers.ts';
+import { formatContinueToken } from './continue-token.ts';
+import type { Json } from './json.ts';
+import type { Entry } from './memory.ts';
+import { type DeleteOptions, parseDeleteOptions, type Subresource } from './object-rules.ts';
+import type { ObjectPlace, Operations, Patch, WriteMode, Written } from './operations.ts';
+import { mediaTypeOf, type ParsedBody, parseJson, parseObjectBody } from './request-body.ts';
+import type { ResourcePath } from './request-path.ts';
+import {
+  type FieldValidation,
+  isTrue,
+  type LogOptions,
+  parseIncludeObject,
+  parseListOptions,
+  parseLogOptions,
+  parseWatchParameters,
+  parseWriteOptions,
+  type Query,
+  textOf,
+} from './requests.ts';
+import { apiVersionOf, type KubeObject, type ResourceKind } from './resources.ts';
+import { parseSelector } from './selectors.ts';
+import {
+  badRequest,
+  methodNotAllowed,
+  revisionTooLarge,
+  type StatusError,
+  serviceUnavailable,
+  unknownPath,
+  unsupportedMediaType,
+} from './status-error.ts';
+import { formatTable, type ListMeta, metadataOnly } from './tables.ts';
+import { serveWatch, type WatchSink } from './watch.ts';
+import type { Writer } from './writer.ts';
+
+/** What to read of which container's log. */
+export interface ContainerLogRequest extends LogOptions {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly object: KubeObject;
+}
+
+/** Opens a log; may throw a StatusError, which the client is told. Ends when the log does, or with the signal. */
+export type OpenLog = (request: ContainerLogRequest, signal: AbortSignal) => Promise<AsyncIterable<Buffer>>;
+
+export interface ApiDeps {
+  readonly kinds: readonly ResourceKind[];
+  readonly writer: Writer;
+  readonly operations: Operations;
+  readonly openLog: OpenLog | undefined;
+  readonly now: () => number;
+  readonly random: () => number;
+  readonly log: Logger;
+  /** Aborted when the store closes: watches and logs end. */
+  readonly stop: AbortSignal;
+}
+
+/** One request, as far as it is needed. */
+export interface ApiRequest {
+  readonly method: string;
+  readonly path: ResourcePath;
+  readonly query: Query;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: Buffer;
+}
+
+export type ApiResponse = AnswerSink & WatchSink & NodeJS.WritableStream & { flushHeaders(): void };
+
+/** What a request asks to be done, in kube-apiserver's words for metrics and logs. */
+export type Verb =
+  | 'GET'
+  | 'LIST'
+  | 'WATCH'
+  | 'POST'
+  | 'PUT'
+  | 'PATCH'
+  | 'DELETE'
+  | 'DELETECOLLECTION'
+  | 'CONNECT'
+  | 'OTHER';
+
+/** Pure. */
+export function decideVerb(method: string, path: ResourcePath, query: Query): Verb {
+  switch (method) {
+    case 'GET':
+    case 'HEAD':
+      if (path.subresource === 'log') return isTrue(query, 'follow') ? 'CONNECT' : 'GET';
+      if (isTrue(query, 'watch')) return 'WATCH';
+      return path.name === undefined ? 'LIST' : 'GET';
+    case 'POST':
+    case 'PUT':
+    case 'PATCH':
+      return method;
+    case 'DELETE':
+      return path.name === undefined ? 'DELETECOLLECTION' : 'DELETE';
+    default:
+      return 'OTHER';
+  }
+}
+
+const patchKinds: ReadonlyMap<string, Patch['kind']> = new Map([
+  ['application/json-patch+json', 'json'],
+  ['application/merge-patch+json', 'merge'],
+  ['application/strategic-merge-patch+json', 'strategic'],
+]);
+
+export class Api {
+  readonly #deps: ApiDeps;
+  readonly #byPath: ReadonlyMap<string, ResourceKind>;
+
+  constructor(deps: ApiDeps) {
+    this.#deps = deps;
+    this.#byPath = new Map(deps.kinds.map((kind) => [pathKey(kind), kind]));
+  }
+
+  /** The kind that a path means, or undefined. */
+  kindAt(path: ResourcePath): ResourceKind | undefined {
+    return this.#byPath.get(pathKey(path));
+  }
+
+  /** Serves one request. Throws StatusError as long as nothing was sent. */
+  async serve(request: ApiRequest, response: ApiResponse): Promise<void> {
+    const { path, method, query } = request;
+    const kind = this.kindAt(path);
+    if (kind === undefined) throw unknownPath();
+    const { namespace, name, subresource } = path;
+    if (namespace !== undefined && !kind.isNamespaced) throw unknownPath();
+    if (kind.isNamespaced && namespace === undefined && name !== undefined) throw unknownPath();
+    const verb = decideVerb(method, path, query);
+    if (name === undefined) return this.#serveCollection(verb, kind, request, response);
+    const place = { kind, namespace, name };
+    switch (subresource) {
+      case undefined:
+        return this.#serveObject(verb, place, undefined, request, response);
+      case 'status':
+        if (!kind.hasStatus) throw unknownPath();
+        if (verb !== 'GET' && verb !== 'PUT' && verb !== 'PATCH') throw methodNotAllowed(method);
+        return this.#serveObject(verb, place, 'status', request, response);
+      case 'log':
+        if (!kind.hasLog) throw unknownPath();
+        if (method !== 'GET') throw methodNotAllowed(method);
+        return this.#serveLog(place, request, response);
+      default:
+        throw unknownPath();
+    }
+  }
+
+  async #serveCollection(verb: Verb, kind: ResourceKind, request: ApiRequest, response: ApiResponse): Promise<void> {
+    const { namespace } = request.path;
+    switch (verb) {
+      case 'LIST':
+        return this.#list(kind, request, response);
+      case 'WATCH':
+        return this.#watch(kind, request, response);
+      case 'POST': {
+        if (kind.isNamespaced && namespace === undefined) throw methodNotAllowed(request.method);
+        const body = parseObjectBody(request.body, request.headers['content-type']);
+        const { mode, warnings } = this.#writeMode(kind, request, body);
+        const written = await this.#deps.operations.create(kind, namespace, body.value, mode);
+        return this.#answerWritten(201, kind, written, warnings, request, response);
+      }
+      case 'DELETECOLLECTION':
+        return this.#removeCollection(kind, request, response);
+      default:
+        throw methodNotAllowed(request.method);
+    }
+  }
+
+  async #serveObject(
+    verb: Verb,
+    place: ObjectPlace,
+    subresource: Subresource,
+    request: ApiRequest,
+    response: ApiResponse,
+  ): Promise<void> {
+    const { operations } = this.#deps;
+    switch (verb) {
+      case 'GET':
+        return this.#answerEntry(200, place.kind, operations.get(place), request, response);
+      case 'WATCH':
+        return this.#watch(place.kind, request, response);
+      case 'PUT': {
+        const body = parseObjectBody(request.body, request.headers['content-type']);
+        const { mode, warnings } = this.#writeMode(place.kind, request, body);
+        const written = await operations.replace(place, subresource, body.value, mode);
+        return this.#answerWritten(200, place.kind, written, warnings, request, response);
+      }
+      case 'PATCH': {
+        const { patch, body } = parsePatch(place.kind, request);
+        const { mode, warnings } = this.#writeMode(place.kind, request, body);
+        const written = await operations.patch(place, subresource, patch, mode);
+        return this.#answerWritten(200, place.kind, written, warnings, request, response);
+      }
+      case 'DELETE': {
+        const { preconditions, isDryRun } = deleteOptionsOf(request);
+        const { entry, isRemoved } = await operations.remove(place, preconditions, { isDryRun });
+        if (isRemoved) return answerObject(response, 200, deletedStatus(place, entry));
+        return this.#answerEntry(200, place.kind, entry, request, response);
+      }
+      default:
+        throw methodNotAllowed(request.method);
+    }
+  }
+
+  #writeMode(
+    kind: ResourceKind,
+    { query }: ApiRequest,
+    { duplicateFields }: ParsedBody,
+  ): { readonly mode: WriteMode; readonly warnings: (unknownFields: readonly string[]) => readonly string[] } {
+    const { isDryRun, fieldValidation } = parseWriteOptions(query);
+    const problems = (unknownFields: readonly string[]): readonly string[] => [
+      ...unknownFields.map((field) => `unknown field "${field}"`),
+      ...duplicateFields.map((field) => `duplicate field "${field}"`),
+    ];
+    const checkUnknown = (unknownFields: readonly string[]): void => {
+      const found = problems(unknownFields);
+      if (fieldValidation === 'Strict' && found.length > 0) throw strictDecodingError(kind, found);
+    };
+    return { mode: { isDryRun, checkUnknown }, warnings: (fields) => warningsFor(fieldValidation, problems(fields)) };
+  }
+
+  #answerWritten(
+    code: number,
+    kind: ResourceKind,
+    { entry, unknownFields }: Written,
+    warnings: (unknownFields: readonly string[]) => readonly string[],
+    request: ApiRequest,
+    response: ApiResponse,
+  ): void {
+    setWarnings(response, warnings(unknownFields));
+    this.#answerEntry(code, kind, entry, request, response);
+  }
+
+  #answerEntry(
+    code: number,
+    kind: ResourceKind,
+    entry: Entry,
+    { headers, query }: ApiRequest,
+    response: ApiResponse,
+  ): void {
+    const form = negotiateAnswer(headers.accept);
+    const metadata = { resourceVersion: entry.object.metadata.resourceVersion ?? '' };
+    answerJson(response, code, this.#encode(kind, [entry], metadata, form, query, 'single'), form.encoding);
+  }
+
+  #encode(
+    kind: ResourceKind,
+    entries: readonly Entry[],
+    metadata: ListMeta,
+    form: AnswerForm,
+    query: Query,
+    count: 'single' | 'list',
+  ): string {
+    const objects = entries.map(({ object }) => object);
+    switch (form.as) {
+      case 'table': {
+        const includeObject = parseIncludeObject(query, form);
+        const options = {
+          metaVersion: form.metaVersion,
+          includeObject,
+          nowMs: this.#deps.now(),
+          header: 'with columns',
+        } as const;
+        return JSON.stringify(formatTable(kind, objects, metadata, options));
+      }
+      case 'metadata': {
+        const items = objects.map((object) => metadataOnly(object, form.metaVersion));
+        if (count === 'single') return JSON.stringify(items[0]);
+        const apiVersion = `meta.k8s.io/${form.metaVersion}`;
+        return JSON.stringify({ kind: 'PartialObjectMetadataList', apiVersion, metadata, items });
+      }
+      case 'object': {
+        const items = entries.map(({ json }) => json).join(',');
+        if (count === 'single') return items;
+        const head = JSON.stringify({ kind: kind.listKind, apiVersion: apiVersionOf(kind), metadata });
+        return `${head.slice(0, -1)},"items":[${items}]}`;
+      }
+      default:
+        throw new TypeError(`unknown form: ${JSON.stringify(form.as satisfies never)}`);
+    }
+  }
+
+  #list(kind: ResourceKind, request: ApiRequest, response: ApiResponse): void {
+    const { query, headers, path } = request;
+    const { writer } = this.#deps;
+    const form = negotiateAnswer(headers.accept);
+    const selector = parseSelector(textOf(query, 'labelSelector'), textOf(query, 'fieldSelector'), kind);
+    const { start, minRevision, limit } = parseListOptions(query);
+    if (minRevision > writer.revision) throw revisionTooLarge(minRevision, writer.revision);
+    const position = positionOf(start);
+    const revision = position.atRevision ?? writer.revision;
+    const entries: Entry[] = [];
+    let remaining = 0;
+    for (const entry of writer.collection(kind).list(path.namespace, position)) {
+      if (!selector.isEverything && !selector.matches(entry.object)) continue;
+      if (limit === undefined || entries.length < limit) entries.push(entry);
+      else {
+        remaining++;
+        if (!selector.isEverything) break; // only whether there is more counts then
+      }
+    }
+    const last = entries.at(-1);
+    const metadata: ListMeta = {
+      resourceVersion: String(revision),
+      ...(remaining > 0 && last !== undefined ? { continue: formatContinueToken({ revision, after: last.key }) } : {}),
+      ...(remaining > 0 && selector.isEverything ? { remainingItemCount: remaining } : {}),
+    };
+    answerJson(response, 200, this.#encode(kind, entries, metadata, form, query, 'list'), form.encoding);
+  }
+
+  async #watch(kind: ResourceKind, { query, headers, path }: ApiRequest, response: ApiResponse): Promise<void> {
+    const form = negotiateAnswer(headers.accept);
+    if (form.encoding !== 'json') throw badRequest('a watch is served as JSON only; ask for application/json');
+    const fields = [textOf(query, 'fieldSelector'), path.name === undefined ? undefined : `metadata.name=${path.name}`];
+    const fieldSelector = fields.filter((field) => field !== undefined).join(',');
+    const selector = parseSelector(textOf(query, 'labelSelector'), fieldSelector, kind);
+    const parameters = parseWatchParameters(query, this.#deps.random());
+    const includeObject = parseIncludeObject(query, form);
+    const { writer, now, stop } = this.#deps;
+    response.setHeader('Content-Type', 'application/json');
+    response.setHeader('Cache-Control', 'no-cache, private');
+    response.writeHead(200);
+    response.flushHeaders();
+    const options = { kind, namespace: path.namespace, selector, form, includeObject, ...parameters };
+    const deps = { collection: writer.collection(kind), revision: () => writer.revision, now };
+    await serveWatch(options, deps, response, stop);
+  }
+
+  async #removeCollection(kind: ResourceKind, request: ApiRequest, response: ApiResponse): Promise<void> {
+    const { query, headers, path } = request;
+    if (kind.isNamespaced && path.namespace === undefined) throw methodNotAllowed(request.method);
+    const form = negotiateAnswer(headers.accept);
+    const selector = parseSelector(textOf(query, 'labelSelector'), textOf(query, 'fieldSelector'), kind);
+    const { isDryRun } = deleteOptionsOf(request);
+    const removed = await this.#deps.operations.removeCollection(kind, path.namespace, selector.matches, { isDryRun });
+    const metadata = { resourceVersion: String(this.#deps.writer.revision) };
+    answerJson(response, 200, this.#encode(kind, removed, metadata, form, query, 'list'), form.encoding);
+  }
+
+  async #serveLog(place: ObjectPlace, { query }: ApiRequest, response: ApiResponse): Promise<void> {
+    const { openLog, operations, stop, log } = this.#deps;
+    const { object } = operations.get(place);
+    const options = parseLogOptions(query);
+    if (openLog === undefined) {
+      throw serviceUnavailable("this store serves no host's logs: read them on the host that runs the container");
+    }
+    const gone = new AbortController();
+    response.once('close', () => gone.abort());
+    const signal = AbortSignal.any([gone.signal, stop]);
+    const { name, namespace = '', uid } = object.metadata;
+    const chunks = await openLog({ ...options, name, namespace, uid, object }, signal);
+    response.setHeader('Content-Type', 'text/plain; charset=utf-8');
+    response.setHeader('Cache-Control', 'no-cache, private');
+    response.writeHead(200);
+    response.flushHeaders();
+    try {
+      await pipeline(chunks, response);
+    } catch (error) {
+      if (!signal.aborted) log.warn({ err: error, container: name, namespace }, 'log ended early');
+      response.destroy(); // the status is sent: only a broken connection still tells that the log is not whole
+    }
+  }
+}
+
+function pathKey({ group, version, plural }: Pick<ResourcePath, 'group' | 'version' | 'plural'>): string {
+  return `${group}/${version}/${plural}`;
+}
+
+function positionOf(start: ReturnType<typeof parseListOptions>['start']): { after?: string; atRevision?: number } {
+  switch (start.kind) {
+    case 'present':
+      return {};
+    case 'continue':
+      return { after: start.token.after, atRevision: start.token.revision };
+    case 'exact':
+      return { atRevision: start.revision };
+    default:
+      throw new TypeError(`unknown start: ${JSON.stringify(start satisfies never)}`);
+  }
+}
+
+function parsePatch(
+  kind: ResourceKind,
+  { headers, body }: ApiRequest,
+): { readonly patch: Patch; readonly body: ParsedBody } {
+  const mediaType = mediaTypeOf(headers['content-type']);
+  const accepted = [...patchKinds.keys()].filter((type) => !kind.isCustom || patchKinds.get(type) !== 'strategic');
+  if (mediaType === 'application/apply-patch+yaml') {
+    throw unsupportedMediaType(
+      accepted,
+      'server-side apply is not served yet: apply on the client, without --server-side',
+    );
+  }
+  const patchKind = patchKinds.get(mediaType);
+  if (patchKind === undefined || !accepted.includes(mediaType)) throw unsupportedMediaType(accepted);
+  const parsed = parseJson(body.toString('utf8'));
+  return { patch: { kind: patchKind, value: parsed.value }, body: parsed };
+}
+
+/** Options come in the query or in the body; what the body says counts. */
+function deleteOptionsOf({ query, headers, body }: ApiRequest): DeleteOptions {
+  const value: Json | undefined = body.length === 0 ? undefined : parseObjectBody(body, headers['content-type']).value;
+  const options = parseDeleteOptions(value);
+  return { ...options, isDryRun: options.isDryRun || parseWriteOptions(query).isDryRun };
+}
+
+function strictDecodingError(kind: ResourceKind, problems: readonly string[]): StatusError {
+  const what = `${kind.kind} in version ${JSON.stringify(kind.version)} cannot be handled as a ${kind.kind}`;
+  return badRequest(`${what}: strict decoding error: ${problems.join(', ')}`);
+}
+
+function warningsFor(fieldValidation: FieldValidation, problems: readonly string[]): readonly string[] {
+  return fieldValidation === 'Warn' ? problems.slice(0, 20) : [];
+}
+
+function deletedStatus({ kind, name }: ObjectPlace, { object }: Entry) {
+  const group = kind.group === '' ? {} : { group: kind.group };
+  const details = { name, ...group, kind: kind.plural, uid: object.metadata.uid };
+  return { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', details };
+}

@@ -1,0 +1,13 @@
+/**
+ * store/: the Kubernetes API for Holdfast's kinds and the core kinds they need, with SQLite beneath.
+ * Used by: cli/. May import: crds/, npm. Must not know: runtime/, controller/, what a container is.
+ */
+
+export type { ContainerLogRequest, OpenLog } from './api.ts';
+export { DatabaseOpenError } from './database.ts';
+export type { Health } from './fixed-paths.ts';
+export { ListenError } from './http-server.ts';
+export { PkiError } from './pki.ts';
+export type { KubeObject, ObjectMeta } from './resources.ts';
+export { badRequest, notFound, StatusError, serviceUnavailable } from './status-error.ts';
+export { createStore, type Store, type StoreDeps } from './store.ts';

@@ -1,0 +1,88 @@
+/** The store's metrics, under kube-apiserver's names where it has them. Label values come from a fixed set. */
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+
+export interface RequestLabels {
+  readonly verb: string;
+  readonly resource: string;
+  readonly subresource: string;
+}
+
+export interface StoreMetrics {
+  /** No duration for what runs until its client leaves. */
+  requestDone(labels: RequestLabels, code: number, durationSeconds: number | undefined): void;
+  /** Counts a watch or a followed log; call what it returns when it ends. */
+  longRunning(labels: RequestLabels): () => void;
+  committed(batchSize: number, durationSeconds: number, revision: number): void;
+  commitFailed(): void;
+}
+
+/** `objectCounts` is asked at each scrape. Registers on the registry passed in. */
+export function createMetrics(registry: Registry, objectCounts: () => ReadonlyMap<string, number>): StoreMetrics {
+  const registers = [registry];
+  const requests = new Counter({
+    name: 'apiserver_request_total',
+    help: 'Requests answered, by verb, resource, subresource and HTTP code.',
+    labelNames: ['verb', 'resource', 'subresource', 'code'],
+    registers,
+  });
+  const durations = new Histogram({
+    name: 'apiserver_request_duration_seconds',
+    help: 'Time to answer a request, watches and followed logs apart.',
+    labelNames: ['verb', 'resource'],
+    buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5],
+    registers,
+  });
+  const longRunning = new Gauge({
+    name: 'apiserver_longrunning_requests',
+    help: 'Watches and followed logs that are being served.',
+    labelNames: ['verb', 'resource'],
+    registers,
+  });
+  const commitDurations = new Histogram({
+    name: 'holdfast_store_commit_duration_seconds',
+    help: 'Time to put one batch of writes on disk.',
+    buckets: [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1],
+    registers,
+  });
+  const batchSizes = new Histogram({
+    name: 'holdfast_store_commit_batch_size',
+    help: 'Writes that shared one commit.',
+    buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512],
+    registers,
+  });
+  const commitFailures = new Counter({
+    name: 'holdfast_store_commit_failures_total',
+    help: 'Batches of writes that could not be put on disk.',
+    registers,
+  });
+  const revision = new Gauge({
+    name: 'holdfast_store_revision',
+    help: 'Revision of the last commit.',
+    registers,
+  });
+  const objects = new Gauge({
+    name: 'holdfast_store_objects',
+    help: 'Objects stored, by resource.',
+    labelNames: ['resource'],
+    registers,
+    collect: () => {
+      for (const [resource, count] of objectCounts()) objects.set({ resource }, count);
+    },
+  });
+  return {
+    requestDone: ({ verb, resource, subresource }, code, durationSeconds) => {
+      requests.inc({ verb, resource, subresource, code });
+      if (durationSeconds !== undefined) durations.observe({ verb, resource }, durationSeconds);
+    },
+    longRunning: ({ verb, resource }) => {
+      longRunning.inc({ verb, resource });
+      return () => longRunning.dec({ verb, resource });
+    },
+    committed: (batchSize, durationSeconds, at) => {
+      commitDurations.observe(durationSeconds);
+      batchSizes.observe(batchSize);
+      revision.set(at);
+    },
+    commitFailed: () => commitFailures.inc(),
+  };
+}

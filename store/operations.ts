@@ -1,0 +1,214 @@
+/**
+ * The verbs on stored objects, apart from HTTP: each decides by the pure rules inside one write, so that what it read
+ * is still true when it is stored. Throws StatusError.
+ */
+import type { Json } from './json.ts';
+import { applyJsonPatch, applyMergePatch } from './json-patch.ts';
+import { type Entry, keyOf } from './memory.ts';
+import { objectMetaSchema } from './object-meta.ts';
+import {
+  type Circumstances,
+  createObject,
+  deleteObject,
+  type Outcome,
+  type ParsedObject,
+  type Preconditions,
+  parseObject,
+  type Subresource,
+  updateObject,
+} from './object-rules.ts';
+import type { KubeObject, ResourceKind } from './resources.ts';
+import type { OpenApiSchema } from './schema.ts';
+import { alreadyExists, badRequest, forbidden, notFound, type StatusError } from './status-error.ts';
+import { applyStrategicPatch } from './strategic-patch.ts';
+import type { Transaction, Writer } from './writer.ts';
+
+export interface OperationsDeps {
+  readonly writer: Writer;
+  readonly namespaces: ResourceKind;
+  readonly circumstances: () => Circumstances;
+}
+
+/** Where an object is. */
+export interface ObjectPlace {
+  readonly kind: ResourceKind;
+  readonly namespace: string | undefined;
+  readonly name: string;
+}
+
+export interface Patch {
+  readonly kind: 'json' | 'merge' | 'strategic';
+  readonly value: Json;
+}
+
+/** What a write left behind. `isRemoved`: the object is gone, and this is its last state. */
+export interface Written {
+  readonly entry: Entry;
+  readonly isRemoved: boolean;
+  readonly unknownFields: readonly string[];
+}
+
+/** `checkUnknown` throws where unknown fields are not to be tolerated. */
+export interface WriteMode {
+  readonly isDryRun: boolean;
+  readonly checkUnknown: (unknownFields: readonly string[]) => void;
+}
+
+/** Tries at a name that is generated, before the client is told that it is taken. */
+const maxNameTries = 8;
+
+export class Operations {
+  readonly #deps: OperationsDeps;
+
+  constructor(deps: OperationsDeps) {
+    this.#deps = deps;
+  }
+
+  get(place: ObjectPlace): Entry {
+    const entry = this.#deps.writer.collection(place.kind).get(keyOf(place.namespace, place.name));
+    if (entry === undefined) throw notFound(place.kind, place.name);
+    return entry;
+  }
+
+  create(kind: ResourceKind, namespace: string | undefined, body: Json, mode: WriteMode): Promise<Written> {
+    const parsed = parseObject(kind, body, { namespace, name: undefined });
+    mode.checkUnknown(parsed.unknownFields);
+    return this.#write(mode, (transaction) => {
+      const object = this.#newObject(transaction, kind, namespace, parsed);
+      if (namespace !== undefined) this.#checkNamespace(transaction, kind, namespace, object.metadata.name);
+      if (transaction.get(kind, namespace, object.metadata.name) !== undefined) {
+        throw alreadyExists(kind, object.metadata.name);
+      }
+      const entry = transaction.put(kind, object);
+      return { entry, isRemoved: false, unknownFields: parsed.unknownFields };
+    });
+  }
+
+  replace(place: ObjectPlace, subresource: Subresource, body: Json, mode: WriteMode): Promise<Written> {
+    const { kind } = place;
+    const parsed = parseObject(kind, body, place);
+    mode.checkUnknown(parsed.unknownFields);
+    const resourceVersion = kind.isCustom ? 'required' : 'optional';
+    return this.#write(mode, (transaction) => {
+      const current = find(transaction, place);
+      const outcome = updateObject(kind, current, parsed, { subresource, resourceVersion });
+      return { ...store(transaction, kind, current, outcome), unknownFields: parsed.unknownFields };
+    });
+  }
+
+  patch(place: ObjectPlace, subresource: Subresource, patch: Patch, mode: WriteMode): Promise<Written> {
+    const { kind } = place;
+    return this.#write(mode, (transaction) => {
+      const current = find(transaction, place);
+      const parsed = parseObject(kind, applyPatch(kind, current.object, patch), place);
+      mode.checkUnknown(parsed.unknownFields);
+      const outcome = updateObject(kind, current, parsed, { subresource, resourceVersion: 'optional' });
+      return { ...store(transaction, kind, current, outcome), unknownFields: parsed.unknownFields };
+    });
+  }
+
+  remove(place: ObjectPlace, preconditions: Preconditions, mode: Pick<WriteMode, 'isDryRun'>): Promise<Written> {
+    const { kind } = place;
+    return this.#write(mode, (transaction) => {
+      const current = find(transaction, place);
+      const outcome = deleteObject(kind, current, preconditions, this.#deps.circumstances().nowMs);
+      return { ...store(transaction, kind, current, outcome), unknownFields: [] };
+    });
+  }
+
+  /** Removes what the filter picks; the entries returned are those picked, as they were. */
+  removeCollection(
+    kind: ResourceKind,
+    namespace: string | undefined,
+    picks: (object: KubeObject) => boolean,
+    mode: Pick<WriteMode, 'isDryRun'>,
+  ): Promise<readonly Entry[]> {
+    const nothing = { uid: undefined, resourceVersion: undefined };
+    return this.#write(mode, (transaction) => {
+      const picked = transaction.list(kind, namespace).filter(({ object }) => picks(object));
+      for (const entry of picked) {
+        store(transaction, kind, entry, deleteObject(kind, entry, nothing, this.#deps.circumstances().nowMs));
+      }
+      return picked;
+    });
+  }
+
+  #write<T>({ isDryRun }: Pick<WriteMode, 'isDryRun'>, decide: (transaction: Transaction) => T): Promise<T> {
+    return isDryRun ? this.#deps.writer.preview(decide) : this.#deps.writer.write(decide);
+  }
+
+  #newObject(
+    transaction: Transaction,
+    kind: ResourceKind,
+    namespace: string | undefined,
+    parsed: ParsedObject,
+  ): KubeObject {
+    const isGenerated = parsed.meta.name === undefined && parsed.meta.generateName !== undefined;
+    for (let tries = 1; ; tries++) {
+      const object = createObject(kind, parsed, namespace, this.#deps.circumstances());
+      if (!isGenerated || tries >= maxNameTries) return object;
+      if (transaction.get(kind, namespace, object.metadata.name) === undefined) return object;
+    }
+  }
+
+  #checkNamespace(transaction: Transaction, kind: ResourceKind, namespace: string, name: string): void {
+    const { namespaces } = this.#deps;
+    const found = transaction.get(namespaces, undefined, namespace);
+    if (found === undefined) throw notFound(namespaces, namespace);
+    if (found.object.metadata.deletionTimestamp !== undefined) throw namespaceTerminating(kind, namespace, name);
+  }
+}
+
+function namespaceTerminating(kind: ResourceKind, namespace: string, name: string): StatusError {
+  const because = `unable to create new content in namespace ${namespace} because it is being terminated`;
+  const message = `namespace ${namespace} is being terminated`;
+  return forbidden(kind, name, because, [{ reason: 'NamespaceTerminating', message, field: 'metadata.namespace' }]);
+}
+
+function find(transaction: Transaction, { kind, namespace, name }: ObjectPlace): Entry {
+  const entry = transaction.get(kind, namespace, name);
+  if (entry === undefined) throw notFound(kind, name);
+  return entry;
+}
+
+/** Carries out what the rules decided. */
+export function store(
+  transaction: Transaction,
+  kind: ResourceKind,
+  current: Entry,
+  outcome: Outcome,
+): Pick<Written, 'entry' | 'isRemoved'> {
+  switch (outcome.kind) {
+    case 'unchanged':
+      return { entry: current, isRemoved: false };
+    case 'store':
+      return { entry: transaction.put(kind, outcome.object), isRemoved: false };
+    case 'remove':
+      return { entry: transaction.remove(kind, { ...current, object: outcome.object }), isRemoved: true };
+    default:
+      throw new TypeError(`unknown outcome: ${JSON.stringify(outcome satisfies never)}`);
+  }
+}
+
+function applyPatch(kind: ResourceKind, object: KubeObject, patch: Patch): Json {
+  switch (patch.kind) {
+    case 'json':
+      return applyJsonPatch(object, patch.value);
+    case 'merge':
+      return applyMergePatch(object, requireObject(patch.value));
+    case 'strategic':
+      return applyStrategicPatch(object, requireObject(patch.value), wholeSchema(kind));
+    default:
+      throw new TypeError(`unknown patch: ${JSON.stringify(patch.kind satisfies never)}`);
+  }
+}
+
+function requireObject(value: Json): Json {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
+  throw badRequest('a merge patch must be an object');
+}
+
+/** The schema of a kind with that of its metadata, which says how finalizers and owners are merged. */
+function wholeSchema({ openApi }: ResourceKind): OpenApiSchema {
+  return { ...openApi, properties: { ...openApi.properties, metadata: objectMetaSchema } };
+}

@@ -1,0 +1,248 @@
+/** Puts the store together: database, memory, certificates, HTTPS server and housekeeping. Effects only. */
+import { randomBytes, randomUUID } from 'node:crypto';
+import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import type { Registry } from 'prom-client';
+import { Api, type OpenLog } from './api.ts';
+import { coreKinds, namespaceKind } from './core-kinds.ts';
+import { type Database, openDatabase } from './database.ts';
+import type { Health } from './fixed-paths.ts';
+import { startHousekeeping } from './housekeeping.ts';
+import { type HttpServer, startHttpServer } from './http-server.ts';
+import { isJsonObject, type Json } from './json.ts';
+import { createMetrics } from './metrics.ts';
+import { Operations } from './operations.ts';
+import { type Credentials, ensureCredentials, writeAdminKubeconfig } from './pki.ts';
+import { parseYaml } from './request-body.ts';
+import { type KubeObject, parseCustomResourceDefinition, type ResourceKind } from './resources.ts';
+import { normalize } from './schema-normalize.ts';
+import { StatusError } from './status-error.ts';
+import { Writer } from './writer.ts';
+
+export interface StoreDeps {
+  /** Holds the database, the certificates and the admin kubeconfig; made if it is not there. */
+  readonly dataDir: string;
+  /** Port 0 takes a free one. */
+  readonly listen: { readonly host: string; readonly port: number };
+  /** CustomResourceDefinition files, one in each. */
+  readonly crdFiles: readonly string[];
+  readonly log: Logger;
+  /** Where the store registers its metrics. */
+  readonly metrics: Registry;
+  /** Without it the log subresource answers 503. */
+  readonly openLog?: OpenLog | undefined;
+  /** Milliseconds since the epoch; Date.now if it is not given. */
+  readonly now?: (() => number) | undefined;
+}
+
+export interface Store {
+  /** https://host:port, as it is reached from this host. */
+  readonly url: string;
+  /** PEM. */
+  readonly caCertificate: string;
+  readonly adminToken: string;
+  readonly adminKubeconfigPath: string;
+  /** Whether the last write could be put on disk. */
+  healthy(): Health;
+  /** Answers what is under way, ends watches, and closes the database. */
+  close(): Promise<void>;
+}
+
+/** Changes that each kind remembers, for watches that go on and for the pages of a list. */
+const historyLimits = { maxChanges: 2_048, maxBytes: 4 * 1024 * 1024 };
+
+const renewalCheckMs = 12 * 60 * 60 * 1000;
+
+const firstNamespaces = ['default', 'kube-system'];
+
+/** Letters and digits of generated names, without those that make words. Source: apimachinery/pkg/util/rand. */
+const suffixAlphabet = 'bcdfghjklmnpqrstvwxz2456789';
+
+/**
+ * Opens the store and serves it. Throws DatabaseOpenError, PkiError, ListenError, or TypeError for a bad
+ * CustomResourceDefinition; then nothing is left open.
+ */
+export async function createStore(deps: StoreDeps): Promise<Store> {
+  const { dataDir, listen, log, now = Date.now } = deps;
+  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  const kinds = [...coreKinds, ...(await loadKinds(deps.crdFiles))];
+  const pki = { dataDir, listenHost: listen.host };
+  const credentials = await ensureCredentials({ ...pki, nowMs: now() });
+  const database = openDatabase(join(dataDir, 'store.db'));
+  const opened: { close(): void }[] = [database];
+  try {
+    return await serve(deps, kinds, credentials, database, opened);
+  } catch (error) {
+    for (const part of opened.toReversed()) part.close();
+    log.error({ err: error }, 'store could not start');
+    throw error;
+  }
+}
+
+async function serve(
+  deps: StoreDeps,
+  kinds: readonly ResourceKind[],
+  credentials: Credentials,
+  database: Database,
+  opened: { close(): void }[],
+): Promise<Store> {
+  const { dataDir, listen, log, now = Date.now } = deps;
+  const health = new DiskHealth();
+  const metrics = createMetrics(deps.metrics, () => countObjects(kinds, writer));
+  const writer: Writer = new Writer(database, historyLimits, {
+    committed: (...facts) => {
+      health.committed(log);
+      metrics.committed(...facts);
+    },
+    failed: (error) => {
+      health.failed(error, log);
+      metrics.commitFailed();
+    },
+  });
+  const circumstances = () => ({ nowMs: now(), uid: randomUUID(), suffix: randomSuffix() });
+  const operations = new Operations({ writer, namespaces: namespaceKind, circumstances });
+  loadObjects(database, kinds, writer, log);
+  await createFirstNamespaces(operations);
+  const housekeeping = startHousekeeping({ writer, kinds, namespaces: namespaceKind, now, log });
+  opened.push(housekeeping);
+  const stop = new AbortController();
+  const api = new Api({
+    kinds,
+    writer,
+    operations,
+    openLog: deps.openLog,
+    now,
+    random: Math.random,
+    log,
+    stop: stop.signal,
+  });
+  const healthy = () => health.state();
+  const server = await startHttpServer({ api, kinds, credentials, listen, metrics, healthy, log });
+  const renewal = startRenewal(server, deps, credentials);
+  const { caCertificate, adminToken } = credentials;
+  const { url } = server;
+  try {
+    const adminKubeconfigPath = await writeAdminKubeconfig(dataDir, { url, caCertificate, adminToken });
+    log.info({ url, revision: writer.revision, adminKubeconfigPath }, 'store is serving');
+    const close = once(async () => {
+      clearInterval(renewal);
+      stop.abort();
+      await server.close();
+      housekeeping.close();
+      writer.close();
+      database.close();
+    });
+    return { url, caCertificate, adminToken, adminKubeconfigPath, healthy, close };
+  } catch (error) {
+    clearInterval(renewal);
+    await server.close();
+    throw error;
+  }
+}
+
+/** The same promise for every call. */
+function once(run: () => Promise<void>): () => Promise<void> {
+  let running: Promise<void> | undefined;
+  return () => {
+    running ??= run();
+    return running;
+  };
+}
+
+async function loadKinds(files: readonly string[]): Promise<readonly ResourceKind[]> {
+  const parsed = await Promise.all(
+    files.map(async (file) => {
+      try {
+        return parseCustomResourceDefinition(parseYaml(await readFile(file, 'utf8')).value);
+      } catch (error) {
+        const what = error instanceof Error ? error.message : String(error);
+        throw new TypeError(`cannot serve the kind in ${file}: ${what}`, { cause: error });
+      }
+    }),
+  );
+  return parsed.flat();
+}
+
+/** Objects of kinds that are not served any more stay on disk, untouched. */
+function loadObjects(database: Database, kinds: readonly ResourceKind[], writer: Writer, log: Logger): void {
+  const byStorage = new Map(kinds.map((kind) => [kind.storageKey, kind]));
+  const unserved = new Map<string, number>();
+  for (const { storageKey, key, json } of database.loadObjects()) {
+    const kind = byStorage.get(storageKey);
+    if (kind === undefined) unserved.set(storageKey, (unserved.get(storageKey) ?? 0) + 1);
+    else writer.collection(kind).load(toEntry(kind, key, json));
+  }
+  for (const [resource, count] of unserved) log.warn({ resource, count }, 'objects of a kind that is not served');
+}
+
+const headFields: ReadonlySet<string> = new Set(['apiVersion', 'kind', 'metadata']);
+
+/** A stored object in the shape of the present schema: a field that came since then gets its default. */
+function toEntry(kind: ResourceKind, key: string, json: string) {
+  const stored: Json = JSON.parse(json);
+  const { value } = normalize(kind.schema, stored, headFields);
+  if (!isJsonObject(value)) throw new TypeError(`${kind.storageKey} ${key} on disk is not an object; restore a backup`);
+  const object = value as KubeObject; // only objects that the rules made are ever stored
+  const revision = Number(object.metadata.resourceVersion);
+  return { key, revision, object, json: value === stored ? json : JSON.stringify(value) };
+}
+
+async function createFirstNamespaces(operations: Operations): Promise<void> {
+  const mode = { isDryRun: false, checkUnknown: () => {} };
+  await Promise.all(
+    firstNamespaces.map(async (name) => {
+      try {
+        await operations.create(namespaceKind, undefined, { metadata: { name } }, mode);
+      } catch (error) {
+        if (!(error instanceof StatusError) || error.reason !== 'AlreadyExists') throw error;
+      }
+    }),
+  );
+}
+
+function randomSuffix(): string {
+  // 27 letters into 256 values: the bias is too small to matter for names that are checked to be free.
+  return Array.from(randomBytes(5), (byte) => suffixAlphabet[byte % suffixAlphabet.length]).join('');
+}
+
+function countObjects(kinds: readonly ResourceKind[], writer: Writer): ReadonlyMap<string, number> {
+  return new Map(kinds.map((kind) => [kind.plural, writer.collection(kind).size]));
+}
+
+/** A daemon may run for longer than its certificate is valid. */
+function startRenewal(server: HttpServer, deps: StoreDeps, present: Credentials): NodeJS.Timeout {
+  const { dataDir, listen, log, now = Date.now } = deps;
+  let { certificate } = present;
+  const renew = async (): Promise<void> => {
+    const credentials = await ensureCredentials({ dataDir, listenHost: listen.host, nowMs: now() });
+    if (credentials.certificate === certificate) return;
+    certificate = credentials.certificate;
+    server.renew(credentials);
+    log.info('server certificate renewed');
+  };
+  const timer = setInterval(() => {
+    renew().catch((error: unknown) => log.error({ err: error }, 'server certificate could not be renewed'));
+  }, renewalCheckMs);
+  return timer.unref();
+}
+
+/** Whether the disk takes writes. Logs each change once, not each write. */
+class DiskHealth {
+  #problem: string | undefined;
+
+  state(): Health {
+    return this.#problem === undefined ? { isHealthy: true } : { isHealthy: false, problem: this.#problem };
+  }
+
+  committed(log: Logger): void {
+    if (this.#problem !== undefined) log.info('writes reach the disk again');
+    this.#problem = undefined;
+  }
+
+  failed(error: unknown, log: Logger): void {
+    const problem = `writes do not reach the disk: ${error instanceof Error ? error.message : String(error)}`;
+    if (problem !== this.#problem) log.error({ err: error }, 'writes do not reach the disk');
+    this.#problem = problem;
+  }
+}

@@ -1,0 +1,240 @@
+/**
+ * One watch: the objects there are (unless the client goes on from a revision), then every change until the client
+ * leaves or the time is over. Writes to the client's socket; a client that does not read is cut off, never waited for.
+ */
+import { once } from 'node:events';
+import type { AnswerForm } from './accept.ts';
+import type { JsonObject } from './json.ts';
+import type { Change, Collection, Entry } from './memory.ts';
+import { apiVersionOf, type KubeObject, type ResourceKind } from './resources.ts';
+import type { Selector } from './selectors.ts';
+import { StatusError } from './status-error.ts';
+import { formatTable, type IncludeObject, metadataOnly } from './tables.ts';
+
+/** Where the events go: an HTTP response, as far as it is needed. */
+export interface WatchSink {
+  readonly writableLength: number;
+  write(chunk: Buffer): boolean;
+  end(): void;
+  destroy(): void;
+  once(event: 'close' | 'drain', listener: () => void): unknown;
+}
+
+export interface WatchOptions {
+  readonly kind: ResourceKind;
+  readonly namespace: string | undefined;
+  readonly selector: Selector;
+  /** undefined: begin with the objects there are. */
+  readonly sinceRevision: number | undefined;
+  readonly bookmarks: { readonly periodic: boolean; readonly afterInitial: boolean };
+  readonly form: AnswerForm;
+  readonly includeObject: IncludeObject;
+  readonly timeoutMs: number;
+}
+
+export interface WatchDeps {
+  readonly collection: Collection;
+  /** The store's present revision. */
+  readonly revision: () => number;
+  readonly now: () => number;
+}
+
+/** Unsent bytes at which a client counts as not reading. */
+const maxBufferedBytes = 8 * 1024 * 1024;
+
+/** Changes that may wait while the first objects are sent. */
+const maxPending = 10_000;
+
+const bookmarkIntervalMs = 20_000;
+
+type EventType = 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK';
+
+/** Which event a change is to a watcher: an object may come into its view, or leave it. Pure. */
+export function decideWatchEvent(
+  change: Change,
+  isVisible: (object: KubeObject) => boolean,
+): { readonly type: 'ADDED' | 'MODIFIED' | 'DELETED'; readonly shows: 'present' | 'previous' } | undefined {
+  const before = change.previous !== undefined && isVisible(change.previous.object);
+  if (change.kind === 'DELETED') {
+    return before || isVisible(change.entry.object) ? { type: 'DELETED', shows: 'present' } : undefined;
+  }
+  const now = isVisible(change.entry.object);
+  if (now) return { type: before ? 'MODIFIED' : 'ADDED', shows: 'present' };
+  return before ? { type: 'DELETED', shows: 'previous' } : undefined;
+}
+
+/** Serves the watch until it ends; never rejects. */
+export async function serveWatch(
+  options: WatchOptions,
+  deps: WatchDeps,
+  sink: WatchSink,
+  stop: AbortSignal,
+): Promise<void> {
+  const watch = new Watch(options, deps, sink);
+  await watch.run(stop);
+}
+
+class Watch {
+  readonly #options: WatchOptions;
+  readonly #deps: WatchDeps;
+  readonly #sink: WatchSink;
+  readonly #ended = new AbortController();
+  /** Changes that came while the first events are sent; undefined once they go out at once. */
+  #pending: Change[] | undefined = [];
+  #isFirstTable = true;
+
+  constructor(options: WatchOptions, deps: WatchDeps, sink: WatchSink) {
+    this.#options = options;
+    this.#deps = deps;
+    this.#sink = sink;
+  }
+
+  async run(stop: AbortSignal): Promise<void> {
+    const { collection } = this.#deps;
+    const { timeoutMs, bookmarks } = this.#options;
+    const end = (): void => this.#ended.abort();
+    this.#sink.once('close', end);
+    stop.addEventListener('abort', end, { once: true });
+    const unsubscribe = collection.subscribe((change) => this.#receive(change));
+    const timer = setTimeout(() => {
+      if (bookmarks.periodic) this.#sendBookmark();
+      end();
+    }, timeoutMs);
+    const ticker = bookmarks.periodic ? setInterval(() => this.#sendBookmark(), bookmarkIntervalMs) : undefined;
+    try {
+      await this.#sendInitial();
+      if (!this.#ended.signal.aborted) await once(this.#ended.signal, 'abort');
+    } finally {
+      unsubscribe();
+      clearTimeout(timer);
+      clearInterval(ticker);
+      stop.removeEventListener('abort', end);
+      this.#sink.end();
+    }
+  }
+
+  async #sendInitial(): Promise<void> {
+    const { collection, revision } = this.#deps;
+    const { sinceRevision, namespace, bookmarks } = this.#options;
+    const begin = revision();
+    if (sinceRevision === undefined) {
+      // Taken whole before anything is awaited, so that the changes after it join on without a gap.
+      const entries = [...collection.list(namespace)].filter(({ object }) => this.#options.selector.matches(object));
+      for (const entry of entries) await this.#writeSlowly(() => this.#encodeNew('ADDED', entry));
+    } else if (sinceRevision > begin) {
+      return this.#fail(new StatusError(410, 'Expired', `resource version ${sinceRevision} is ahead of ${begin}`));
+    } else {
+      const missed = this.#changesSince(sinceRevision);
+      for (const change of missed) await this.#writeSlowly(() => this.#encodeChange(change));
+    }
+    if (bookmarks.afterInitial) {
+      this.#write(this.#encodeBookmark(begin, { annotations: { 'k8s.io/initial-events-end': 'true' } }));
+    }
+    const pending = this.#pending ?? [];
+    this.#pending = undefined;
+    for (const change of pending) this.#receive(change);
+  }
+
+  #changesSince(revision: number): readonly Change[] {
+    try {
+      return this.#deps.collection.changesSince(revision);
+    } catch (error) {
+      if (error instanceof StatusError) this.#fail(error);
+      else throw error;
+      return [];
+    }
+  }
+
+  #receive(change: Change): void {
+    if (this.#ended.signal.aborted) return;
+    if (this.#pending === undefined) this.#write(this.#encodeChange(change));
+    else if (this.#pending.push(change) > maxPending) this.#sink.destroy();
+  }
+
+  #isVisible(object: KubeObject): boolean {
+    const { namespace, selector } = this.#options;
+    return (namespace === undefined || object.metadata.namespace === namespace) && selector.matches(object);
+  }
+
+  #write(frame: Buffer | undefined): boolean {
+    if (frame === undefined || this.#ended.signal.aborted) return true;
+    const isTaken = this.#sink.write(frame);
+    if (this.#sink.writableLength > maxBufferedBytes) this.#sink.destroy();
+    return isTaken;
+  }
+
+  async #writeSlowly(encode: () => Buffer | undefined): Promise<void> {
+    const { signal } = this.#ended;
+    if (signal.aborted || this.#write(encode())) return;
+    await new Promise<void>((resolve) => {
+      signal.addEventListener('abort', () => resolve(), { once: true });
+      this.#sink.once('drain', resolve);
+    });
+  }
+
+  #sendBookmark(): void {
+    // Until the first events are out, the present revision would promise too much.
+    if (this.#pending === undefined) this.#write(this.#encodeBookmark(this.#deps.revision(), {}));
+  }
+
+  #encodeBookmark(revision: number, extra: JsonObject): Buffer {
+    const { kind, form } = this.#options;
+    const metadata = { resourceVersion: String(revision), creationTimestamp: null, ...extra };
+    if (form.as === 'table') {
+      const table = { kind: 'Table', apiVersion: `meta.k8s.io/${form.metaVersion}`, columnDefinitions: [], rows: [] };
+      return encodeEvent('BOOKMARK', { ...table, metadata });
+    }
+    return encodeEvent('BOOKMARK', { kind: kind.kind, apiVersion: apiVersionOf(kind), metadata });
+  }
+
+  #fail(error: StatusError): void {
+    this.#sink.write(encodeEvent('ERROR', error.toStatus()));
+    this.#ended.abort();
+  }
+
+  #encodeChange(change: Change): Buffer | undefined {
+    const event = decideWatchEvent(change, (object) => this.#isVisible(object));
+    if (event === undefined) return undefined;
+    const { as, metaVersion } = this.#options.form;
+    if (as === 'table') return this.#encodeNew(event.type, shownEntry(change, event.shows));
+    // Everyone else who watches needs the same bytes.
+    const name = `${event.type} ${event.shows} ${as} ${metaVersion}`;
+    let frame = change.frames.get(name);
+    if (frame === undefined) {
+      frame = this.#encodeNew(event.type, shownEntry(change, event.shows));
+      change.frames.set(name, frame);
+    }
+    return frame;
+  }
+
+  #encodeNew(type: EventType, { object, json, revision }: Entry): Buffer {
+    const { kind, form, includeObject } = this.#options;
+    switch (form.as) {
+      case 'object':
+        return Buffer.from(`{"type":"${type}","object":${json}}\n`);
+      case 'metadata':
+        return encodeEvent(type, metadataOnly(object, form.metaVersion));
+      case 'table': {
+        const header = this.#isFirstTable ? 'with columns' : 'rows only';
+        this.#isFirstTable = false;
+        const nowMs = this.#deps.now();
+        const options = { metaVersion: form.metaVersion, includeObject, nowMs, header } as const;
+        return encodeEvent(type, formatTable(kind, [object], { resourceVersion: String(revision) }, options));
+      }
+      default:
+        throw new TypeError(`unknown form: ${JSON.stringify(form.as satisfies never)}`);
+    }
+  }
+}
+
+/** An object that left a watcher's view is shown as it last was there, under the revision of the change. */
+function shownEntry({ entry, previous, revision }: Change, shows: 'present' | 'previous'): Entry {
+  if (shows === 'present' || previous === undefined) return entry;
+  const { object } = previous;
+  const shown = { ...object, metadata: { ...object.metadata, resourceVersion: String(revision) } };
+  return { key: previous.key, revision, object: shown, json: JSON.stringify(shown) };
+}
+
+function encodeEvent(type: EventType | 'ERROR', object: JsonObject): Buffer {
+  return Buffer.from(`${JSON.stringify({ type, object })}\n`);
+}

@@ -12,7 +12,7 @@ import type { Json } from './json.ts';
 import type { Entry } from './memory.ts';
 import { type DeleteOptions, parseDeleteOptions, type Subresource } from './object-rules.ts';
 import type { ObjectPlace, Operations, Patch, WriteMode, Written } from './operations.ts';
-import { mediaTypeOf, type ParsedBody, parseJson, parseObjectBody } from './request-body.ts';
+import { decodeText, mediaTypeOf, type ParsedBody, parseJson, parseObjectBody } from './request-body.ts';
 import type { ResourcePath } from './request-path.ts';
 import {
   type FieldValidation,
@@ -402,7 +402,7 @@ function parsePatch(
   }
   const patchKind = patchKinds.get(mediaType);
   if (patchKind === undefined || !accepted.includes(mediaType)) throw unsupportedMediaType(accepted);
-  const parsed = parseJson(body.toString('utf8'));
+  const parsed = parseJson(decodeText(body));
   return { patch: { kind: patchKind, value: parsed.value }, body: parsed };
 }
 

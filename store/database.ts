@@ -2,6 +2,7 @@
  * The file that holds all objects: SQLite in WAL mode with synchronous=FULL, so what was committed survives a crash of
  * the process and of the machine. Effects only; one process at a time, held by SQLite's exclusive lock.
  */
+import { closeSync, openSync } from 'node:fs';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 
 export interface StoredObject {
@@ -91,6 +92,7 @@ function commit(
 function connect(path: string): DatabaseSync {
   let db: DatabaseSync | undefined;
   try {
+    closeSync(openSync(path, 'a', 0o600)); // secrets are in it: SQLite would make it readable for all
     db = new DatabaseSync(path, { timeout: 2_000 });
     // Exclusive before WAL: the index of the log then lives in this process's memory, not in a shared file.
     db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');

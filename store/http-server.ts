@@ -18,6 +18,9 @@ import { badRequest, internalError, StatusError, tooLarge, unauthorized, unknown
 /** The largest body of a request, as kube-apiserver limits it. */
 const maxBodyBytes = 3 * 1024 * 1024;
 
+/** Longer than clients keep an idle connection: a handshake costs more than a socket. */
+const keepAliveTimeoutMs = 120_000;
+
 export interface HttpDeps {
   readonly api: Api;
   readonly kinds: readonly ResourceKind[];
@@ -46,6 +49,7 @@ export async function startHttpServer(deps: HttpDeps): Promise<HttpServer> {
   let address = '';
   const app = createApp(deps, () => address);
   const server = createServer({ cert: credentials.certificate, key: credentials.key, minVersion: 'TLSv1.2' }, app);
+  server.keepAliveTimeout = keepAliveTimeoutMs;
   await startListening(server, listen);
   // A server that listens on a TCP port has an address with a port.
   const { port } = server.address() as AddressInfo;

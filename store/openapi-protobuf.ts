@@ -5,8 +5,8 @@
 import { dump } from 'js-yaml';
 import { isJsonArray, isJsonObject, type Json, type JsonObject } from './json.ts';
 
-/** The media type under which it is served. */
-export const openApiProtobufType = 'application/com.github.proto-openapi.spec.v2@v1.0+protobuf';
+/** Under which it is served. Clients ask for `…v2@v1.0+protobuf`, but Go cannot parse a media type with an @ in it. */
+export const openApiProtobufType = 'application/com.github.proto-openapi.spec.v2.v1.0+protobuf';
 
 type Encode = (value: Json) => Buffer;
 

@@ -1,9 +1,10 @@
 /**
- * Parses bodies that may be hostile: JSON or YAML, bounded in depth and in size after YAML's aliases are expanded.
+ * Parses bodies that may be hostile: JSON, YAML or protobuf, bounded in depth and in size after YAML's aliases are expanded.
  * Pure. Every failure is a StatusError 400, 413 or 415 that says what is wrong.
  */
 import { loadAll, YAMLException } from 'js-yaml';
 import type { Json } from './json.ts';
+import { kubernetesProtobufType, parseKubernetesProtobuf } from './protobuf-body.ts';
 import { badRequest, StatusError, tooLarge, unsupportedMediaType } from './status-error.ts';
 
 export interface ParsedBody {
@@ -18,7 +19,7 @@ const maxDepth = 100;
 /** Values in one YAML document: its aliases can make a few lines into billions. */
 const maxYamlValues = 200_000;
 
-const acceptedTypes = ['application/json', 'application/yaml'];
+const acceptedTypes = ['application/json', 'application/yaml', kubernetesProtobufType];
 
 /** What `curl --data-binary @web.yaml` sends by itself is taken as YAML, of which JSON is a part. */
 const yamlTypes = new Set([
@@ -39,12 +40,14 @@ export function mediaTypeOf(contentType: string | undefined): string {
 export function parseObjectBody(body: Buffer, contentType: string | undefined): ParsedBody {
   const mediaType = mediaTypeOf(contentType);
   if (body.length === 0) throw badRequest('the request has no body; send the object as JSON or YAML');
-  if (mediaType === 'application/json') return parseJson(decode(body));
-  if (mediaType === '' || yamlTypes.has(mediaType)) return parseYaml(decode(body));
+  if (mediaType === 'application/json') return parseJson(decodeText(body));
+  if (mediaType === kubernetesProtobufType) return { value: parseKubernetesProtobuf(body), duplicateFields: [] };
+  if (mediaType === '' || yamlTypes.has(mediaType)) return parseYaml(decodeText(body));
   throw unsupportedMediaType(acceptedTypes, `Content-Type ${JSON.stringify(mediaType.slice(0, 100))} is not served`);
 }
 
-function decode(body: Buffer): string {
+/** The text of a body. Throws StatusError 400. */
+export function decodeText(body: Buffer): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(body);
   } catch (error) {

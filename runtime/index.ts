@@ -3,3 +3,5 @@
  * Used by: controller/, docker/, cli/, store/ never. May import: npm only. Must not know: Kubernetes.
  */
 export * from './interface.ts';
+export { createRuntime, type RuntimeDeps } from './local-runtime.ts';
+export { type HostStateDeps, removeHostState } from './teardown.ts';

@@ -1,0 +1,34 @@
+/** Small files that are either whole or not there, whatever moment we are killed at. Effects only. */
+import { open, readFile, rename } from 'node:fs/promises';
+
+/**
+ * Replaces a file by writing beside it and renaming. 'durable' waits for the disk, so that the content also survives
+ * a power failure; 'volatile' is for a tmpfs and for what may be lost.
+ */
+export async function replaceFile(path: string, text: string, kind: 'durable' | 'volatile'): Promise<void> {
+  const temporary = `${path}.new`;
+  const handle = await open(temporary, 'w', 0o600);
+  try {
+    await handle.writeFile(text);
+    if (kind === 'durable') await handle.datasync();
+  } finally {
+    await handle.close();
+  }
+  await rename(temporary, path);
+}
+
+/** Parsed content; undefined when there is no such file, or when it does not hold an object. */
+export async function readJsonObject(path: string): Promise<Readonly<Record<string, unknown>> | undefined> {
+  const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return undefined;
+    throw error;
+  });
+  if (text === undefined) return undefined;
+  try {
+    const value: unknown = JSON.parse(text);
+    // A plain object's members are unknown until each is looked at.
+    return typeof value === 'object' && value !== null ? (value as Readonly<Record<string, unknown>>) : undefined;
+  } catch {
+    return undefined; // cut short by a power failure: as good as not written
+  }
+}

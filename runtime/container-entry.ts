@@ -1,0 +1,106 @@
+/**
+ * What the runtime remembers of one container. It is a copy of the files beside it and can be read back from them; the
+ * truth about processes is /proc. `observeState` and `settleExit` read files synchronously (some 100 µs), so that
+ * nothing else happens between looking and concluding.
+ */
+import { existsSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import type { ContainerInfo, ContainerState, Exit } from './interface.ts';
+import type { ContainerPaths } from './layout.ts';
+import type { Monitor } from './monitor.ts';
+import type { Network } from './netns-pool.ts';
+import { isAlive } from './proc.ts';
+import { type ContainerRecord, exitOf, type LastRun, type RunProcesses } from './record.ts';
+
+export interface ContainerEntry {
+  readonly paths: ContainerPaths;
+  record: ContainerRecord;
+  lastRun: LastRun | undefined;
+  /** Of the run that goes on, or that ended and is not cleaned up. */
+  processes: RunProcesses | undefined;
+  network: Network | undefined;
+  /** Only for a monitor that we started ourselves. */
+  monitor: Monitor | undefined;
+  /** A start is under way: its ports count as used. */
+  isStarting: boolean;
+}
+
+/** Whether its first process runs, or has ended so recently that its monitor is about to say how. */
+export function isRunning(entry: ContainerEntry): boolean {
+  return entry.processes !== undefined && entry.lastRun?.exit === undefined;
+}
+
+export function stateOf(entry: ContainerEntry): ContainerState {
+  const { processes, lastRun } = entry;
+  if (lastRun?.exit !== undefined) {
+    const { startedAtMs, exit } = lastRun;
+    return { kind: 'exited', exit, ...(startedAtMs === undefined ? {} : { startedAtMs }) };
+  }
+  if (processes === undefined) return { kind: 'created' };
+  return { kind: 'running', pid: processes.init.pid, startedAtMs: processes.startedAtMs };
+}
+
+export function infoOf(entry: ContainerEntry): ContainerInfo {
+  const { config, ports, createdAtMs, stopSignal } = entry.record;
+  return {
+    id: config.id,
+    name: config.name,
+    imageID: config.imageID,
+    labels: config.labels,
+    createdAtMs,
+    state: stateOf(entry),
+    ...(entry.network === undefined ? {} : { ip: entry.network.ip }),
+    ports,
+    stopSignal,
+  };
+}
+
+/** How the present run stands. */
+export type RunFate =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'running' }
+  /** Its process has ended and the monitor is about to write how. */
+  | { readonly kind: 'ending' }
+  | { readonly kind: 'ended'; readonly exit: Exit }
+  /** The monitor was killed: the process may run, but nobody would see its end. */
+  | { readonly kind: 'unmonitored' };
+
+/** Looks at the run's processes and files. `oomKills`: what the cgroup counts, asked only when the run has ended. */
+export function observeRun(entry: ContainerEntry, oomKills: () => number): RunFate {
+  const { processes, paths } = entry;
+  if (processes === undefined || entry.lastRun?.exit !== undefined) return { kind: 'none' };
+  const isInitAlive = isAlive(processes.init);
+  const isMonitorAlive = isAlive(processes.monitor);
+  // Last, so that a monitor that ended after its process has surely written it.
+  const exit = readExit(paths, oomKills);
+  if (exit !== undefined) return { kind: 'ended', exit };
+  if (!isMonitorAlive) return { kind: 'unmonitored' };
+  return isInitAlive ? { kind: 'running' } : { kind: 'ending' };
+}
+
+function readExit(paths: ContainerPaths, oomKills: () => number): Exit | undefined {
+  let text: string;
+  let finishedAtMs: number;
+  try {
+    text = readFileSync(paths.exit, 'latin1');
+    finishedAtMs = statSync(paths.exit).mtimeMs;
+  } catch {
+    return undefined; // not written (yet)
+  }
+  const code = Number.parseInt(text, 10);
+  if (Number.isNaN(code)) return undefined;
+  const oomSeen = existsSync(paths.oom) || oomKills() > 0;
+  return exitOf({ code, oomSeen, finishedAtMs: Math.round(finishedAtMs) });
+}
+
+/** Records how the run ended, in memory and for a later daemon. */
+export function settleExit(entry: ContainerEntry, exit: Exit): void {
+  const startedAtMs = entry.processes?.startedAtMs ?? entry.lastRun?.startedAtMs;
+  writeLastRun(entry, { exit, ...(startedAtMs === undefined ? {} : { startedAtMs }) });
+}
+
+/** Not made durable: after a power failure an exit that was lost counts as unknown, which is true then. */
+export function writeLastRun(entry: ContainerEntry, lastRun: LastRun): void {
+  entry.lastRun = lastRun;
+  writeFileSync(`${entry.paths.lastRun}.new`, JSON.stringify(lastRun), { mode: 0o600 });
+  renameSync(`${entry.paths.lastRun}.new`, entry.paths.lastRun);
+}

@@ -1,0 +1,136 @@
+/**
+ * Makes what a run needs, each part only if it is missing: root file system, network, the files under /etc, config.json.
+ * All but the network is made anew for every start, so that a reboot needs no path of its own. Effects only.
+ */
+import { existsSync } from 'node:fs';
+import { mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
+import type { CgroupLayout } from './cgroups.ts';
+import { canLimitSwap } from './cgroups.ts';
+import type { ContainerEntry } from './container-entry.ts';
+import { formatHosts, formatResolvConf } from './etc-files.ts';
+import type { Layout } from './layout.ts';
+import { hasNetns, type NetnsPool, type Network } from './netns-pool.ts';
+import { formatOciSpec } from './oci-spec.ts';
+import { mountOverlay } from './overlay.ts';
+import { mergeArgs, mergeEnv, mergeWorkingDir } from './process-config.ts';
+import { makeFolderInRoot, readTextInRoot } from './rooted-path.ts';
+import { cgroupPathOf } from './run.ts';
+import type { SeccompFilter } from './seccomp-filter.ts';
+import type { Syscalls } from './syscalls.ts';
+import { lookUpUser } from './user.ts';
+
+export interface SetupDeps {
+  readonly layout: Layout;
+  readonly cgroups: CgroupLayout;
+  readonly syscalls: Syscalls;
+  readonly pool: NetnsPool;
+  readonly seccomp: SeccompFilter;
+  layersOf(imageID: string): Promise<readonly string[]>;
+}
+
+const resolvConfFiles = ['/etc/resolv.conf', '/run/systemd/resolve/resolv.conf'];
+
+/** Throws ImageNotPresentError, RuntimeOperationError. */
+export async function ensureRootfs(deps: SetupDeps, entry: ContainerEntry): Promise<void> {
+  const { paths } = entry;
+  await mountOverlay({
+    layers: await deps.layersOf(entry.record.config.imageID),
+    upper: paths.upper,
+    work: paths.work,
+    target: paths.rootfs,
+    linksDir: deps.layout.shortLinks,
+    syscalls: deps.syscalls,
+  });
+}
+
+/** Whether a network can still be used: both ends of its cable are there. */
+export function isSound(network: Network, layout: Layout): boolean {
+  return hasNetns(network, layout) && existsSync(`/sys/class/net/${network.hostInterface}`);
+}
+
+/** Keeps the container's network if it is sound, else gives it another. Throws RuntimeOperationError. */
+export async function ensureNetwork(deps: SetupDeps, entry: ContainerEntry): Promise<Network> {
+  const { layout, pool } = deps;
+  if (entry.network !== undefined && isSound(entry.network, layout)) return entry.network;
+  await dropNetwork(deps, entry);
+  await mkdir(entry.paths.bundle, { recursive: true, mode: 0o700 });
+  entry.network = await pool.take(entry.paths.network);
+  return entry.network;
+}
+
+/** Takes the network down; the next start gets a fresh one. */
+export async function dropNetwork(deps: SetupDeps, entry: ContainerEntry): Promise<void> {
+  const { network } = entry;
+  if (network === undefined) return;
+  entry.network = undefined;
+  await deps.pool.release(network.name);
+  await rm(entry.paths.network, { force: true });
+}
+
+function hostsText(entry: ContainerEntry): string {
+  const { hostname, hosts } = entry.record.config;
+  return formatHosts({ hostname, ip: entry.network?.ip, entries: hosts });
+}
+
+/** Changes /etc/hosts of a container that has one, in place: a running container has this very inode mounted. */
+export async function rewriteHosts(entry: ContainerEntry): Promise<void> {
+  const handle = await open(entry.paths.hosts, 'r+').catch(() => undefined); // never started: start writes it
+  if (handle === undefined) return;
+  try {
+    const text = Buffer.from(hostsText(entry));
+    await handle.write(text, 0, text.length, 0);
+    await handle.truncate(text.length);
+  } finally {
+    await handle.close();
+  }
+}
+
+async function writeEtcFiles(entry: ContainerEntry): Promise<void> {
+  const { paths, record } = entry;
+  const candidates = await Promise.all(resolvConfFiles.map((file) => readFile(file, 'utf8').catch(() => ''))); // lacks it
+  await Promise.all([
+    writeFile(paths.hosts, hostsText(entry), { mode: 0o644 }),
+    writeFile(paths.hostname, `${record.config.hostname}\n`, { mode: 0o644 }),
+    writeFile(paths.resolvConf, formatResolvConf(candidates), { mode: 0o644 }),
+  ]);
+}
+
+/**
+ * Writes config.json for a container whose root and network are ready, and returns the arguments it will run.
+ * Throws ContainerConfigError for a user, command or folder that the image cannot satisfy.
+ */
+export async function writeBundle(
+  deps: SetupDeps,
+  entry: ContainerEntry,
+  network: Network,
+): Promise<readonly string[]> {
+  const { record, paths } = entry;
+  const { config, image } = record;
+  const [passwd, group, seccomp] = await Promise.all([
+    readTextInRoot(paths.rootfs, '/etc/passwd', 'user'),
+    readTextInRoot(paths.rootfs, '/etc/group', 'user'),
+    deps.seccomp.choose(),
+    writeEtcFiles(entry),
+  ]);
+  const user = lookUpUser({ user: config.user ?? image.user, passwd, group });
+  const workingDir = mergeWorkingDir(config.workingDir, image.workingDir);
+  await makeFolderInRoot(paths.rootfs, workingDir, 'workingDir');
+  const args = mergeArgs({ entrypoint: config.entrypoint, cmd: config.cmd, image });
+  const spec = formatOciSpec({
+    args,
+    env: mergeEnv({ image: image.env, own: config.env, hostname: config.hostname, home: user.home }),
+    workingDir,
+    user,
+    hostname: config.hostname,
+    rootfs: paths.rootfs,
+    readonlyRootfs: config.readonlyRootfs,
+    netnsPath: network.netnsPath,
+    cgroupsPath: cgroupPathOf(deps.layout, config.id),
+    limits: config.limits,
+    canLimitSwap: canLimitSwap(deps.cgroups),
+    etc: { hosts: paths.hosts, hostname: paths.hostname, resolvConf: paths.resolvConf },
+    seccomp,
+  });
+  await writeFile(paths.ociConfig, JSON.stringify(spec), { mode: 0o600 });
+  return args;
+}

@@ -1,0 +1,497 @@
+/**
+ * The containers of this host: the operations of the interface, one at a time for each container. The steps live in
+ * container-setup.ts, run.ts and container-ports.ts; here is their order, and what is recorded when.
+ */
+import { mkdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import { replaceFile } from './atomic-file.ts';
+import { applyLimits, observeOomKills } from './cgroups.ts';
+import {
+  type ContainerEntry,
+  infoOf,
+  isRunning,
+  observeRun,
+  settleExit,
+  stateOf,
+  writeLastRun,
+} from './container-entry.ts';
+import { choosePorts, claimPorts, type PortsDeps, publishedPorts } from './container-ports.ts';
+import {
+  dropNetwork,
+  ensureNetwork,
+  ensureRootfs,
+  rewriteHosts,
+  type SetupDeps,
+  writeBundle,
+} from './container-setup.ts';
+import type { HostNetwork } from './host-network.ts';
+import {
+  type ContainerConfig,
+  ContainerConfigError,
+  type ContainerID,
+  type ContainerInfo,
+  ContainerNotFoundError,
+  type Containers,
+  type Exit,
+  ImageNotPresentError,
+  type Images,
+  type LogEntry,
+  type LogOptions,
+  type MutableConfig,
+  RuntimeClosedError,
+  type RuntimeEvent,
+  StartError,
+} from './interface.ts';
+import { KeyedLock, Semaphore } from './keyed-lock.ts';
+import { readLog } from './log-reader.ts';
+import type { GrowingLog } from './log-rotator.ts';
+import type { RuntimeMetrics } from './metrics.ts';
+import { releaseStart } from './oci-runtime.ts';
+import { isAlive } from './proc.ts';
+import { mergeArgs, parseSignal } from './process-config.ts';
+import type { LastRun, RunProcesses } from './record.ts';
+import { cgroupPathOf, endRun, prepareRun, type RunDeps } from './run.ts';
+
+export interface ContainersDeps extends SetupDeps, RunDeps {
+  readonly images: Pick<Images, 'inspect'>;
+  readonly hostNetwork: HostNetwork;
+  readonly metrics: RuntimeMetrics;
+  readonly randomHex: (bytes: number) => string;
+  emit(event: RuntimeEvent): void;
+  /** How many containers are created by conmon at the same time. */
+  readonly startConcurrency: number;
+  readonly log: Logger;
+}
+
+const SIGTERM = 15;
+const SIGKILL = 9;
+
+export class LocalContainers implements Containers {
+  readonly #deps: ContainersDeps;
+  readonly #entries: Map<ContainerID, ContainerEntry>;
+  readonly #ports: PortsDeps;
+  readonly #lock = new KeyedLock();
+  readonly #starts: Semaphore;
+  #startsUnderWay = 0;
+  /** Runs without a monitor that are being ended. */
+  readonly #healing = new WeakSet<RunProcesses>();
+  readonly #closing = new AbortController();
+
+  /** `entries`: what was read back from disk. */
+  constructor(deps: ContainersDeps, entries: Map<ContainerID, ContainerEntry>) {
+    this.#deps = deps;
+    this.#entries = entries;
+    this.#ports = { entries, hostNetwork: deps.hostNetwork };
+    this.#starts = new Semaphore(deps.startConcurrency);
+  }
+
+  get isBusy(): boolean {
+    return this.#startsUnderWay > 0;
+  }
+
+  create(config: ContainerConfig, signal: AbortSignal): Promise<ContainerInfo> {
+    return this.#operate('create', config.id, signal, async () => {
+      const existing = this.#entries.get(config.id);
+      if (existing !== undefined) return infoOf(existing);
+      return infoOf(await this.#create(config, signal));
+    });
+  }
+
+  start(id: ContainerID, signal: AbortSignal): Promise<ContainerInfo> {
+    return this.#operate('start', id, signal, async () => {
+      const entry = this.#get(id);
+      this.#look(entry);
+      if (isRunning(entry) && entry.processes !== undefined && isAlive(entry.processes.init)) return infoOf(entry);
+      if (isRunning(entry)) await this.#waitForExit(entry, signal);
+      this.#startsUnderWay += 1;
+      entry.isStarting = true;
+      try {
+        await this.#start(entry, signal);
+      } finally {
+        entry.isStarting = false;
+        this.#startsUnderWay -= 1;
+      }
+      // It may have ended already, unheeded while it was being started.
+      this.#look(entry);
+      return infoOf(entry);
+    });
+  }
+
+  update(id: ContainerID, change: Partial<MutableConfig>): Promise<void> {
+    return this.#operate('update', id, undefined, async () => {
+      const entry = this.#get(id);
+      const before = entry.record.config;
+      const config = { ...before, ...withoutUndefined(change) };
+      const isLimitChanged = JSON.stringify(config.limits) !== JSON.stringify(before.limits);
+      if (isLimitChanged && isRunning(entry)) {
+        await applyLimits(this.#deps.cgroups, cgroupPathOf(this.#deps.layout, id), config.limits, before.limits);
+      }
+      entry.record = { ...entry.record, config };
+      await replaceFile(entry.paths.record, JSON.stringify(entry.record), 'durable');
+      if (JSON.stringify(config.hosts) !== JSON.stringify(before.hosts)) await rewriteHosts(entry);
+    });
+  }
+
+  /** Waits for no other operation, so that a container can be stopped while something else goes on. */
+  async signal(id: ContainerID, signal: number): Promise<void> {
+    await this.#deps.metrics.time('signal', async () => {
+      this.#closing.signal.throwIfAborted();
+      const entry = this.#get(id);
+      if (entry.processes === undefined || !isRunning(entry)) return;
+      await this.#deps.syscalls.kill(entry.processes.init, signal);
+    });
+  }
+
+  remove(id: ContainerID): Promise<void> {
+    return this.#operate('remove', id, undefined, async () => {
+      const entry = this.#entries.get(id);
+      if (entry === undefined) return;
+      await this.#remove(entry);
+      this.#entries.delete(id);
+      this.#deps.emit({ kind: 'removed', id });
+    });
+  }
+
+  async inspect(id: ContainerID): Promise<ContainerInfo | undefined> {
+    const entry = this.#entries.get(id);
+    if (entry === undefined) return undefined;
+    this.#look(entry);
+    return infoOf(entry);
+  }
+
+  async list(): Promise<readonly ContainerInfo[]> {
+    return [...this.#entries.values()].map((entry) => {
+      this.#look(entry);
+      return infoOf(entry);
+    });
+  }
+
+  async *log(id: ContainerID, options: LogOptions, signal: AbortSignal): AsyncGenerator<LogEntry> {
+    const entry = this.#get(id);
+    const either = AbortSignal.any([signal, this.#closing.signal]);
+    yield* readLog({ dir: entry.paths.logDir, options, signal: either });
+  }
+
+  /** Something may have happened to this container: concludes what did. */
+  check(id: ContainerID): void {
+    const entry = this.#entries.get(id);
+    if (entry !== undefined) this.#look(entry);
+  }
+
+  checkAll(): void {
+    for (const entry of this.#entries.values()) this.#look(entry);
+  }
+
+  *growingLogs(): Generator<GrowingLog> {
+    for (const [id, entry] of this.#entries) {
+      if (!isRunning(entry)) continue;
+      const { logDir: dir, log: path, ctl } = entry.paths;
+      yield { id, dir, path, ctl, limits: entry.record.config.log };
+    }
+  }
+
+  countStates(): Record<'created' | 'running' | 'exited', number> {
+    const counts = { created: 0, running: 0, exited: 0 };
+    for (const entry of this.#entries.values()) counts[stateOf(entry).kind] += 1;
+    return counts;
+  }
+
+  namesUsing(imageID: string): readonly string[] {
+    return [...this.#entries.values()]
+      .filter((entry) => entry.record.config.imageID === imageID)
+      .map((entry) => entry.record.config.name);
+  }
+
+  hostInterfaces(): readonly string[] {
+    return [...this.#entries.values()].flatMap((entry) => entry.network?.hostInterface ?? []);
+  }
+
+  /** Takes up monitoring of what was read back: runs that ended meanwhile are settled. */
+  resume(): void {
+    for (const entry of this.#entries.values()) {
+      // A run that no file of this boot speaks of: the host went down under it.
+      if (entry.processes === undefined && entry.lastRun !== undefined && entry.lastRun.exit === undefined) {
+        settleExit(entry, this.#unknownExit());
+      }
+      this.#look(entry);
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort(new RuntimeClosedError('the runtime was closed'));
+    await this.#lock.idle();
+    for (const entry of this.#entries.values()) entry.monitor?.close();
+  }
+
+  #get(id: ContainerID): ContainerEntry {
+    const entry = this.#entries.get(id);
+    if (entry === undefined) throw new ContainerNotFoundError(id);
+    return entry;
+  }
+
+  #operate<T>(
+    operation: 'create' | 'start' | 'update' | 'remove',
+    id: ContainerID,
+    signal: AbortSignal | undefined,
+    work: () => Promise<T>,
+  ): Promise<T> {
+    return this.#lock.run(id, () => {
+      this.#closing.signal.throwIfAborted();
+      signal?.throwIfAborted();
+      return this.#deps.metrics.time(operation, work);
+    });
+  }
+
+  async #create(config: ContainerConfig, signal: AbortSignal): Promise<ContainerEntry> {
+    checkConfig(config);
+    const { layout, images, nowMs, hostNetwork } = this.#deps;
+    const image = await images.inspect(config.imageID);
+    if (image === undefined) {
+      throw new ImageNotPresentError(`the image ${config.imageID} is not on this host; pull it first`);
+    }
+    mergeArgs({ entrypoint: config.entrypoint, cmd: config.cmd, image: image.config });
+    const ports = await choosePorts(this.#ports, config.id, config.ports);
+    signal.throwIfAborted();
+    const paths = layout.container(config.id);
+    const entry: ContainerEntry = {
+      paths,
+      record: {
+        version: 1,
+        config,
+        image: image.config,
+        ports,
+        createdAtMs: nowMs(),
+        stopSignal: parseSignal(image.config.stopSignal ?? '') ?? SIGTERM,
+      },
+      lastRun: undefined,
+      processes: undefined,
+      network: undefined,
+      monitor: undefined,
+      isStarting: false,
+    };
+    // From here on its ports count, and its image is in use.
+    this.#entries.set(config.id, entry);
+    try {
+      for (const dir of [paths.upper, paths.work, paths.logDir, paths.bundle]) {
+        await mkdir(dir, { recursive: true, mode: dir === paths.upper ? 0o755 : 0o700 });
+      }
+      await hostNetwork.ensure('bridge');
+      // The record makes it a container; without it a later daemon throws the rest away.
+      await settleAll([
+        replaceFile(paths.record, JSON.stringify(entry.record), 'durable'),
+        this.#deps.metrics.time('mount', () => ensureRootfs(this.#deps, entry)),
+        ensureNetwork(this.#deps, entry),
+      ]);
+    } catch (error) {
+      await this.#remove(entry).catch((problem: unknown) => {
+        this.#deps.log.warn(
+          { err: problem, containerID: config.id },
+          'a half-made container is left for the next start',
+        );
+      });
+      this.#entries.delete(config.id);
+      throw error;
+    }
+    return entry;
+  }
+
+  async #start(entry: ContainerEntry, signal: AbortSignal): Promise<void> {
+    const { hostNetwork, seccomp, runtime, layout, metrics } = this.#deps;
+    const { config } = entry.record;
+    const { paths } = entry;
+    await this.#putAway(entry);
+    await claimPorts(this.#ports, entry);
+    await mkdir(paths.bundle, { recursive: true, mode: 0o700 });
+    await hostNetwork.ensure('bridge');
+    const [network] = await settleAll([
+      ensureNetwork(this.#deps, entry),
+      metrics.time('mount', () => ensureRootfs(this.#deps, entry)),
+    ]);
+    const args = await writeBundle(this.#deps, entry, network);
+    const lastRun = entry.lastRun;
+    try {
+      const [prepared] = await settleAll([
+        this.#starts.run(() =>
+          metrics.time('oci_create', () => prepareRun(this.#deps, { id: config.id, args, signal })),
+        ),
+        metrics.time('publish', () => hostNetwork.publish(config.id, publishedPorts(entry.record.ports, network))),
+      ]);
+      entry.monitor = prepared.monitor;
+      entry.processes = prepared.processes;
+      await seccomp.learn(paths.ociState);
+      writeLastRun(entry, { startedAtMs: prepared.processes.startedAtMs });
+      await releaseStart(runtime, { id: config.id, ociRoot: layout.ociRoot, paths });
+    } catch (error) {
+      await this.#undoStart(entry, lastRun, error);
+      throw error;
+    }
+    const { monitor } = entry;
+    monitor?.onEnd(() => {
+      if (entry.monitor === monitor) this.check(config.id);
+    });
+  }
+
+  async #undoStart(entry: ContainerEntry, lastRun: LastRun | undefined, error: unknown): Promise<void> {
+    const { config } = entry.record;
+    const { log, nowMs } = this.#deps;
+    try {
+      entry.monitor?.close();
+      entry.monitor = undefined;
+      await endRun(this.#deps, config.id, entry.processes);
+      // A command that is missing says nothing against the network; anything else may have spoilt it.
+      if (!(error instanceof StartError)) await this.#dropNetwork(entry);
+    } catch (problem) {
+      log.warn({ err: problem, containerID: config.id }, 'a failed start could not be cleaned up; the next one will');
+    }
+    entry.processes = undefined;
+    if (error instanceof StartError) {
+      writeLastRun(entry, { exit: { code: error.exitCode, oomKilled: false, finishedAtMs: nowMs() } });
+    } else if (lastRun !== undefined) {
+      writeLastRun(entry, lastRun);
+    } else {
+      entry.lastRun = undefined;
+      await rm(entry.paths.lastRun, { force: true });
+    }
+  }
+
+  async #dropNetwork(entry: ContainerEntry): Promise<void> {
+    await this.#deps.hostNetwork.publish(entry.record.config.id, []);
+    await dropNetwork(this.#deps, entry);
+  }
+
+  /** Cleans up a run that has ended, so that the next can begin. */
+  async #putAway(entry: ContainerEntry): Promise<void> {
+    const { processes } = entry;
+    if (processes === undefined) return;
+    entry.monitor?.close();
+    entry.monitor = undefined;
+    await endRun(this.#deps, entry.record.config.id, processes);
+    entry.processes = undefined;
+  }
+
+  async #remove(entry: ContainerEntry): Promise<void> {
+    const { config } = entry.record;
+    const { layout, syscalls, hostNetwork, randomHex } = this.#deps;
+    const { paths } = entry;
+    if (entry.processes !== undefined) await syscalls.kill(entry.processes.init, SIGKILL);
+    entry.monitor?.close();
+    entry.monitor = undefined;
+    await endRun(this.#deps, config.id, entry.processes);
+    entry.processes = undefined;
+    await settleAll([
+      hostNetwork.publish(config.id, []).then(() => dropNetwork(this.#deps, entry)),
+      syscalls.unmount(paths.rootfs),
+    ]);
+    await rm(paths.bundle, { recursive: true, force: true });
+    // One rename takes it out of the world; deleting what may be large comes after.
+    const grave = join(layout.trash, `${config.id}-${randomHex(4)}`);
+    await rename(paths.home, grave).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error;
+    });
+    await rm(grave, { recursive: true, force: true });
+  }
+
+  /** Looks at a run and concludes: settles an exit, heals one whose monitor is gone. Does nothing about the others. */
+  #look(entry: ContainerEntry): void {
+    const { id } = entry.record.config;
+    if (entry.isStarting) return;
+    const fate = observeRun(entry, () => observeOomKills(this.#deps.cgroups, cgroupPathOf(this.#deps.layout, id)));
+    if (fate.kind === 'ended') this.#conclude(entry, fate.exit);
+    else if (fate.kind === 'unmonitored') this.#heal(entry);
+  }
+
+  #conclude(entry: ContainerEntry, exit: Exit): void {
+    const { id } = entry.record.config;
+    const { processes } = entry;
+    settleExit(entry, exit);
+    // Before the event, so that a start which it causes finds the field clear.
+    this.#inBackground(id, async () => {
+      if (entry.processes === processes && !isRunning(entry)) await this.#putAway(entry);
+    });
+    if (exit.oomKilled) this.#deps.emit({ kind: 'oom', id });
+    this.#deps.emit({ kind: 'exited', id });
+  }
+
+  /** Nobody would ever learn how this process ends, nor keep its output: it is ended now. */
+  #heal(entry: ContainerEntry): void {
+    const { id, name } = entry.record.config;
+    const { processes } = entry;
+    if (processes === undefined || this.#healing.has(processes)) return;
+    this.#healing.add(processes);
+    this.#deps.log.error({ containerID: id, container: name }, 'the monitor of a container was killed; ending it');
+    this.#inBackground(id, async () => {
+      if (entry.processes !== processes || !isRunning(entry)) return;
+      await endRun(this.#deps, id, processes).finally(() => this.#healing.delete(processes));
+      this.#conclude(entry, this.#unknownExit());
+    });
+  }
+
+  #unknownExit(): Exit {
+    return { code: -1, oomKilled: false, finishedAtMs: this.#deps.nowMs() };
+  }
+
+  #inBackground(id: ContainerID, work: () => Promise<void>): void {
+    void this.#lock
+      .run(id, async () => {
+        if (!this.#closing.signal.aborted) await work();
+      })
+      .catch((error: unknown) => {
+        this.#deps.log.warn(
+          { err: error, containerID: id },
+          'cleaning up after a run failed; the next start tries again',
+        );
+      });
+  }
+
+  /** The process has ended and the monitor is about to write how. */
+  async #waitForExit(entry: ContainerEntry, signal: AbortSignal): Promise<void> {
+    const endMs = performance.now() + 2_000;
+    while (isRunning(entry)) {
+      signal.throwIfAborted();
+      if (performance.now() > endMs) {
+        if (entry.processes !== undefined) await endRun(this.#deps, entry.record.config.id, entry.processes);
+        this.#conclude(entry, this.#unknownExit());
+        return;
+      }
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      this.#look(entry);
+    }
+  }
+}
+
+function checkConfig(config: ContainerConfig): void {
+  if (!/^[0-9a-f]{64}$/.test(config.id)) {
+    throw new ContainerConfigError(
+      'id',
+      `"${config.id}" is no container id; it needs 64 lower-case hexadecimal digits`,
+    );
+  }
+  if (!/^[A-Za-z0-9]([-A-Za-z0-9.]{0,62})$/.test(config.hostname)) {
+    throw new ContainerConfigError(
+      'hostname',
+      `"${config.hostname}" cannot be a host name; use up to 63 letters and digits`,
+    );
+  }
+  for (const port of config.ports) {
+    const isSound =
+      port.containerPort >= 1 && port.containerPort <= 65_535 && port.hostPort >= 0 && port.hostPort <= 65_535;
+    if (!isSound) throw new ContainerConfigError('ports', `${JSON.stringify(port)} is not a port mapping`);
+  }
+}
+
+function withoutUndefined(change: Partial<MutableConfig>): Partial<MutableConfig> {
+  return Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined));
+}
+
+/**
+ * Promise.all that waits for every part even when one fails: cleaning up must not race with what still goes on.
+ * Throws the first failure.
+ */
+async function settleAll<T extends readonly unknown[]>(
+  parts: readonly [...{ [K in keyof T]: Promise<T[K]> }],
+): Promise<T> {
+  await Promise.allSettled(parts);
+  // All are settled; this picks the values, or throws the first failure. The tuple's type is that of the parts.
+  return (await Promise.all(parts)) as unknown as T;
+}

@@ -1,0 +1,62 @@
+/**
+ * Learns of exits: conmon puts a file named after the container into one folder. inotify tells within a millisecond but
+ * loses events in silence when its queue is full, so a periodic look at everything stands behind it.
+ */
+import { type FSWatcher, watch } from 'node:fs';
+import type { Logger } from 'pino';
+import type { ContainerID } from './interface.ts';
+
+export interface ExitWatchDeps {
+  readonly dir: string;
+  /** Something happened to the exit file of this container; may be called more than once for one exit. */
+  onExit(id: ContainerID): void;
+  /** Look at every container. `afterGap`: events may have been missed just now. */
+  onLookAgain(why: 'periodic' | 'afterGap'): void;
+  readonly intervalMs: number;
+  readonly log: Logger;
+}
+
+export class ExitWatch {
+  readonly #deps: ExitWatchDeps;
+  #watcher: FSWatcher;
+  readonly #timer: NodeJS.Timeout;
+  #isBroken = false;
+
+  constructor(deps: ExitWatchDeps) {
+    this.#deps = deps;
+    this.#watcher = this.#watch();
+    this.#timer = setInterval(() => this.#look(), deps.intervalMs);
+    this.#timer.unref();
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    this.#watcher.close();
+  }
+
+  #watch(): FSWatcher {
+    const watcher = watch(this.#deps.dir, { persistent: false }, (_event, name) => {
+      if (name !== null && /^[0-9a-f]{64}$/.test(name)) this.#deps.onExit(name);
+    });
+    watcher.on('error', (error) => {
+      this.#deps.log.error({ err: error }, 'watching for exits failed; watching anew');
+      this.#isBroken = true;
+    });
+    return watcher;
+  }
+
+  #look(): void {
+    if (this.#isBroken) {
+      this.#watcher.close();
+      try {
+        this.#watcher = this.#watch();
+        this.#isBroken = false;
+      } catch (error) {
+        this.#deps.log.error({ err: error }, 'watching for exits is still not possible');
+      }
+      this.#deps.onLookAgain('afterGap');
+      return;
+    }
+    this.#deps.onLookAgain('periodic');
+  }
+}

@@ -1,0 +1,50 @@
+/** Order among concurrent operations: one at a time for a key, a bounded number in all. Pure bookkeeping. */
+
+/** Runs functions of one key strictly one after the other, in the order of the calls. */
+export class KeyedLock {
+  readonly #tails = new Map<string, Promise<void>>();
+
+  async run<T>(key: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#tails.get(key);
+    const { promise: done, resolve: release } = Promise.withResolvers<void>();
+    this.#tails.set(key, done);
+    try {
+      await before;
+      return await work();
+    } finally {
+      if (this.#tails.get(key) === done) this.#tails.delete(key);
+      release();
+    }
+  }
+
+  /** Resolves when nothing that was begun before the call runs any more. */
+  async idle(): Promise<void> {
+    await Promise.all(this.#tails.values());
+  }
+}
+
+/** Lets at most so many run at once; the others wait in order. */
+export class Semaphore {
+  #free: number;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(places: number) {
+    this.#free = places;
+  }
+
+  get isIdle(): boolean {
+    return this.#waiting.length === 0;
+  }
+
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#free > 0) this.#free -= 1;
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    try {
+      return await work();
+    } finally {
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#free += 1;
+      else next();
+    }
+  }
+}

@@ -1,0 +1,179 @@
+/**
+ * The runtime of this host, put together: images, containers, network, exit events. createRuntime is what callers get;
+ * everything it opens, close() closes. Containers go on without it.
+ */
+import { randomBytes } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import type { Logger } from 'pino';
+import type { Registry } from 'prom-client';
+import { parseSubnet } from './addresses.ts';
+import { parseCgroupLayout } from './cgroups.ts';
+import { isRunning } from './container-entry.ts';
+import { publishedPorts } from './container-ports.ts';
+import { LocalContainers } from './containers.ts';
+import { ExitWatch } from './exit-watch.ts';
+import { HostNetwork } from './host-network.ts';
+import { createImageStore, type ImageStore, type ImageStoreDeps } from './images/index.ts';
+import type { Runtime, RuntimeEvent } from './interface.ts';
+import { createLayout } from './layout.ts';
+import { LogRotator } from './log-rotator.ts';
+import { createRuntimeMetrics } from './metrics.ts';
+import { NetnsPool } from './netns-pool.ts';
+import { findMonitor, findOciRuntime } from './oci-runtime.ts';
+import { emptyTrash, prepareFolders, recoverContainers } from './recovery.ts';
+import { SeccompFilter } from './seccomp-filter.ts';
+import { Syscalls } from './syscalls.ts';
+
+export interface RuntimeDeps {
+  /** Survives a reboot: layers, logs, records, images. */
+  readonly dataDir: string;
+  /** tmpfs, gone after a reboot: OCI state, mounts, network namespaces. */
+  readonly runDir: string;
+  /** Also the name of the instance: two on one host differ in bridge and in both folders. */
+  readonly bridge: string;
+  /** IPv4, 10.76.0.0/16. */
+  readonly subnet: string;
+  readonly log: Logger;
+  readonly metrics: Registry;
+  readonly registriesConf?: string | undefined;
+  /** Network namespaces kept ready; default 8. */
+  readonly netnsPoolSize?: number | undefined;
+  /** Default: createImageStore of runtime/images. */
+  readonly openImages?: ((deps: ImageStoreDeps) => Promise<ImageStore>) | undefined;
+  readonly nowMs?: (() => number) | undefined;
+  readonly randomHex?: ((bytes: number) => string) | undefined;
+}
+
+const seccompProfile = '/usr/share/containers/seccomp.json';
+const cniPluginDirs = ['/usr/lib/cni', '/opt/cni/bin', '/usr/libexec/cni'];
+const lookIntervalMs = 2_000;
+/** How many looks pass between two checks of the nftables table, which cost a process each. */
+const looksPerNetworkCheck = 15;
+
+/**
+ * Opens the runtime and takes up the containers that are there. Throws RuntimeOperationError if the host lacks
+ * something, TypeError for a bridge name or subnet that cannot be.
+ */
+export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
+  const { log, metrics: registry } = deps;
+  const nowMs = deps.nowMs ?? Date.now;
+  const randomHex = deps.randomHex ?? ((bytes: number) => randomBytes(bytes).toString('hex'));
+  const layout = createLayout(deps);
+  const subnet = parseSubnet(deps.subnet);
+  const cgroups = parseCgroupLayout(await readFile('/proc/self/mountinfo', 'utf8'));
+  await prepareFolders(layout, (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim());
+  const [runtime, conmon] = await Promise.all([findOciRuntime(cgroups.kind, log), findMonitor()]);
+  const closers: (() => void | Promise<void>)[] = [];
+  const close = async (): Promise<void> => {
+    for (const closer of closers.splice(0).toReversed()) await closer();
+  };
+  try {
+    const syscalls = new Syscalls();
+    closers.push(() => syscalls.close());
+    const runDeps = { layout, cgroups, runtime, conmon: conmon.path, syscalls, nowMs, log };
+    const entries = await recoverContainers(runDeps);
+    const listeners = new Set<(event: RuntimeEvent) => void>();
+    const emit = (event: RuntimeEvent): void => {
+      for (const listener of listeners) listener(event);
+    };
+    const images = await (deps.openImages ?? createImageStore)({
+      root: layout.images,
+      runRoot: layout.imagesRun,
+      registriesConf: deps.registriesConf,
+      containersUsing: async (imageID) => containers.namesUsing(imageID),
+      log,
+      metrics: registry,
+    });
+    closers.push(() => images.close());
+    const hostNetwork = new HostNetwork({
+      bridge: layout.bridge,
+      nftTable: layout.nftTable,
+      subnet,
+      hostInterfaces: () => [...containers.hostInterfaces(), ...pool.readyInterfaces()],
+      log,
+    });
+    const pool = new NetnsPool({
+      layout,
+      subnet,
+      syscalls,
+      size: deps.netnsPoolSize ?? 8,
+      pluginDirs: cniPluginDirs,
+      randomHex,
+      ensureBridge: () => hostNetwork.ensure('bridge'),
+      isBusy: () => containers.isBusy,
+      log,
+    });
+    const metrics = createRuntimeMetrics({
+      registry,
+      countStates: () => containers.countStates(),
+      poolSize: () => pool.readyCount,
+    });
+    closers.push(() => metrics.close());
+    const seccomp = new SeccompFilter({ profileFile: seccompProfile, cacheFile: layout.seccompCache, runtime });
+    const containers = new LocalContainers(
+      {
+        ...runDeps,
+        images,
+        layersOf: (imageID) => images.layersOf(imageID),
+        pool,
+        seccomp,
+        hostNetwork,
+        metrics,
+        randomHex,
+        emit,
+        startConcurrency: Math.max(4, 2 * availableParallelism()),
+      },
+      entries,
+    );
+    closers.push(() => containers.close());
+    for (const [id, entry] of entries) {
+      if (entry.network === undefined || !isRunning(entry)) continue;
+      hostNetwork.adopt(id, publishedPorts(entry.record.ports, entry.network));
+    }
+    await hostNetwork.ensure('rebuild');
+    closers.push(() => pool.close());
+    await pool.open(new Set([...entries.values()].flatMap((entry) => entry.network?.name ?? [])));
+    let looks = 0;
+    const watch = new ExitWatch({
+      dir: layout.exits,
+      onExit: (id) => containers.check(id),
+      onLookAgain(why) {
+        containers.checkAll();
+        looks += 1;
+        if (looks % looksPerNetworkCheck === 0) {
+          hostNetwork
+            .ensure('thorough')
+            .catch((error: unknown) => log.error({ err: error }, 'the network cannot be mended'));
+        }
+        if (why === 'afterGap') emit({ kind: 'relist' });
+      },
+      intervalMs: lookIntervalMs,
+      log,
+    });
+    closers.push(() => watch.close());
+    containers.resume();
+    const rotator = new LogRotator({ growing: () => containers.growingLogs(), nowMs, log });
+    closers.push(() => rotator.close());
+    listeners.add((event) => {
+      if (event.kind === 'removed') rotator.forget(event.id);
+    });
+    const emptying = emptyTrash(layout).catch((error: unknown) =>
+      log.warn({ err: error }, 'the trash cannot be emptied'),
+    );
+    closers.push(() => emptying);
+    return {
+      images,
+      containers,
+      info: () => ({ name: 'holdfast', versions: { [runtime.name]: runtime.version, conmon: conmon.version } }),
+      subscribe(listener) {
+        listeners.add(listener);
+        return () => listeners.delete(listener);
+      },
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}

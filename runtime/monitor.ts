@@ -1,0 +1,162 @@
+/**
+ * Starts conmon, the monitor that stays with a container: it creates it through the OCI runtime, keeps its output,
+ * writes its log and its exit code, and outlives us. Effects only; what its answers mean is parseSyncMessage (pure).
+ */
+import { spawn } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import type { Socket } from 'node:net';
+import { describeSpawnError, programPath } from './command.ts';
+import { type ContainerID, RuntimeOperationError } from './interface.ts';
+import type { ContainerPaths } from './layout.ts';
+import { createError, type OciRuntime } from './oci-runtime.ts';
+
+export interface MonitorRequest {
+  readonly id: ContainerID;
+  readonly conmon: string;
+  readonly runtime: OciRuntime;
+  readonly ociRoot: string;
+  readonly exitsDir: string;
+  readonly paths: ContainerPaths;
+  /** For error messages. */
+  readonly args: readonly string[];
+  readonly deadlineMs: number;
+  readonly signal: AbortSignal;
+}
+
+export interface Monitor {
+  /** The container's first process, waiting to be let go. */
+  readonly initPid: number;
+  /** Calls back once when conmon has ended, however it ended; at once if it has already. */
+  onEnd(listener: () => void): void;
+  /** Forgets conmon, which goes on. */
+  close(): void;
+}
+
+export type SyncMessage =
+  | { readonly kind: 'created'; readonly pid: number }
+  | { readonly kind: 'failed'; readonly message: string };
+
+/** Pure: one line of conmon's sync pipe. */
+export function parseSyncMessage(line: string): SyncMessage {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch {
+    return { kind: 'failed', message: `conmon answered ${JSON.stringify(line.slice(0, 500))}` };
+  }
+  if (typeof value !== 'object' || value === null) return { kind: 'failed', message: line };
+  const data = 'data' in value ? value.data : undefined;
+  if (typeof data === 'number' && data > 0) return { kind: 'created', pid: data };
+  const message = 'message' in value && typeof value.message === 'string' ? value.message : '';
+  return { kind: 'failed', message };
+}
+
+function conmonArgs({ id, runtime, ociRoot, exitsDir, paths }: MonitorRequest): string[] {
+  const runtimeArgs = ['--root', ociRoot, '--log', paths.runtimeLog, '--log-format', 'json'];
+  return [
+    '--api-version',
+    ...['-c', id, '-u', id, '-n', id.slice(0, 12)],
+    ...['-r', runtime.path, ...runtimeArgs.flatMap((arg) => ['--runtime-arg', arg])],
+    ...['-b', paths.bundle, '-p', paths.pidFile, '-P', paths.monitorPidFile],
+    ...['-l', `k8s-file:${paths.log}`],
+    ...['--exit-dir', exitsDir, '--persist-dir', paths.bundle],
+    ...['--full-attach', '--log-level', 'error', '--no-sync-log'],
+  ];
+}
+
+/**
+ * Creates a container, up to the point where its first process waits to be let go. On failure something may be left
+ * half made, which the caller cleans up. Throws StartError, RuntimeOperationError, or the signal's reason.
+ */
+export async function startMonitor(request: MonitorRequest): Promise<Monitor> {
+  const { paths, deadlineMs, signal } = request;
+  signal.throwIfAborted();
+  const logFd = openSync(paths.monitorLog, 'w', 0o600);
+  const child = spawn(request.conmon, conmonArgs(request), {
+    cwd: paths.bundle,
+    detached: true,
+    stdio: ['ignore', 'ignore', logFd, 'pipe'],
+    env: { PATH: programPath, TZ: 'UTC', LC_ALL: 'C', _OCI_SYNCPIPE: '3' },
+  });
+  closeSync(logFd);
+  child.unref();
+  // 'pipe' in stdio[3] makes it a socket.
+  const pipe = child.stdio[3] as Socket;
+  let hasEnded = false;
+  const listeners: (() => void)[] = [];
+  pipe.once('close', () => {
+    hasEnded = true;
+    for (const listener of listeners) listener();
+  });
+  pipe.on('error', () => {}); // 'close' follows
+  try {
+    const line = await firstLine(pipe, { child, deadlineMs, signal });
+    const message =
+      line === undefined
+        ? { kind: 'failed' as const, message: 'conmon ended without an answer' }
+        : parseSyncMessage(line);
+    if (message.kind === 'failed') throw createError(await allSaid(message.message, paths), request.args);
+    return {
+      initPid: message.pid,
+      onEnd(listener) {
+        if (hasEnded) listener();
+        else listeners.push(listener);
+      },
+      close() {
+        pipe.removeAllListeners('close');
+        pipe.destroy();
+      },
+    };
+  } catch (error) {
+    pipe.destroy();
+    throw error;
+  }
+}
+
+interface FirstLineInput {
+  readonly child: ReturnType<typeof spawn>;
+  readonly deadlineMs: number;
+  readonly signal: AbortSignal;
+}
+
+/** The first line, or undefined if the pipe ends before. */
+function firstLine(pipe: Socket, { child, deadlineMs, signal }: FirstLineInput): Promise<string | undefined> {
+  return new Promise((resolve, reject) => {
+    let text = '';
+    const finish = (act: () => void): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', onAbort);
+      act();
+    };
+    const timer = setTimeout(
+      () =>
+        finish(() =>
+          reject(new RuntimeOperationError('start', `conmon did not create the container within ${deadlineMs} ms`)),
+        ),
+      deadlineMs,
+    );
+    const onAbort = (): void => finish(() => reject(signal.reason));
+    signal.addEventListener('abort', onAbort, { once: true });
+    child.once('error', (error: NodeJS.ErrnoException) =>
+      finish(() => reject(new RuntimeOperationError('start', describeSpawnError('conmon', error), { cause: error }))),
+    );
+    pipe.on('data', (chunk: Buffer) => {
+      if (text.length < 65_536) text += chunk.toString();
+      if (text.includes('\n')) finish(() => resolve(text.slice(0, text.indexOf('\n'))));
+    });
+    pipe.once('close', () => finish(() => resolve(text === '' ? undefined : text)));
+  });
+}
+
+/** conmon's message, or else what the OCI runtime and conmon wrote to their own logs. */
+async function allSaid(message: string, paths: ContainerPaths): Promise<string> {
+  const logged = (await readFile(paths.runtimeLog, 'utf8').catch(() => '')) // never written: nothing said
+    .split('\n')
+    .flatMap((line) => /"msg"\s*:\s*"((?:[^"\\]|\\.)*)"/.exec(line)?.[1] ?? []);
+  const monitor = await readFile(paths.monitorLog, 'utf8').catch(() => '');
+  return [message.trim(), ...logged.slice(-3), monitor.trim()]
+    .filter((text) => text !== '')
+    .join('; ')
+    .slice(0, 2_000);
+}

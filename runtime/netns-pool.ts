@@ -1,0 +1,278 @@
+/**
+ * Network namespaces with a cable to the bridge and an address, made by the CNI plugins bridge and host-local. A few
+ * are kept ready, so that a start does not wait 15 ms for the plugins. Giving one to a container is one rename of its
+ * record, so it has exactly one owner whenever we are killed. Effects only.
+ */
+import { existsSync, statSync } from 'node:fs';
+import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import type { Subnet } from './addresses.ts';
+import { readJsonObject, replaceFile } from './atomic-file.ts';
+import { programPath, runCommand } from './command.ts';
+import { RuntimeOperationError } from './interface.ts';
+import type { Layout } from './layout.ts';
+import type { Syscalls } from './syscalls.ts';
+
+/** An attached network namespace. */
+export interface Network {
+  /** Also its id for CNI. */
+  readonly name: string;
+  readonly netnsPath: string;
+  readonly ip: string;
+  /** Host end of the cable. */
+  readonly hostInterface: string;
+}
+
+export interface NetnsPoolDeps {
+  readonly layout: Layout;
+  readonly subnet: Subnet;
+  readonly syscalls: Syscalls;
+  /** How many are kept ready. */
+  readonly size: number;
+  /** Where the CNI plugins are. */
+  readonly pluginDirs: readonly string[];
+  readonly randomHex: (bytes: number) => string;
+  /** Makes sure that the bridge is there. */
+  ensureBridge(): Promise<void>;
+  /** Whether containers are being started now: then refilling waits, it would compete for the processor. */
+  isBusy(): boolean;
+  readonly log: Logger;
+}
+
+const pluginDeadlineMs = 20_000;
+const refillDelayMs = 30;
+const retryDelayMs = 5_000;
+
+export function parseNetwork(json: Readonly<Record<string, unknown>> | undefined): Network | undefined {
+  if (typeof json?.name !== 'string' || typeof json.netnsPath !== 'string') return undefined;
+  if (typeof json.ip !== 'string' || typeof json.hostInterface !== 'string') return undefined;
+  return { name: json.name, netnsPath: json.netnsPath, ip: json.ip, hostInterface: json.hostInterface };
+}
+
+/** Whether the file still is a network namespace: a bind mount of one, not the empty file beneath. */
+export function hasNetns(network: Pick<Network, 'netnsPath'>, layout: Layout): boolean {
+  try {
+    return statSync(network.netnsPath).dev !== statSync(layout.netns).dev;
+  } catch {
+    return false; // no file, no namespace
+  }
+}
+
+/** Configuration of the bridge plugin. Masquerading and ports are ours, in one nftables table. */
+export function formatCniConfig(input: { bridge: string; subnet: Subnet; addressesDir: string }): string {
+  return JSON.stringify({
+    cniVersion: '1.0.0',
+    name: input.bridge,
+    type: 'bridge',
+    bridge: input.bridge,
+    isGateway: true,
+    ipMasq: false,
+    hairpinMode: true,
+    ipam: {
+      type: 'host-local',
+      dataDir: input.addressesDir,
+      ranges: [[{ subnet: input.subnet.cidr, gateway: input.subnet.gateway }]],
+      routes: [{ dst: '0.0.0.0/0' }],
+    },
+  });
+}
+
+/** Address and host end of the cable in a CNI result. Throws RuntimeOperationError if it has none. */
+export function parseCniResult(text: string, bridge: string): { readonly ip: string; readonly hostInterface: string } {
+  // Whatever the plugin printed is looked at member by member.
+  const result = JSON.parse(text) as {
+    ips?: { address?: unknown }[];
+    interfaces?: { name?: unknown; sandbox?: unknown }[];
+  };
+  const address = result.ips?.[0]?.address;
+  const cable = result.interfaces?.find((one) => !one.sandbox && one.name !== bridge)?.name;
+  if (typeof address !== 'string' || typeof cable !== 'string') {
+    throw new RuntimeOperationError('network_attach', `the bridge plugin gave no address: ${text.slice(0, 500)}`);
+  }
+  return { ip: address.replace(/\/.*$/, ''), hostInterface: cable };
+}
+
+export class NetnsPool {
+  readonly #deps: NetnsPoolDeps;
+  readonly #ready: Network[] = [];
+  #refilling: Promise<void> | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #isClosed = false;
+
+  constructor(deps: NetnsPoolDeps) {
+    this.#deps = deps;
+  }
+
+  get readyCount(): number {
+    return this.#ready.length;
+  }
+
+  readyInterfaces(): readonly string[] {
+    return this.#ready.map((network) => network.hostInterface);
+  }
+
+  /**
+   * Reads back what an earlier daemon left: the ready ones are kept, those that belong to nobody are taken down.
+   * `owned`: names of the namespaces that containers have.
+   */
+  async open(owned: ReadonlySet<string>): Promise<void> {
+    const { layout, log } = this.#deps;
+    for (const dir of [layout.netns, layout.pool, layout.addresses]) await mkdir(dir, { recursive: true });
+    for (const file of await readdir(layout.pool)) {
+      const network = parseNetwork(await readJsonObject(join(layout.pool, file)));
+      const isSound =
+        network !== undefined &&
+        file === `${network.name}.json` &&
+        hasNetns(network, layout) &&
+        existsSync(`/sys/class/net/${network.hostInterface}`);
+      if (isSound && !owned.has(network.name)) this.#ready.push(network);
+      else await rm(join(layout.pool, file), { force: true });
+    }
+    const known = new Set([...owned, ...this.#ready.map((network) => network.name)]);
+    for (const name of await readdir(layout.netns)) {
+      if (known.has(name)) continue;
+      log.info({ netns: name }, 'a network namespace without an owner is removed');
+      await this.release(name);
+    }
+    this.#scheduleRefill(0);
+  }
+
+  /** Gives a network to the owner of the record file: from the pool, or made now when it is empty. */
+  async take(recordFile: string): Promise<Network> {
+    for (let network = this.#ready.shift(); network !== undefined; network = this.#ready.shift()) {
+      const pooled = this.#recordInPool(network.name);
+      if (hasNetns(network, this.#deps.layout)) {
+        await rename(pooled, recordFile);
+        this.#scheduleRefill(refillDelayMs);
+        return network;
+      }
+      await rm(pooled, { force: true });
+      await this.release(network.name);
+    }
+    const network = await this.#attach();
+    await rename(this.#recordInPool(network.name), recordFile);
+    this.#scheduleRefill(refillDelayMs);
+    return network;
+  }
+
+  /** Detaches and removes a namespace by name; no error if it is gone. */
+  async release(name: string): Promise<void> {
+    const { layout, syscalls, log } = this.#deps;
+    const path = join(layout.netns, name);
+    const isThere = hasNetns({ netnsPath: path }, layout);
+    try {
+      await this.#plugin('DEL', name, isThere ? path : '');
+    } catch (error) {
+      // The cable goes with the namespace; only the address's reservation file must go by itself.
+      log.warn({ err: error, netns: name }, 'the CNI plugin could not detach; cleaning up without it');
+      await this.#releaseAddress(name);
+    }
+    if (isThere) await syscalls.unmount(path);
+    await rm(path, { force: true });
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+    await this.#refilling;
+  }
+
+  #recordInPool(name: string): string {
+    return join(this.#deps.layout.pool, `${name}.json`);
+  }
+
+  #scheduleRefill(delayMs: number): void {
+    if (this.#isClosed || this.#refilling !== undefined) return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.#refilling = this.#refill().finally(() => {
+        this.#refilling = undefined;
+      });
+    }, delayMs);
+    this.#timer.unref();
+  }
+
+  async #refill(): Promise<void> {
+    while (!this.#isClosed && this.#ready.length < this.#deps.size) {
+      if (this.#deps.isBusy()) {
+        setImmediate(() => this.#scheduleRefill(refillDelayMs));
+        return;
+      }
+      try {
+        this.#ready.push(await this.#attach());
+      } catch (error) {
+        this.#deps.log.warn({ err: error }, 'a network namespace could not be prepared; trying again later');
+        setImmediate(() => this.#scheduleRefill(retryDelayMs));
+        return;
+      }
+    }
+  }
+
+  /** Makes one and records it in the pool's folder. */
+  async #attach(): Promise<Network> {
+    const { layout, syscalls, randomHex, ensureBridge } = this.#deps;
+    await ensureBridge();
+    const name = `n${randomHex(7)}`;
+    const netnsPath = join(layout.netns, name);
+    try {
+      await syscalls.createNetns(netnsPath);
+      const text = await this.#plugin('ADD', name, netnsPath);
+      const network: Network = { name, netnsPath, ...parseCniResult(text, layout.bridge) };
+      await replaceFile(this.#recordInPool(name), JSON.stringify(network), 'volatile');
+      return network;
+    } catch (error) {
+      await this.release(name).catch((problem: unknown) => {
+        this.#deps.log.warn({ err: problem, netns: name }, 'a half-made network namespace stays until the next start');
+      });
+      throw error;
+    }
+  }
+
+  async #plugin(verb: 'ADD' | 'DEL', name: string, netnsPath: string): Promise<string> {
+    const { layout, subnet, pluginDirs } = this.#deps;
+    const dir = pluginDirs.find((candidate) => existsSync(join(candidate, 'bridge')));
+    if (dir === undefined) {
+      throw new RuntimeOperationError(
+        'network_attach',
+        `there is no CNI plugin "bridge" in ${pluginDirs.join(', ')}; install containernetworking-plugins`,
+      );
+    }
+    const result = await runCommand('network_attach', [join(dir, 'bridge')], {
+      deadlineMs: pluginDeadlineMs,
+      input: formatCniConfig({ bridge: layout.bridge, subnet, addressesDir: layout.addresses }),
+      env: {
+        CNI_COMMAND: verb,
+        CNI_CONTAINERID: name,
+        CNI_NETNS: netnsPath,
+        CNI_IFNAME: 'eth0',
+        CNI_PATH: pluginDirs.join(':'),
+        PATH: programPath,
+        // The plugins are Go programs that live for milliseconds: without it they keep every core busy collecting.
+        GOGC: 'off',
+      },
+    });
+    if (result.code === 0) return result.stdout;
+    throw new RuntimeOperationError(
+      'network_attach',
+      `the CNI plugin bridge failed at ${verb} of ${name}: ${(result.stdout || result.stderr).trim().slice(0, 1_000)}`,
+    );
+  }
+
+  async #releaseAddress(name: string): Promise<void> {
+    const dir = join(this.#deps.layout.addresses, this.#deps.layout.bridge);
+    for (const file of await readdir(dir).catch(() => [])) {
+      const owner = parseIPFile(file) ? await readOwner(join(dir, file)) : undefined;
+      if (owner === name) await rm(join(dir, file), { force: true });
+    }
+  }
+}
+
+function parseIPFile(file: string): boolean {
+  return /^[0-9]+(\.[0-9]+){3}$/.test(file);
+}
+
+async function readOwner(path: string): Promise<string | undefined> {
+  const text = await readFile(path, 'utf8').catch(() => undefined); // released meanwhile
+  return text?.split(/\s/)[0];
+}

@@ -1,0 +1,90 @@
+/**
+ * What is kept on disk about a container: what it should be (record.json), how its last run went (last-run.json, both
+ * survive a reboot), and the processes of its present run (process.json, does not). Formats only; parsing is pure.
+ */
+import type { ContainerConfig, Exit, ImageConfig, PortMapping } from './interface.ts';
+import type { ProcessIdentity } from './proc.ts';
+
+export interface ContainerRecord {
+  readonly version: 1;
+  readonly config: ContainerConfig;
+  readonly image: ImageConfig;
+  /** config.ports with every 0 replaced. */
+  readonly ports: readonly PortMapping[];
+  readonly createdAtMs: number;
+  readonly stopSignal: number;
+}
+
+export interface LastRun {
+  /** undefined when the process never came to run. */
+  readonly startedAtMs?: number | undefined;
+  /** undefined while it runs, or when it ended unseen. */
+  readonly exit?: Exit | undefined;
+}
+
+export interface RunProcesses {
+  readonly init: ProcessIdentity;
+  /** conmon. */
+  readonly monitor: ProcessIdentity;
+  readonly startedAtMs: number;
+}
+
+type Json = Readonly<Record<string, unknown>>;
+
+function isObject(value: unknown): value is Json {
+  return typeof value === 'object' && value !== null;
+}
+
+/** undefined if it is no record of this version. */
+export function parseRecord(json: Json | undefined): ContainerRecord | undefined {
+  if (json?.version !== 1 || !isObject(json.config) || !isObject(json.image) || !Array.isArray(json.ports)) {
+    return undefined;
+  }
+  if (typeof json.config.id !== 'string' || typeof json.config.imageID !== 'string') return undefined;
+  if (typeof json.createdAtMs !== 'number' || typeof json.stopSignal !== 'number') return undefined;
+  // The file is written by this module only, whole or not at all, and says that it is of this version.
+  return json as unknown as ContainerRecord;
+}
+
+function parseExit(value: unknown): Exit | undefined {
+  if (!isObject(value) || typeof value.code !== 'number' || typeof value.finishedAtMs !== 'number') return undefined;
+  return {
+    code: value.code,
+    oomKilled: value.oomKilled === true,
+    finishedAtMs: value.finishedAtMs,
+    ...(typeof value.signal === 'number' ? { signal: value.signal } : {}),
+  };
+}
+
+export function parseLastRun(json: Json | undefined): LastRun | undefined {
+  if (json === undefined) return undefined;
+  const exit = parseExit(json.exit);
+  return {
+    ...(typeof json.startedAtMs === 'number' ? { startedAtMs: json.startedAtMs } : {}),
+    ...(exit === undefined ? {} : { exit }),
+  };
+}
+
+function parseIdentity(value: unknown): ProcessIdentity | undefined {
+  if (!isObject(value) || typeof value.pid !== 'number' || typeof value.startTicks !== 'number') return undefined;
+  return { pid: value.pid, startTicks: value.startTicks };
+}
+
+export function parseRunProcesses(json: Json | undefined): RunProcesses | undefined {
+  const init = parseIdentity(json?.init);
+  const monitor = parseIdentity(json?.monitor);
+  if (init === undefined || monitor === undefined || typeof json?.startedAtMs !== 'number') return undefined;
+  return { init, monitor, startedAtMs: json.startedAtMs };
+}
+
+/** Pure: conmon writes 128 + n for a process that signal n ended, which a plain exit code cannot be told from. */
+export function exitOf(input: { code: number; oomSeen: boolean; finishedAtMs: number }): Exit {
+  const signal = input.code > 128 && input.code <= 192 ? input.code - 128 : undefined;
+  return {
+    code: input.code,
+    // A killed helper process of a container that ended well later is not why it ended.
+    oomKilled: input.oomSeen && input.code !== 0,
+    finishedAtMs: input.finishedAtMs,
+    ...(signal === undefined ? {} : { signal }),
+  };
+}

@@ -1,0 +1,122 @@
+/**
+ * Reads back what earlier daemons left on disk: containers are taken up as they are, half-made ones are undone, and
+ * what belongs to nobody is removed. Nothing that runs is restarted. Effects only.
+ */
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { readJsonObject } from './atomic-file.ts';
+import type { ContainerEntry } from './container-entry.ts';
+import type { ContainerID } from './interface.ts';
+import type { ContainerPaths, Layout } from './layout.ts';
+import { parseNetwork } from './netns-pool.ts';
+import { isAlive } from './proc.ts';
+import { type LastRun, parseLastRun, parseRecord, parseRunProcesses } from './record.ts';
+import { endRun, type RunDeps } from './run.ts';
+
+const idPattern = /^[0-9a-f]{64}$/;
+
+async function namesIn(dir: string): Promise<string[]> {
+  return readdir(dir).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [];
+    throw error;
+  });
+}
+
+/** Makes our folders. If the host was booted since, what runDir holds is about processes and mounts that are gone. */
+export async function prepareFolders(layout: Layout, bootID: string): Promise<void> {
+  const before = await readFile(layout.bootID, 'utf8').catch(() => undefined); // never written
+  if (before !== undefined && before !== bootID) {
+    for (const name of await namesIn(layout.runDir)) {
+      // Sockets and the like of our callers are not ours to remove.
+      const ours = [layout.bundles, layout.ociRoot, layout.exits, layout.netns, layout.pool, layout.addresses];
+      const path = join(layout.runDir, name);
+      if ([...ours, layout.shortLinks, layout.seccompCache, layout.imagesRun].includes(path)) {
+        await rm(path, { recursive: true, force: true });
+      }
+    }
+  }
+  const folders = [layout.containers, layout.trash, layout.bundles, layout.ociRoot, layout.exits, layout.netns];
+  for (const dir of [...folders, layout.pool, layout.addresses]) await mkdir(dir, { recursive: true, mode: 0o700 });
+  await writeFile(layout.bootID, bootID);
+}
+
+async function readEntry(paths: ContainerPaths): Promise<ContainerEntry | undefined> {
+  const record = parseRecord(await readJsonObject(paths.record));
+  if (record === undefined) return undefined;
+  return {
+    paths,
+    record,
+    lastRun: parseLastRun(await readJsonObject(paths.lastRun)),
+    processes: parseRunProcesses(await readJsonObject(paths.process)),
+    network: parseNetwork(await readJsonObject(paths.network)),
+    monitor: undefined,
+    isStarting: false,
+  };
+}
+
+/** Every container of this host, with what was half done before finished or undone. */
+export async function recoverContainers(deps: RunDeps): Promise<Map<ContainerID, ContainerEntry>> {
+  const { layout, log } = deps;
+  const entries = new Map<ContainerID, ContainerEntry>();
+  for (const name of await namesIn(layout.containers)) {
+    const entry = idPattern.test(name) ? await readEntry(layout.container(name)) : undefined;
+    if (entry === undefined) await rename(join(layout.containers, name), join(layout.trash, `${name}-undone`));
+    else entries.set(name, entry);
+  }
+  for (const entry of entries.values()) await undoHalfStart(deps, entry);
+  // A run, mount or bundle that no record speaks of: its creation or removal was cut short.
+  const strays = new Set([...(await namesIn(layout.bundles)), ...(await namesIn(layout.ociRoot))]);
+  for (const id of strays) {
+    if (!idPattern.test(id) || entries.has(id)) continue;
+    log.info({ containerID: id }, 'what is left of a container that was cut short is removed');
+    await removeStray(deps, layout.container(id), id);
+  }
+  for (const name of await namesIn(layout.exits)) {
+    if (!entries.has(name)) await rm(join(layout.exits, name), { force: true });
+  }
+  return entries;
+}
+
+/** A run that was created but never let go, or of which we know no processes, did not begin. */
+async function undoHalfStart(deps: RunDeps, entry: ContainerEntry): Promise<void> {
+  const { paths, processes, record } = entry;
+  const { id } = record.config;
+  if (processes !== undefined) {
+    const isWaiting = existsSync(paths.execFifo) && isAlive(processes.init);
+    if (!isWaiting) {
+      takeUpStart(entry);
+      return;
+    }
+  } else if (!existsSync(paths.starting) && !existsSync(paths.ociState)) {
+    return;
+  }
+  deps.log.info({ containerID: id }, 'a start that was cut short is undone');
+  await endRun(deps, id, processes);
+  entry.processes = undefined;
+  // The run before it, if any, ended; its exit was recorded then, and this one's beginning perhaps just now.
+  if (processes !== undefined && entry.lastRun?.exit === undefined) {
+    entry.lastRun = undefined;
+    await rm(paths.lastRun, { force: true });
+  }
+}
+
+/** The record of the run's beginning is written just before it is let go; killed in between, it still says the last. */
+function takeUpStart(entry: ContainerEntry): void {
+  const { processes, lastRun } = entry;
+  if (processes === undefined) return;
+  const isOfThisRun = (lastRun?.startedAtMs ?? 0) >= processes.startedAtMs;
+  if (!isOfThisRun) entry.lastRun = { startedAtMs: processes.startedAtMs } satisfies LastRun;
+}
+
+async function removeStray(deps: RunDeps, paths: ContainerPaths, id: ContainerID): Promise<void> {
+  await endRun(deps, id, parseRunProcesses(await readJsonObject(paths.process)));
+  await deps.syscalls.unmount(paths.rootfs);
+  // Its network namespace has no owner any more once the record is gone; the pool takes such ones down.
+  await rm(paths.bundle, { recursive: true, force: true });
+}
+
+/** Deletes what was removed but perhaps not deleted yet. */
+export async function emptyTrash(layout: Layout): Promise<void> {
+  for (const name of await namesIn(layout.trash)) await rm(join(layout.trash, name), { recursive: true, force: true });
+}

@@ -1,0 +1,173 @@
+/**
+ * One run of a container: beginning it, and putting away what an ended, killed or half-begun run left behind.
+ * Effects only; called with the container's lock held.
+ */
+import { existsSync } from 'node:fs';
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import { replaceFile } from './atomic-file.ts';
+import { type CgroupLayout, observeCgroupPids, removeCgroup } from './cgroups.ts';
+import { type ContainerID, RuntimeOperationError } from './interface.ts';
+import type { ContainerPaths, Layout } from './layout.ts';
+import { type Monitor, startMonitor } from './monitor.ts';
+import { forceDelete, type OciRuntime } from './oci-runtime.ts';
+import { findProcessesByCommandLine, isAlive, observeProcess, type ProcessIdentity } from './proc.ts';
+import type { RunProcesses } from './record.ts';
+import type { Syscalls } from './syscalls.ts';
+
+export interface RunDeps {
+  readonly layout: Layout;
+  readonly cgroups: CgroupLayout;
+  readonly runtime: OciRuntime;
+  readonly conmon: string;
+  readonly syscalls: Syscalls;
+  readonly nowMs: () => number;
+  readonly log: Logger;
+}
+
+const createDeadlineMs = 30_000;
+const endDeadlineMs = 10_000;
+const SIGKILL = 9;
+
+export interface PreparedRun {
+  readonly processes: RunProcesses;
+  readonly monitor: Monitor;
+}
+
+export function cgroupPathOf(layout: Layout, id: ContainerID): string {
+  return `${layout.cgroupParent}/${id}`;
+}
+
+/**
+ * Creates the container of the bundle; its process waits to be let go. Between the marker file and process.json a
+ * later daemon knows that something may be half made. Throws StartError, RuntimeOperationError, the signal's reason.
+ */
+export async function prepareRun(
+  deps: RunDeps,
+  input: { readonly id: ContainerID; readonly args: readonly string[]; readonly signal: AbortSignal },
+): Promise<PreparedRun> {
+  const { layout, runtime, conmon, nowMs } = deps;
+  const paths = layout.container(input.id);
+  await writeFile(paths.starting, '');
+  let monitor: Monitor | undefined;
+  try {
+    monitor = await startMonitor({
+      ...input,
+      conmon,
+      runtime,
+      ociRoot: layout.ociRoot,
+      exitsDir: layout.exits,
+      paths,
+      deadlineMs: createDeadlineMs,
+    });
+    const init = observeProcess(monitor.initPid);
+    const monitorStat = observeProcess(Number.parseInt(await readFile(paths.monitorPidFile, 'latin1'), 10));
+    if (init === undefined || monitorStat === undefined) {
+      throw new RuntimeOperationError('start', 'the container or its monitor ended before it was let go; try again');
+    }
+    const processes: RunProcesses = {
+      init: identity(init),
+      monitor: identity(monitorStat),
+      startedAtMs: nowMs(),
+    };
+    await replaceFile(paths.process, JSON.stringify(processes), 'volatile');
+    return { processes, monitor };
+  } catch (error) {
+    monitor?.close();
+    await endRun(deps, input.id, undefined);
+    throw error;
+  }
+}
+
+function identity({ pid, startTicks }: ProcessIdentity): ProcessIdentity {
+  return { pid, startTicks };
+}
+
+/**
+ * Puts away a run: kills what lives of it, and removes its cgroup, the OCI runtime's state and the monitor's files.
+ * Without `processes` it looks for them. No error if there is nothing. Throws RuntimeOperationError.
+ */
+export async function endRun(deps: RunDeps, id: ContainerID, processes: RunProcesses | undefined): Promise<void> {
+  const { layout, runtime } = deps;
+  const paths = layout.container(id);
+  if (processes === undefined) {
+    if (existsSync(paths.starting) || existsSync(paths.monitorPidFile)) await killByCommandLine(deps, id);
+  } else {
+    await killAndWait(deps, processes.init);
+  }
+  await killCgroup(deps, id);
+  if (processes !== undefined) await waitForMonitor(deps, processes.monitor);
+  if (existsSync(paths.ociState)) {
+    // What crun delete does, without its 7 ms: nothing of the container lives now.
+    const isRemoved = await removeCgroup(deps.cgroups, cgroupPathOf(layout, id), 200);
+    if (isRemoved) await rm(paths.ociState, { recursive: true, force: true });
+    else await forceDelete(runtime, layout.ociRoot, id);
+  }
+  if (!(await removeCgroup(deps.cgroups, cgroupPathOf(layout, id), endDeadlineMs))) {
+    throw new RuntimeOperationError(
+      'remove',
+      `the cgroup ${cgroupPathOf(layout, id)} stays busy; trying again may help`,
+    );
+  }
+  await removeRunFiles(layout, paths, id);
+}
+
+/** The marker and process.json go last: while they are there a later daemon knows that it has to clean. */
+async function removeRunFiles(layout: Layout, paths: ContainerPaths, id: ContainerID): Promise<void> {
+  const monitorFiles = ['ctl', 'winsz', 'attach'].map((name) => join(paths.bundle, name));
+  for (const file of [join(layout.exits, id), paths.exit, paths.oom, paths.pidFile, ...monitorFiles]) {
+    await rm(file, { force: true });
+  }
+  for (const file of [paths.process, paths.starting, paths.monitorPidFile]) await rm(file, { force: true });
+}
+
+async function killAndWait(deps: RunDeps, process: ProcessIdentity): Promise<void> {
+  if (!isAlive(process)) return;
+  await deps.syscalls.kill(process, SIGKILL);
+  await waitUntilGone([process], `process ${process.pid}`);
+}
+
+/** The monitor ends by itself within a millisecond of its container; one that does not is killed. */
+async function waitForMonitor(deps: RunDeps, monitor: ProcessIdentity): Promise<void> {
+  const endMs = performance.now() + 2_000;
+  while (isAlive(monitor) && performance.now() < endMs) await wait(1);
+  await killAndWait(deps, monitor);
+}
+
+/** Everything that carries the id among its arguments: conmon, the OCI runtime it started, a container not yet let go. */
+async function killByCommandLine(deps: RunDeps, id: ContainerID): Promise<void> {
+  const endMs = performance.now() + endDeadlineMs;
+  for (;;) {
+    const found = findProcessesByCommandLine(id).filter(isAlive);
+    if (found.length === 0) return;
+    if (performance.now() > endMs) {
+      throw new RuntimeOperationError('remove', `processes ${found.map((one) => one.pid).join(', ')} cannot be killed`);
+    }
+    for (const process of found) await deps.syscalls.kill(process, SIGKILL);
+    await wait(2);
+  }
+}
+
+async function killCgroup(deps: RunDeps, id: ContainerID): Promise<void> {
+  const endMs = performance.now() + endDeadlineMs;
+  for (;;) {
+    const pids = await observeCgroupPids(deps.cgroups, cgroupPathOf(deps.layout, id));
+    const alive = [...pids].flatMap((pid) => observeProcess(pid) ?? []).filter(isAlive);
+    if (alive.length === 0) return;
+    if (performance.now() > endMs) {
+      throw new RuntimeOperationError('remove', `processes ${alive.map((one) => one.pid).join(', ')} cannot be killed`);
+    }
+    for (const process of alive) await deps.syscalls.kill(process, SIGKILL);
+    await wait(2);
+  }
+}
+
+async function waitUntilGone(processes: readonly ProcessIdentity[], what: string): Promise<void> {
+  const endMs = performance.now() + endDeadlineMs;
+  while (processes.some(isAlive)) {
+    if (performance.now() > endMs) throw new RuntimeOperationError('remove', `${what} does not end after SIGKILL`);
+    await wait(1);
+  }
+}

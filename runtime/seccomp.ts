@@ -1,0 +1,113 @@
+/**
+ * Docker-style seccomp profiles (conditions on capabilities, architectures and kernel) resolved to the plain form of
+ * the OCI runtime specification. Pure. An unresolved file must never reach crun: it ignores the conditions.
+ * Source: the comments of moby's profiles/seccomp and of containers/common's pkg/seccomp.
+ */
+
+export interface SeccompArg {
+  readonly index: number;
+  readonly value: number;
+  readonly valueTwo?: number | undefined;
+  readonly op: string;
+}
+
+export interface SeccompRule {
+  readonly names: readonly string[];
+  readonly action: string;
+  readonly errnoRet?: number | undefined;
+  readonly args?: readonly SeccompArg[] | undefined;
+}
+
+/** `linux.seccomp` of an OCI configuration. */
+export interface Seccomp {
+  readonly defaultAction: string;
+  readonly defaultErrnoRet?: number | undefined;
+  readonly architectures: readonly string[];
+  readonly syscalls: readonly SeccompRule[];
+}
+
+export interface SeccompTarget {
+  readonly capabilities: readonly string[];
+  /** Node's process.arch. */
+  readonly arch: string;
+  /** uname release, 6.1.0-18-amd64. */
+  readonly kernelRelease: string;
+}
+
+/** Node's architecture names as profiles write them: Go's in conditions, libseccomp's in archMap. */
+const archNames: Readonly<Record<string, { readonly go: string; readonly libseccomp: string }>> = {
+  x64: { go: 'amd64', libseccomp: 'SCMP_ARCH_X86_64' },
+  arm64: { go: 'arm64', libseccomp: 'SCMP_ARCH_AARCH64' },
+};
+
+type Json = Readonly<Record<string, unknown>>;
+
+function isObject(value: unknown): value is Json {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function objects(value: unknown): Json[] {
+  return Array.isArray(value) ? value.filter(isObject) : [];
+}
+
+function strings(value: unknown): string[] {
+  return Array.isArray(value) ? value.filter((item) => typeof item === 'string') : [];
+}
+
+function kernelAtLeast(release: string, wanted: string): boolean {
+  const [major = 0, minor = 0] = release.split(/[.-]/).map(Number);
+  const [wantedMajor = 0, wantedMinor = 0] = wanted.split('.').map(Number);
+  return major > wantedMajor || (major === wantedMajor && minor >= wantedMinor);
+}
+
+function applies(rule: Json, target: SeccompTarget, goArch: string): boolean {
+  const includes = isObject(rule.includes) ? rule.includes : {};
+  const excludes = isObject(rule.excludes) ? rule.excludes : {};
+  const includedArches = strings(includes.arches);
+  if (includedArches.length > 0 && !includedArches.includes(goArch)) return false;
+  if (!strings(includes.caps).every((cap) => target.capabilities.includes(cap))) return false;
+  if (typeof includes.minKernel === 'string' && !kernelAtLeast(target.kernelRelease, includes.minKernel)) return false;
+  if (strings(excludes.arches).includes(goArch)) return false;
+  if (strings(excludes.caps).some((cap) => target.capabilities.includes(cap))) return false;
+  return !(typeof excludes.minKernel === 'string' && kernelAtLeast(target.kernelRelease, excludes.minKernel));
+}
+
+function parseArg(arg: Json): SeccompArg {
+  const { index, value, valueTwo, op } = arg;
+  if (typeof index !== 'number' || typeof value !== 'number' || typeof op !== 'string') {
+    throw new TypeError(`the seccomp profile has an argument that cannot be read: ${JSON.stringify(arg)}`);
+  }
+  return { index, value, op, ...(typeof valueTwo === 'number' && valueTwo !== 0 ? { valueTwo } : {}) };
+}
+
+function parseRule(rule: Json): SeccompRule {
+  const names = [...strings(rule.names), ...(typeof rule.name === 'string' ? [rule.name] : [])];
+  if (names.length === 0 || typeof rule.action !== 'string') {
+    throw new TypeError(`the seccomp profile has a rule without names or action: ${JSON.stringify(rule)}`);
+  }
+  const args = objects(rule.args).map(parseArg);
+  return {
+    names,
+    action: rule.action,
+    ...(typeof rule.errnoRet === 'number' ? { errnoRet: rule.errnoRet } : {}),
+    ...(args.length > 0 ? { args } : {}),
+  };
+}
+
+/** Throws TypeError if the profile is not one, or the architecture is unknown to us. */
+export function resolveSeccomp(profile: unknown, target: SeccompTarget): Seccomp {
+  const arch = archNames[target.arch];
+  if (arch === undefined) throw new TypeError(`no seccomp architecture is known for ${target.arch}`);
+  if (!isObject(profile) || typeof profile.defaultAction !== 'string') {
+    throw new TypeError('the seccomp profile has no defaultAction; reinstall golang-github-containers-common');
+  }
+  const mapped = objects(profile.archMap).find((entry) => entry.architecture === arch.libseccomp);
+  return {
+    defaultAction: profile.defaultAction,
+    ...(typeof profile.defaultErrnoRet === 'number' ? { defaultErrnoRet: profile.defaultErrnoRet } : {}),
+    architectures: [arch.libseccomp, ...strings(mapped?.subArchitectures)],
+    syscalls: objects(profile.syscalls)
+      .filter((rule) => applies(rule, target, arch.go))
+      .map(parseRule),
+  };
+}

@@ -1,0 +1,90 @@
+# System calls for the runtime, which Node cannot make: mounts, network namespaces, signals by pidfd.
+# Started by syscalls.ts with a pipe as stdin; ends with it. One request a line, fields separated by tabs and
+# percent-encoded: ID OPERATION ARGUMENT... One answer a line: ID ok, or ID errno TEXT. Needs perl-base only.
+use strict;
+use warnings;
+use Config;
+
+my %numbers = $Config{archname} =~ /^aarch64/
+  ? (mount => 40, umount2 => 39, unshare => 97, setns => 268, pidfd_open => 434, pidfd_send_signal => 424)
+  : (mount => 165, umount2 => 166, unshare => 272, setns => 308, pidfd_open => 434, pidfd_send_signal => 424);
+
+my $CLONE_NEWNET = 0x40000000;
+my $MS_BIND = 4096;
+my $ESRCH = 3;
+
+sub call {
+  my ($name, @args) = @_;
+  my $result = syscall($numbers{$name}, @args);
+  die { errno => $! + 0, text => "$name: $!" } if $result == -1;
+  return $result;
+}
+
+sub mount_at {
+  my ($source, $target, $type, $flags, $data) = @_;
+  call('mount', $source, $target, $type, $flags + 0, $data);
+}
+
+# An overlay's options may not exceed a page, so its lower directories are named relative to a folder.
+sub op_mount {
+  my ($dir, @args) = @_;
+  chdir $dir or die { errno => $! + 0, text => "chdir $dir: $!" };
+  my $ok = eval { mount_at(@args); 1 };
+  my $problem = $@;
+  chdir '/';
+  die $problem unless $ok;
+}
+
+sub op_umount { my ($target, $flags) = @_; call('umount2', $target, $flags + 0); }
+
+# Makes a network namespace with loopback up and keeps it by a bind mount at the path.
+sub op_netns {
+  my ($path) = @_;
+  open(my $file, '>', $path) or die { errno => $! + 0, text => "open $path: $!" };
+  close $file;
+  open(my $home, '<', '/proc/self/ns/net') or die { errno => $! + 0, text => "open own netns: $!" };
+  call('unshare', $CLONE_NEWNET);
+  my $ok = eval {
+    socket(my $socket, 2, 2, 0) or die { errno => $! + 0, text => "socket: $!" };
+    my $request = pack('a16 s x22', 'lo', 0x1 | 0x40);
+    ioctl($socket, 0x8914, $request) or die { errno => $! + 0, text => "lo up: $!" };
+    mount_at('/proc/self/ns/net', $path, '', $MS_BIND, '');
+    1;
+  };
+  my $problem = $@;
+  # Staying in a strange namespace would break every later request: end, and be started anew.
+  exit 1 if syscall($numbers{setns}, fileno($home), $CLONE_NEWNET) == -1;
+  die $problem unless $ok;
+}
+
+# Sends a signal to a process only if it is still the one that started at the given tick.
+sub op_kill {
+  my ($pid, $start_ticks, $signal) = @_;
+  my $fd = call('pidfd_open', $pid + 0, 0);
+  my $ok = eval {
+    my $stat = '';
+    if (open(my $file, '<', "/proc/$pid/stat")) { local $/; $stat = <$file> // ''; close $file; }
+    $stat =~ s/^.*\)\s//s;
+    my @fields = split / /, $stat;
+    die { errno => $ESRCH, text => 'another process has this pid' } unless ($fields[19] // '') eq $start_ticks;
+    call('pidfd_send_signal', $fd, $signal + 0, 0, 0);
+    1;
+  };
+  my $problem = $@;
+  if (open(my $handle, '<&=', $fd)) { close $handle; }
+  die $problem unless $ok;
+}
+
+my %operations = (mount => \&op_mount, umount => \&op_umount, netns => \&op_netns, kill => \&op_kill);
+
+$| = 1;
+$0 = 'holdfast-syscalls';
+while (my $line = <STDIN>) {
+  chomp $line;
+  my ($id, $name, @args) = map { s/%([0-9A-Fa-f]{2})/chr(hex($1))/ger } split /\t/, $line, -1;
+  my $ok = eval { ($operations{$name} // die { errno => 38, text => "no operation $name" })->(@args); 1 };
+  if ($ok) { print "$id\tok\n"; next; }
+  my ($errno, $text) = ref $@ eq 'HASH' ? ($@->{errno}, $@->{text}) : (5, "$@");
+  $text =~ s/[\t\n]+/ /g;
+  print "$id\t$errno\t$text\n";
+}

@@ -1,0 +1,151 @@
+/**
+ * System calls that Node lacks, made by a long-lived perl process (syscalls.pl): 0.3 ms each, where spawning mount(8)
+ * costs 5. It is started at first use, again when it died, and ends with us since it reads our pipe. Effects only.
+ */
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import type { Readable, Writable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { describeSpawnError, programPath } from './command.ts';
+import { RuntimeOperationError } from './interface.ts';
+
+/** A system call failed. `errno` is the kernel's number. */
+export class SyscallError extends RuntimeOperationError {
+  readonly errno: number;
+  constructor(operation: string, errno: number, message: string) {
+    super(operation, message);
+    this.errno = errno;
+  }
+}
+
+export const errnos = { ENOENT: 2, ESRCH: 3, EBUSY: 16, EINVAL: 22 } as const;
+export const mountFlags = { MS_RDONLY: 1, MS_REMOUNT: 32, MS_BIND: 4096 } as const;
+const MNT_DETACH = 2;
+
+interface Pending {
+  readonly operation: string;
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+  readonly timer: NodeJS.Timeout;
+}
+
+type Helper = ChildProcessByStdio<Writable, Readable, Readable>;
+
+export interface MountRequest {
+  readonly source: string;
+  readonly target: string;
+  readonly type: string;
+  readonly flags?: number;
+  readonly data?: string;
+  /** Folder that relative paths in `data` start from; default /. */
+  readonly relativeTo?: string;
+}
+
+export class Syscalls {
+  readonly #deadlineMs: number;
+  readonly #pending = new Map<number, Pending>();
+  #helper: Helper | undefined;
+  #nextID = 1;
+  #isClosed = false;
+
+  constructor({ deadlineMs = 10_000 }: { readonly deadlineMs?: number } = {}) {
+    this.#deadlineMs = deadlineMs;
+  }
+
+  mount({ source, target, type, flags = 0, data = '', relativeTo = '/' }: MountRequest): Promise<void> {
+    return this.#request('mount', [relativeTo, source, target, type, String(flags), data]);
+  }
+
+  /** Unmounts; nothing to do if nothing is mounted there. A busy one is detached: it goes when its last user does. */
+  async unmount(target: string): Promise<void> {
+    try {
+      await this.#request('umount', [target, '0']);
+    } catch (error) {
+      if (!(error instanceof SyscallError)) throw error;
+      if (error.errno === errnos.EINVAL || error.errno === errnos.ENOENT) return;
+      if (error.errno !== errnos.EBUSY) throw error;
+      await this.#request('umount', [target, String(MNT_DETACH)]);
+    }
+  }
+
+  /** Makes a network namespace with loopback up, kept by a bind mount on a new file at `path`. */
+  createNetns(path: string): Promise<void> {
+    return this.#request('netns', [path]);
+  }
+
+  /** Signals a process if it is still the one that started at `startTicks`. False if it is gone. */
+  async kill(process: { readonly pid: number; readonly startTicks: number }, signal: number): Promise<boolean> {
+    try {
+      await this.#request('kill', [String(process.pid), String(process.startTicks), String(signal)]);
+      return true;
+    } catch (error) {
+      if (error instanceof SyscallError && error.errno === errnos.ESRCH) return false;
+      throw error;
+    }
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#helper?.stdin.end();
+    this.#drop(this.#helper, 'the runtime was closed');
+  }
+
+  #request(operation: string, args: readonly string[]): Promise<void> {
+    if (this.#isClosed) return Promise.reject(new RuntimeOperationError(operation, 'the runtime was closed'));
+    const helper = this.#helper ?? this.#start();
+    const id = this.#nextID++;
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        // It is stuck in the kernel (or stopped): those behind it in the queue would wait as well.
+        helper.kill('SIGKILL');
+        this.#drop(helper, `no answer within ${this.#deadlineMs} ms`);
+      }, this.#deadlineMs);
+      this.#pending.set(id, { operation, resolve, reject, timer });
+      const fields = [String(id), operation, ...args];
+      helper.stdin.write(`${fields.map((f) => f.replace(/[%\t\n]/g, encodeURIComponent)).join('\t')}\n`);
+    });
+  }
+
+  #start(): Helper {
+    const script = fileURLToPath(new URL('./syscalls.pl', import.meta.url));
+    const helper = spawn('perl', [script], {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      env: { PATH: programPath, LC_ALL: 'C' },
+    });
+    this.#helper = helper;
+    let said = '';
+    helper.stderr.on('data', (chunk: Buffer) => {
+      said = `${said}${chunk.toString()}`.slice(-2_000);
+    });
+    helper.stdin.on('error', () => this.#drop(helper, `the helper ended: ${said.trim()}`));
+    helper.once('error', (error) => this.#drop(helper, describeSpawnError('perl', error)));
+    helper.once('close', () => this.#drop(helper, `the helper ended: ${said.trim()}`));
+    createInterface({ input: helper.stdout }).on('line', (line) => this.#answer(line));
+    return helper;
+  }
+
+  #answer(line: string): void {
+    const [idText, status = '', text = ''] = line.split('\t');
+    const pending = this.#take(Number(idText));
+    if (pending === undefined) return;
+    if (status === 'ok') pending.resolve();
+    else pending.reject(new SyscallError(pending.operation, Number(status), text));
+  }
+
+  #take(id: number): Pending | undefined {
+    const pending = this.#pending.get(id);
+    this.#pending.delete(id);
+    clearTimeout(pending?.timer);
+    return pending;
+  }
+
+  /** Forgets a helper that is of no more use; the next request starts another. */
+  #drop(helper: Helper | undefined, problem: string): void {
+    if (helper === undefined || this.#helper !== helper) return;
+    this.#helper = undefined;
+    for (const id of [...this.#pending.keys()]) {
+      const pending = this.#take(id);
+      pending?.reject(new RuntimeOperationError(pending.operation, `${problem}; trying again starts a new helper`));
+    }
+  }
+}

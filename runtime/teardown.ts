@@ -1,0 +1,115 @@
+/**
+ * Takes everything of one instance off the host: containers, network namespaces, bridge, rules, cgroups, mounts. Images
+ * and volumes stay. It touches nothing that is not below the instance's folders or named after its bridge.
+ */
+import { existsSync } from 'node:fs';
+import { readdir, readFile, rm } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import type { Logger } from 'pino';
+import { readJsonObject } from './atomic-file.ts';
+import { cgroupDirs, parseCgroupLayout, removeCgroup } from './cgroups.ts';
+import { runCommand, runSuccessfully } from './command.ts';
+import { forwardRules } from './host-network.ts';
+import { RuntimeOperationError } from './interface.ts';
+import { createLayout, type LayoutInput } from './layout.ts';
+import { findMonitor, findOciRuntime } from './oci-runtime.ts';
+import { parseRunProcesses } from './record.ts';
+import { endRun } from './run.ts';
+import { Syscalls } from './syscalls.ts';
+
+export interface HostStateDeps extends LayoutInput {
+  readonly log: Logger;
+}
+
+const deadlineMs = 20_000;
+
+/** Pure: mount points below a folder, the deepest first. */
+export function mountsBelow(mountinfo: string, folder: string): readonly string[] {
+  return mountinfo
+    .split('\n')
+    .map((line) =>
+      (line.split(' ')[4] ?? '').replace(/\\([0-7]{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8))),
+    )
+    .filter((path) => path.startsWith(`${folder}/`))
+    .toReversed();
+}
+
+/**
+ * For `holdfast down`, when no runtime of the instance is open. Goes on past what fails and throws
+ * RuntimeOperationError at the end, naming all that stayed; calling it again tries again.
+ */
+export async function removeHostState(deps: HostStateDeps): Promise<void> {
+  const { log } = deps;
+  const layout = createLayout(deps);
+  const problems: string[] = [];
+  const attempt = async (what: string, work: () => Promise<unknown>): Promise<void> => {
+    try {
+      await work();
+    } catch (error) {
+      log.error({ err: error, what }, 'a part of the host state could not be removed');
+      problems.push(`${what}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  };
+  const cgroups = parseCgroupLayout(await readFile('/proc/self/mountinfo', 'utf8'));
+  const syscalls = new Syscalls();
+  try {
+    const ids = new Set<string>();
+    for (const dir of [layout.bundles, layout.ociRoot, ...cgroupDirs(cgroups, layout.cgroupParent)]) {
+      for (const name of await readdir(dir).catch(() => [])) if (/^[0-9a-f]{64}$/.test(name)) ids.add(name); // no such folder: nobody
+    }
+    if (ids.size > 0) {
+      const [runtime, conmon] = await Promise.all([findOciRuntime(cgroups.kind, log), findMonitor()]);
+      const runDeps = { layout, cgroups, runtime, conmon: conmon.path, syscalls, nowMs: Date.now, log };
+      for (const id of ids) {
+        await attempt(`container ${id.slice(0, 12)}`, async () => {
+          await endRun(runDeps, id, parseRunProcesses(await readJsonObject(layout.container(id).process)));
+        });
+      }
+    }
+    for (const folder of [layout.runDir, layout.dataDir].map((dir) => resolve(dir))) {
+      for (const path of mountsBelow(await readFile('/proc/self/mountinfo', 'utf8'), folder)) {
+        await attempt(`mount ${path}`, () => syscalls.unmount(path));
+      }
+    }
+    await attempt('network', () => removeNetwork(layout.bridge, layout.nftTable));
+    await attempt('cgroup', async () => {
+      if (await removeCgroup(cgroups, layout.cgroupParent, 5_000)) return;
+      throw new RuntimeOperationError('teardown', `the cgroup ${layout.cgroupParent} stays busy`);
+    });
+    const runFolders = [layout.bundles, layout.ociRoot, layout.exits, layout.netns, layout.pool, layout.addresses];
+    const gone = [
+      ...runFolders,
+      layout.shortLinks,
+      layout.seccompCache,
+      layout.bootID,
+      layout.containers,
+      layout.trash,
+    ];
+    for (const path of gone) await attempt(`folder ${path}`, () => rm(path, { recursive: true, force: true }));
+  } finally {
+    syscalls.close();
+  }
+  if (problems.length > 0) throw new RuntimeOperationError('teardown', problems.join('; '));
+}
+
+async function removeNetwork(bridge: string, nftTable: string): Promise<void> {
+  const bridgeDir = `/sys/class/net/${bridge}`;
+  if (existsSync(bridgeDir)) {
+    // Cables of namespaces whose mounts are gone go with them, but only in a while.
+    const cables = await readdir(join(bridgeDir, 'brif'));
+    const lines = [...cables, bridge].map((name) => `link delete ${name}`);
+    await runCommand('teardown', ['ip', '-force', '-batch', '-'], { deadlineMs, input: lines.join('\n') });
+    if (existsSync(bridgeDir)) throw new RuntimeOperationError('teardown', `the bridge ${bridge} cannot be deleted`);
+  }
+  const tables = await runCommand('teardown', ['nft', 'list', 'tables', 'ip'], { deadlineMs });
+  if (tables.stdout.split('\n').includes(`table ip ${nftTable}`)) {
+    await runSuccessfully('teardown', ['nft', 'delete', 'table', 'ip', nftTable], { deadlineMs });
+  }
+  const rules = await runCommand('teardown', ['iptables', '-w', '5', '-S', 'FORWARD'], { deadlineMs }).catch(
+    () => undefined, // no iptables: then we added none
+  );
+  for (const rule of forwardRules(bridge)) {
+    if (rules?.stdout.split('\n').includes(`-A FORWARD ${rule.join(' ')}`) !== true) continue;
+    await runSuccessfully('teardown', ['iptables', '-w', '5', '-D', 'FORWARD', ...rule], { deadlineMs });
+  }
+}

@@ -75,6 +75,7 @@ export async function startDaemon(role: Role, config: Config, log: Logger): Prom
       });
       opened.push(() => made.close());
       store = made;
+      unready['the store cannot write'] = () => !made.healthy().isHealthy;
       const token = tokenAccess({ server: made.url, ca: made.caCertificate, token: made.adminToken });
       opened.push(() => token.close());
       access = token;
@@ -140,11 +141,11 @@ function logSourceOf(runtime: Runtime): OpenLog {
   return async (request, signal) => {
     const id = containerIDOf(request.uid);
     if ((await runtime.containers.inspect(id)) === undefined) {
-      throw new StatusError({
-        code: 404,
-        reason: 'NotFound',
-        message: `container "${request.name}" in namespace "${request.namespace}" has no log yet: it was not created on this host`,
-      });
+      throw new StatusError(
+        404,
+        'NotFound',
+        `container "${request.name}" in namespace "${request.namespace}" has no log yet: it was not created on this host`,
+      );
     }
     const sinceMs =
       request.sinceTime !== undefined
@@ -166,8 +167,7 @@ function logSourceOf(runtime: Runtime): OpenLog {
         signal,
       );
     } catch (error) {
-      if (error instanceof ContainerNotFoundError)
-        throw new StatusError({ code: 404, reason: 'NotFound', message: error.message });
+      if (error instanceof ContainerNotFoundError) throw new StatusError(404, 'NotFound', error.message);
       throw error;
     }
   };

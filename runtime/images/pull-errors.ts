@@ -102,7 +102,7 @@ const archiveRules: readonly Rule[] = [
   },
   { pattern: /no such file or directory/i, kind: 'not-found', fix: 'check the path' },
   { pattern: /permission denied/i, kind: 'unauthorized', fix: 'make the file readable for root' },
-  { pattern: /./s, kind: 'corrupt', fix: 'the archive is damaged or not of this format: write it again' },
+  { pattern: /./s, kind: 'corrupt', fix: 'if the archive is damaged or not of this format, write it again' },
 ];
 
 /** `stderr`: all that skopeo printed. `source`: what kind of place it read from. */

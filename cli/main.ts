@@ -4,6 +4,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { load } from 'js-yaml';
 import { destination, type Logger, pino } from 'pino';
+import { DatabaseOpenError, ListenError, PkiError } from '../store/index.ts';
 import { applyFolderOnce, DocumentError } from './apply-folder.ts';
 import { type Config, ConfigError, options, parseConfig } from './config.ts';
 import { type Daemon, type Role, startDaemon } from './daemon.ts';
@@ -145,9 +146,11 @@ async function main(): Promise<void> {
 try {
   await main();
 } catch (error) {
-  const isUsers = error instanceof ConfigError || error instanceof InstanceRunsError || error instanceof DocumentError;
+  const isUsers = [ConfigError, InstanceRunsError, DocumentError, ListenError, DatabaseOpenError, PkiError].some(
+    (known) => error instanceof known,
+  );
   process.stderr.write(
-    `holdfast: ${isUsers ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
+    `holdfast: ${error instanceof Error ? (isUsers ? error.message : (error.stack ?? error.message)) : String(error)}\n`,
   );
   // An error while starting must not leave the process hanging on what was opened.
   process.exit(error instanceof ConfigError ? 2 : 1);

@@ -1,4 +1,5 @@
 /** Small files that are either whole or not there, whatever moment we are killed at. Effects only. */
+import { randomBytes } from 'node:crypto';
 import { open, readFile, rename } from 'node:fs/promises';
 
 /**
@@ -6,7 +7,8 @@ import { open, readFile, rename } from 'node:fs/promises';
  * a power failure; 'volatile' is for a tmpfs and for what may be lost.
  */
 export async function replaceFile(path: string, text: string, kind: 'durable' | 'volatile'): Promise<void> {
-  const temporary = `${path}.new`;
+  // A name of its own for each writer: two may replace one file at the same time, and the later one wins.
+  const temporary = `${path}.${randomBytes(4).toString('hex')}.new`;
   const handle = await open(temporary, 'w', 0o600);
   try {
     await handle.writeFile(text);

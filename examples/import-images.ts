@@ -7,7 +7,7 @@ import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { Registry } from 'prom-client';
-import { createImageStore, type ImageStore, imageStoragePaths } from '../runtime/images/index.ts';
+import { createImageStore, ImageNotPresentError, type ImageStore, imageStoragePaths } from '../runtime/images/index.ts';
 import { writeImageArchive } from './image-archive.ts';
 import { type ImageRecipe, websiteMonitorImages } from './website-monitor/images.ts';
 
@@ -41,9 +41,9 @@ export async function buildExampleImages(request: BuildRequest): Promise<void> {
   try {
     for (const recipe of websiteMonitorImages) {
       const sources = await digestOfSources(recipe);
-      const present = await store.inspect(recipe.name);
       const known = record[recipe.name];
-      if (present !== undefined && known?.sources === sources && known.imageID === present.id) continue;
+      if (known?.sources === sources && known.imageID === (await presentID(recipe.name, store, request.signal)))
+        continue;
       const imageID = await buildOne(recipe, store, request);
       record = { ...record, [recipe.name]: { sources, imageID } };
       await writeFile(`${recordFile}.new`, JSON.stringify(record));
@@ -51,6 +51,16 @@ export async function buildExampleImages(request: BuildRequest): Promise<void> {
     }
   } finally {
     await store.close();
+  }
+}
+
+/** undefined if the image is not there, or not whole. */
+async function presentID(name: string, store: ImageStore, signal: AbortSignal): Promise<string | undefined> {
+  try {
+    return (await store.ensure(name, 'never', signal)).id;
+  } catch (error) {
+    if (error instanceof ImageNotPresentError) return undefined;
+    throw error;
   }
 }
 

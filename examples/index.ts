@@ -5,3 +5,5 @@
 
 export { writeBusyboxRoot } from './busybox-root.ts';
 export { type ArchiveFormat, type ArchiveRequest, type ImageSettings, writeImageArchive } from './image-archive.ts';
+export { type BuildRequest, buildExampleImages } from './import-images.ts';
+export { type ImageRecipe, websiteMonitorImages } from './website-monitor/images.ts';

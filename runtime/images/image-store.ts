@@ -3,7 +3,7 @@
  * Nothing is spawned for an image that is present (measured 2026-11: ensure 0.1 ms, skopeo 20 ms at the least).
  */
 import { createHash } from 'node:crypto';
-import { access, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { Gauge, Histogram, type Registry } from 'prom-client';
@@ -17,10 +17,9 @@ import {
   RuntimeOperationError,
 } from '../interface.ts';
 import { archiveFingerprint, openArchiveRecords } from './archive-records.ts';
-import { parsePullError } from './pull-errors.ts';
 import { createSharedRuns } from './pulls.ts';
 import { type ArchiveReference, type ImageReference, parseImageID, parseReference } from './reference.ts';
-import { runTool, type ToolResult } from './skopeo.ts';
+import { createStorageCommands } from './storage-commands.ts';
 import { createStorageFiles, type ImageIndex, type ImageRecord } from './storage-files.ts';
 
 export interface ImageStoreDeps {
@@ -62,26 +61,20 @@ export interface ImageStore extends Images {
 }
 
 const defaultLimits: PullLimits = { maxParallelPulls: 3, pullDeadlineMs: 30 * 60_000, stallMs: 120_000 };
-const storageDeadlineMs = 120_000;
 /** Archives are kept under a name of ours, which is never shown. */
 const archiveRepository = 'localhost/holdfast.archive';
 
 export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore> {
   const limits = { ...defaultLimits, ...deps.limits };
-  const scratch = join(deps.root, 'holdfast-tmp');
-  const ownScratch = `${process.pid}-`;
   await mkdir(deps.root, { recursive: true, mode: 0o700 });
   await mkdir(deps.runRoot, { recursive: true, mode: 0o700 });
-  await removeStaleScratch(scratch);
   const files = createStorageFiles(deps.root);
   const archives = await openArchiveRecords(join(deps.root, 'holdfast-archives.json'));
+  const { root, runRoot, registriesConf, authFile } = deps;
+  const commands = await createStorageCommands({ root, runRoot, registriesConf, authFile, limits });
   const pulls = createSharedRuns<ImageInfo>(limits.maxParallelPulls);
   const metrics = createPullMetrics(deps.metrics);
-  const hasPolicy = await isThere('/etc/containers/policy.json');
   let isClosed = false;
-
-  const storageOptions = 'overlay.skip_mount_home=true';
-  const storagePrefix = `containers-storage:[overlay@${deps.root}+${deps.runRoot}:${storageOptions}]`;
 
   async function find(reference: ImageReference): Promise<ImageRecord | undefined> {
     const index = await files.records();
@@ -109,7 +102,7 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
   }
 
   /** A present image whose layers are all there. One with a hole (a lost folder, a crash) is removed, to be fetched. */
-  async function findWhole(reference: ImageReference, signal: AbortSignal): Promise<ImageInfo | undefined> {
+  async function findWhole(reference: ImageReference): Promise<ImageInfo | undefined> {
     const record = await find(reference);
     if (record === undefined) return undefined;
     try {
@@ -118,31 +111,8 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
     } catch (error) {
       if (!(error instanceof ImageNotPresentError)) throw error;
       deps.log.warn({ err: error, imageID: record.id }, 'removing a damaged image');
-      await removeDamaged(record, signal);
+      await removeDamaged(record);
       return undefined;
-    }
-  }
-
-  async function copy(reference: ImageReference, name: string, signal: AbortSignal): Promise<void> {
-    const source = reference.kind === 'registry' ? `docker://${reference.canonical}` : reference.canonical;
-    await mkdir(scratch, { recursive: true, mode: 0o700 });
-    const temporary = await mkdtemp(join(scratch, ownScratch));
-    try {
-      const args = [
-        ...(deps.registriesConf === undefined ? [] : ['--registries-conf', deps.registriesConf]),
-        ...(hasPolicy ? [] : ['--insecure-policy']),
-        ...['--tmpdir', temporary, 'copy', '--quiet', '--remove-signatures'],
-        ...(deps.authFile === undefined || reference.kind === 'archive' ? [] : ['--src-authfile', deps.authFile]),
-        ...[source, `${storagePrefix}${name}`],
-      ];
-      const { pullDeadlineMs: deadlineMs, stallMs } = limits;
-      const result = await runTool({ command: 'skopeo', args, deadlineMs, stallMs, signal });
-      if (result.kind !== 'success') throw pullError(reference, result);
-      // The records are fsynced by storage, the layers are not: a power cut must not leave empty files behind them.
-      const synced = await runTool({ command: 'sync', args: ['-f', deps.root], deadlineMs: storageDeadlineMs, signal });
-      if (synced.kind !== 'success') throw operationError('image_sync', synced);
-    } finally {
-      await rm(temporary, { recursive: true, force: true });
     }
   }
 
@@ -152,7 +122,7 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
     const startedMs = performance.now();
     try {
       const seen = reference.kind === 'archive' ? await archiveFingerprint(reference) : 'none';
-      await copy(reference, name, signal);
+      await commands.copy(reference, name, signal);
       const record = (await files.records()).byName.get(name);
       if (record === undefined) {
         throw new RuntimeOperationError(
@@ -174,18 +144,14 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
     }
   }
 
-  async function removeDamaged(record: ImageRecord, signal: AbortSignal): Promise<void> {
+  async function removeDamaged(record: ImageRecord): Promise<void> {
     await archives.forget(record.id);
-    await storage(['delete-image', record.id], signal);
-  }
-
-  /** containers-storage's own program: it is rarely needed. */
-  async function storage(args: readonly string[], signal?: AbortSignal): Promise<void> {
-    const place = ['--graph', deps.root, '--run', deps.runRoot, '--storage-driver', 'overlay'];
-    const options = ['--storage-opt', storageOptions];
-    const run = { command: 'containers-storage', args: [...place, ...options, ...args] } as const;
-    const result = await runTool({ ...run, deadlineMs: storageDeadlineMs, signal });
-    if (result.kind !== 'success') throw operationError(`image ${args[0] ?? ''}`, result);
+    try {
+      await commands.deleteImage(record.id);
+    } catch (error) {
+      // Two callers saw the damage at the same time.
+      if ((await files.records()).byID.has(record.id)) throw error;
+    }
   }
 
   async function lookUp(referenceOrID: string): Promise<ImageRecord | undefined> {
@@ -202,7 +168,7 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
       signal.throwIfAborted();
       assertOpen();
       const reference = parseReference(text);
-      const present = policy === 'always' ? undefined : await findWhole(reference, signal);
+      const present = policy === 'always' ? undefined : await findWhole(reference);
       if (present !== undefined && (policy === 'never' || (await isUnchanged(reference)))) return present;
       if (policy === 'never') {
         throw new ImageNotPresentError(
@@ -230,7 +196,7 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
     async list() {
       assertOpen();
       const { all } = await files.records();
-      const infos = await Promise.all(all.map((record) => infoOf(record).catch(() => undefined))); // a damaged one is as if not there
+      const infos = await Promise.all(all.map((record) => infoOf(record).catch(ignoreDamaged)));
       return infos.filter((info) => info !== undefined);
     },
     async inspect(referenceOrID) {
@@ -254,7 +220,7 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
       const name = reference === undefined ? undefined : storageName(reference);
       const others = record.names.filter((other) => other !== name);
       if (name !== undefined && others.length > 0 && record.names.includes(name)) {
-        await storage(['set-names', ...others.flatMap((other) => ['--name', other]), record.id]);
+        await commands.setNames(record.id, others);
         if (reference?.kind === 'archive') await archives.forgetReference(reference.canonical);
         return;
       }
@@ -264,7 +230,7 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
           `the image "${referenceOrID}" is used by ${users.join(', ')}; remove the container${users.length > 1 ? 's' : ''} first`,
         );
       }
-      await storage(['delete-image', record.id]);
+      await commands.deleteImage(record.id);
       await archives.forget(record.id);
       deps.log.info({ image: referenceOrID, imageID: `sha256:${record.id}` }, 'image removed');
     },
@@ -297,17 +263,9 @@ function storageName(reference: ImageReference): string {
   return `${archiveRepository}:${createHash('sha256').update(reference.canonical).digest('hex')}`;
 }
 
-function pullError(reference: ImageReference, result: Exclude<ToolResult, { kind: 'success' }>): Error {
-  if (result.kind === 'failed') return parsePullError(reference.canonical, result.stderr, reference.kind);
-  const seconds = Math.round(result.afterMs / 1000);
-  const what = result.kind === 'stalled' ? `nothing arrived for ${seconds} s` : `it was not done after ${seconds} s`;
-  const fix = 'check the network and the registry; it is tried again, and finished layers are kept';
-  return new ImagePullError(reference.canonical, { kind: 'unreachable', what, fix });
-}
-
-function operationError(operation: string, result: Exclude<ToolResult, { kind: 'success' }>): RuntimeOperationError {
-  const what = result.kind === 'failed' ? result.stderr.trim() : `not done after ${result.afterMs} ms`;
-  return new RuntimeOperationError(operation.replace(' ', '_'), what);
+/** A damaged image is as if not there: ensure fetches it again. */
+function ignoreDamaged(error: unknown): undefined {
+  if (!(error instanceof ImageNotPresentError)) throw error;
 }
 
 function isInvalidName(error: unknown): boolean {
@@ -337,20 +295,4 @@ function createPullMetrics(registry: Registry): { begin(): (result: 'success' | 
       };
     },
   };
-}
-
-/** What a pull of a killed process has left. Folders are named after their process, which may be another live one. */
-async function removeStaleScratch(scratch: string): Promise<void> {
-  for (const name of await readdir(scratch).catch(() => [])) {
-    const pid = /^([0-9]+)-/.exec(name)?.[1];
-    if (pid !== undefined && pid !== String(process.pid) && (await isThere(`/proc/${pid}`))) continue;
-    await rm(join(scratch, name), { recursive: true, force: true });
-  }
-}
-
-async function isThere(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false, // whatever the reason, skopeo could not read it either
-  );
 }

@@ -19,6 +19,8 @@ export type ToolResult =
   | { readonly kind: 'success' }
   /** The program ended with a code other than 0, or of a signal of others; `stderr` is the end of what it printed. */
   | { readonly kind: 'failed'; readonly stderr: string }
+  /** The program is not on this host. */
+  | { readonly kind: 'missing'; readonly program: string }
   | { readonly kind: 'stalled'; readonly afterMs: number }
   | { readonly kind: 'too-slow'; readonly afterMs: number };
 
@@ -32,7 +34,7 @@ export async function runTool(run: ToolRun): Promise<ToolResult> {
     stdio: ['ignore', 'ignore', 'pipe'],
     detached: true,
   });
-  let ended: Exclude<ToolResult, { kind: 'success' | 'failed' }> | { readonly kind: 'aborted' } | undefined;
+  let ended: Extract<ToolResult, { kind: 'stalled' | 'too-slow' }> | { readonly kind: 'aborted' } | undefined;
   const end = (reason: NonNullable<typeof ended>) => {
     ended ??= reason;
     killGroup(child.pid);
@@ -56,7 +58,9 @@ export async function runTool(run: ToolRun): Promise<ToolResult> {
     });
     if (ended?.kind === 'aborted') throw run.signal?.reason;
     if (ended !== undefined) return ended;
-    return code === 0 ? { kind: 'success' } : { kind: 'failed', stderr };
+    if (code === 0) return { kind: 'success' };
+    if (stderr.startsWith('setpriv: failed to execute')) return { kind: 'missing', program: run.command };
+    return { kind: 'failed', stderr };
   } finally {
     clearTimeout(deadline);
     clearInterval(watch);

@@ -26,6 +26,8 @@ interface LayerRecord {
   readonly incomplete: boolean;
 }
 
+type LayerIndex = ReadonlyMap<string, LayerRecord>;
+
 export interface ImageDetails {
   readonly sizeBytes: number;
   readonly config: ImageConfig;
@@ -51,7 +53,8 @@ export function createStorageFiles(root: string): StorageFiles {
   const images = watchedFile(join(root, 'overlay-images', 'images.json'), (text) => indexImages(parseImages(text)));
   const layers = watchedFile(join(root, 'overlay-layers', 'layers.json'), parseLayers);
   const details = new Map<string, ImageDetails>();
-  const chains = new Map<string, readonly string[]>();
+  /** Layer folders by image, for one reading of layers.json: an image that is fetched again gets other folders. */
+  const folders = new WeakMap<LayerIndex, Map<string, readonly string[]>>();
 
   async function chainOf(record: ImageRecord): Promise<readonly LayerRecord[]> {
     const known = await layers();
@@ -62,6 +65,18 @@ export function createStorageFiles(root: string): StorageFiles {
       chain.push(layer);
     }
     return chain;
+  }
+
+  async function foldersOf(record: ImageRecord): Promise<readonly string[]> {
+    const chain = await chainOf(record);
+    return Promise.all(
+      chain.map(async ({ id }) => {
+        const link = await readFile(join(root, 'overlay', id, 'link'), 'utf8').catch((cause: unknown) => {
+          throw broken(record, `the folder of its layer ${id}`, cause);
+        });
+        return join(root, 'overlay', 'l', link.trim());
+      }),
+    );
   }
 
   return {
@@ -79,21 +94,19 @@ export function createStorageFiles(root: string): StorageFiles {
       return read;
     },
     async layersOf(record) {
-      const kept = chains.get(record.id);
-      if (kept !== undefined) return kept;
-      const folders: string[] = [];
-      for (const layer of await chainOf(record)) {
-        const link = await readFile(join(root, 'overlay', layer.id, 'link'), 'utf8').catch((cause: unknown) => {
-          throw broken(record, `the folder of its layer ${layer.id}`, cause);
-        });
-        const folder = join(root, 'overlay', 'l', link.trim());
-        await stat(folder).catch((cause: unknown) => {
-          throw broken(record, `the content of its layer ${layer.id}`, cause);
-        });
-        folders.push(folder);
-      }
-      chains.set(record.id, folders);
-      return folders;
+      const index = await layers();
+      const known = folders.get(index) ?? new Map<string, readonly string[]>();
+      folders.set(index, known);
+      const found = known.get(record.id) ?? (await foldersOf(record));
+      await Promise.all(
+        found.map((folder) =>
+          stat(folder).catch((cause: unknown) => {
+            throw broken(record, `the content of its layer at ${folder}`, cause);
+          }),
+        ),
+      );
+      known.set(record.id, found);
+      return found;
     },
   };
 }
@@ -176,7 +189,7 @@ function manifestDigests(entry: Record<string, unknown>): readonly string[] {
 }
 
 /** Pure. */
-export function parseLayers(text: string): ReadonlyMap<string, LayerRecord> {
+export function parseLayers(text: string): LayerIndex {
   const layers = parseList(text).map((entry): LayerRecord => {
     const size = entry['diff-size'];
     return {

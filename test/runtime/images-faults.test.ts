@@ -2,12 +2,13 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ImagePullError, RuntimeClosedError } from '../../runtime/interface.ts';
 import { type BuiltImage, buildBusyboxImage } from '../images.ts';
 import { startRegistry, type TestRegistry } from '../tools.ts';
+import { until } from '../until.ts';
 import {
   openStore,
   patient,
@@ -17,7 +18,6 @@ import {
   run,
   type StoreFixture,
   startProxy,
-  waitUntil,
 } from './images-fixture.ts';
 
 describe('the image store under faults', function () {
@@ -263,7 +263,7 @@ describe('the image store under faults', function () {
     assert.equal((await processesWith(`${fixture.root}/`)).length, 1, 'the pull goes on');
     second.abort(new Error('second left'));
     await assert.rejects(two, /second left/);
-    await waitUntil('the pull has ended', async () => (await pullCount('canceled')) === 1);
+    await until(async () => (await pullCount('canceled')) === 1, 'the pull has ended');
     assert.deepEqual(await processesWith(`${fixture.root}/`), []);
     proxy.setMode('pass');
     assert.equal((await store.ensure(web(), 'if-not-present', patient())).id, image.id);
@@ -318,16 +318,27 @@ describe('the image store under faults', function () {
     assert.deepEqual(await readdir(join(fixture.root, 'holdfast-tmp')), []);
   });
 
+  it('says that skopeo is missing where it is', async () => {
+    const own = await mkdtemp(join(dir, 'bare-'));
+    await symlink('/usr/bin/setpriv', join(own, 'setpriv'));
+    const puller = join(import.meta.dirname, 'images-puller.ts');
+    const pull = run(process.execPath, [puller, own, conf, image.reference], { env: { PATH: own } });
+    await assert.rejects(
+      pull,
+      /RuntimeOperationError: image_pull: skopeo is not installed on this host; run "make setup"/,
+    );
+  });
+
   it('takes its pull along when it is killed, and the next one finishes', async () => {
     const own = await mkdtemp(join(dir, 'killed-'));
     proxy.setMode('stall');
     const child = spawn(process.execPath, [join(import.meta.dirname, 'images-puller.ts'), own, conf, web()], {
-      stdio: 'inherit',
+      stdio: ['ignore', 'ignore', 'inherit'],
     });
     await proxy.stalled(1);
     child.kill('SIGKILL');
     await once(child, 'close');
-    await waitUntil('skopeo has gone', async () => (await processesWith(`${own}/root`)).length === 0);
+    await until(async () => (await processesWith(`${own}/root`)).length === 0, 'skopeo has gone');
     proxy.setMode('pass');
     const fixture = await open({ root: join(own, 'root'), runRoot: join(own, 'run') });
     assert.equal((await fixture.store.ensure(web(), 'if-not-present', patient())).id, image.id);
@@ -358,7 +369,7 @@ describe('the image store under faults', function () {
       });
       await Promise.all([killed, closed]);
       if (child.exitCode === 0) finished += 1;
-      await waitUntil('skopeo has gone', async () => (await processesWith(paths.root)).length === 0);
+      await until(async () => (await processesWith(paths.root)).length === 0, 'skopeo has gone');
       const fixture = await open(paths);
       const info = await fixture.store.ensure(big.reference, 'if-not-present', patient());
       assert.equal(info.id, big.id);
@@ -376,9 +387,9 @@ describe('the image store under faults', function () {
       await fixture.store.ensure(web(), 'if-not-present', patient());
       const layers = (await readdir(join(fixture.root, 'overlay'))).filter((name) => name.length === 64);
       await rm(join(fixture.root, 'overlay', layers[0] ?? '', lost === '.' ? '' : lost), { recursive: true });
-      const again = await fixture.reopen();
-      assert.equal((await again.ensure(web(), 'if-not-present', patient())).id, image.id);
-      const [layer = ''] = await again.layersOf(image.id);
+      const all = Array.from({ length: 3 }, () => fixture.store.ensure(web(), 'if-not-present', patient()));
+      for (const info of await Promise.all(all)) assert.equal(info.id, image.id);
+      const [layer = ''] = await fixture.store.layersOf(image.id);
       assert.ok((await readdir(layer)).includes('bin'), `after the loss of ${lost}`);
     }
   });

@@ -167,11 +167,3 @@ export async function processesWith(text: string): Promise<readonly number[]> {
   }
   return found;
 }
-
-export async function waitUntil(what: string, isTrue: () => boolean | Promise<boolean>): Promise<void> {
-  const deadlineMs = performance.now() + 20_000;
-  while (!(await isTrue())) {
-    if (performance.now() > deadlineMs) throw new Error(`waited 20 s in vain until ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}

@@ -1,6 +1,6 @@
 /** The image store through its door: real skopeo, real containers-storage, a real registry. */
 import assert from 'node:assert/strict';
-import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readFile, readlink, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ImageInUseError, ImageNotPresentError, ImagePullError } from '../../runtime/interface.ts';
@@ -256,6 +256,8 @@ describe('the image store', function () {
     await store.remove('NOT A NAME');
     await assert.rejects(store.layersOf(first.id), ImageNotPresentError);
     assert.equal((await store.ensure('web:1', 'if-not-present', patient())).id, first.id, 'it can be fetched again');
+    const [layer = ''] = await store.layersOf(first.id);
+    assert.equal(await readlink(join(layer, 'bin', 'sh')), 'busybox', 'its layer is where it lies now');
   });
 
   it('forgets an archive whose image was removed', async () => {

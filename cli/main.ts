@@ -1,5 +1,6 @@
 /** bin/holdfast: reads arguments, environment and config file, and runs one command. The only place that does. Effects. */
 import { readFileSync } from 'node:fs';
+import { flushCompileCache } from 'node:module';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { load } from 'js-yaml';
@@ -67,6 +68,7 @@ async function runDaemon(role: Role, config: Config): Promise<void> {
     }
   });
   const daemon = await startDaemon(role, config, log);
+  flushCompileCache();
   const live = await present(daemon, config, log, stop.signal);
   const signal = await ended;
   log.info({ signal }, 'stopping; the containers go on');

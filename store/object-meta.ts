@@ -104,14 +104,10 @@ export interface ParsedMeta {
 /** Checks the shape of `metadata` as a client sent it; empty and null parts, managedFields and selfLink are left out. */
 export function parseMeta(value: Json | undefined): ParsedMeta {
   const { value: pruned, unknownFields } = normalize(compiledMeta, value ?? {});
-  const errors = validateSchema(compiledMeta, pruned).map((error) => ({ ...error, field: join(error.field) }));
+  const errors = validateSchema(compiledMeta, pruned, 'metadata');
   const entries = isJsonObject(pruned) ? Object.entries(pruned) : [];
   const kept = entries.filter(([key, item]) => key !== 'managedFields' && key !== 'selfLink' && !isEmpty(item));
-  return { meta: Object.fromEntries(kept), unknownFields: unknownFields.map(join), errors };
-}
-
-function join(field: string): string {
-  return field === '' ? 'metadata' : `metadata.${field}`;
+  return { meta: Object.fromEntries(kept), unknownFields: unknownFields.map((field) => `metadata.${field}`), errors };
 }
 
 function isEmpty(value: Json | undefined): boolean {

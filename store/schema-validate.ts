@@ -12,22 +12,14 @@ export const maxPatternInputLength = 4096;
 /** No more errors than this are gathered for one object. */
 const maxErrors = 50;
 
-/** `skip`: keys of the root that are checked elsewhere (metadata). */
-export function validateSchema(schema: CompiledSchema, value: Json, skip: ReadonlySet<string> = none): FieldError[] {
+/** `field`: where the value is in its object; '' for the object itself. */
+export function validateSchema(schema: CompiledSchema, value: Json, field = ''): FieldError[] {
   const errors: FieldError[] = [];
-  check(schema, value, '', errors, skip);
+  check(schema, value, field, errors);
   return errors;
 }
 
-const none: ReadonlySet<string> = new Set();
-
-function check(
-  schema: CompiledSchema,
-  value: Json,
-  field: string,
-  errors: FieldError[],
-  skip: ReadonlySet<string> = none,
-): void {
+function check(schema: CompiledSchema, value: Json, field: string, errors: FieldError[]): void {
   if (errors.length >= maxErrors) return;
   if (value === null && schema.nullable) return;
   if (!hasType(schema, value)) {
@@ -42,7 +34,7 @@ function check(
   if (typeof value === 'string') checkString(schema, value, field, errors);
   else if (typeof value === 'number') checkNumber(schema, value, field, errors);
   else if (isJsonArray(value)) checkArray(schema, value, field, errors);
-  else if (isJsonObject(value)) checkObject(schema, value, field, errors, skip);
+  else if (isJsonObject(value)) checkObject(schema, value, field, errors);
   checkCombinations(schema, value, field, errors);
 }
 
@@ -109,6 +101,8 @@ function checkNumber(schema: CompiledSchema, value: number, field: string, error
   const invalid = (rule: string): void => {
     errors.push({ kind: 'invalid', field, value, detail: `${field} in body ${rule}` });
   };
+  // 1e400 is JSON, but no number that JSON could hold again.
+  if (!Number.isFinite(value)) return invalid('should be a finite number');
   const range = schema.format === undefined ? undefined : integerRanges[schema.format];
   if (range !== undefined && (value < range[0] || value > range[1])) {
     const detail = `Checked value must be of type integer with format ${schema.format} in ${field}`;
@@ -157,13 +151,7 @@ function keysOf(item: Json, keys: readonly string[]): Json {
   return Object.fromEntries(keys.map((key) => [key, getOwn(item, key) ?? null]));
 }
 
-function checkObject(
-  schema: CompiledSchema,
-  value: JsonObject,
-  field: string,
-  errors: FieldError[],
-  skip: ReadonlySet<string>,
-): void {
+function checkObject(schema: CompiledSchema, value: JsonObject, field: string, errors: FieldError[]): void {
   const { minProperties, maxProperties } = schema.source;
   const at = (key: string): string => (field === '' ? key : `${field}.${key}`);
   for (const key of schema.required) {
@@ -178,7 +166,6 @@ function checkObject(
     errors.push({ kind: 'invalid', field, value, detail });
   }
   for (const key of keys) {
-    if (skip.has(key)) continue;
     const child = schema.properties.get(key) ?? schema.additional;
     const item = value[key];
     if (child !== undefined && child !== 'any' && item !== undefined) check(child, item, at(key), errors);

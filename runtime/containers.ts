@@ -6,6 +6,7 @@ import { mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { replaceFile } from './atomic-file.ts';
+import type { CgroupPrimer } from './cgroup-primer.ts';
 import { applyLimits, observeOomKills } from './cgroups.ts';
 import {
   type ContainerEntry,
@@ -57,6 +58,7 @@ export interface ContainersDeps extends SetupDeps, RunDeps {
   readonly images: Pick<Images, 'inspect'>;
   readonly hostNetwork: HostNetwork;
   readonly metrics: RuntimeMetrics;
+  readonly primer: CgroupPrimer;
   readonly randomHex: (bytes: number) => string;
   emit(event: RuntimeEvent): void;
   /** How many containers are created by conmon at the same time. */
@@ -94,6 +96,7 @@ export class LocalContainers implements Containers {
     return this.#operate('create', config.id, signal, async () => {
       const existing = this.#entries.get(config.id);
       if (existing !== undefined) return infoOf(existing);
+      this.#deps.primer.prime();
       return infoOf(await this.#create(config, signal));
     });
   }
@@ -104,6 +107,7 @@ export class LocalContainers implements Containers {
       this.#look(entry);
       if (isRunning(entry) && entry.processes !== undefined && isAlive(entry.processes.init)) return infoOf(entry);
       if (isRunning(entry)) await this.#waitForExit(entry, signal);
+      this.#deps.primer.prime();
       this.#startsUnderWay += 1;
       entry.isStarting = true;
       try {

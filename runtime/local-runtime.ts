@@ -8,6 +8,7 @@ import { availableParallelism } from 'node:os';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { parseSubnet } from './addresses.ts';
+import { CgroupPrimer } from './cgroup-primer.ts';
 import { parseCgroupLayout } from './cgroups.ts';
 import { isRunning } from './container-entry.ts';
 import { publishedPorts } from './container-ports.ts';
@@ -47,7 +48,7 @@ export interface RuntimeDeps {
 
 const seccompProfile = '/usr/share/containers/seccomp.json';
 const cniPluginDirs = ['/usr/lib/cni', '/opt/cni/bin', '/usr/libexec/cni'];
-const lookIntervalMs = 2_000;
+const lookIntervalMs = 5_000;
 /** How many looks pass between two checks of the nftables table, which cost a process each. */
 const looksPerNetworkCheck = 15;
 
@@ -120,6 +121,7 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
         seccomp,
         hostNetwork,
         metrics,
+        primer: new CgroupPrimer(cgroups),
         randomHex,
         emit,
         startConcurrency: Math.max(4, 2 * availableParallelism()),

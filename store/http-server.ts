@@ -61,11 +61,12 @@ export async function startHttpServer(deps: HttpDeps): Promise<HttpServer> {
     close: async () => {
       const closed = once(server, 'close');
       server.close();
-      server.closeIdleConnections();
-      // What still runs gets a moment to be answered; then it is cut.
-      const timer = setTimeout(() => server.closeAllConnections(), 1_000);
+      // Connections become idle as what they carried is answered; what takes longer than a moment is cut.
+      const idle = setInterval(() => server.closeIdleConnections(), 10);
+      const deadline = setTimeout(() => server.closeAllConnections(), 1_000);
       await closed;
-      clearTimeout(timer);
+      clearInterval(idle);
+      clearTimeout(deadline);
     },
   };
 }

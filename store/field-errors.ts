@@ -1,6 +1,11 @@
 /** What is wrong with one field of an object, and how Kubernetes words it (apimachinery/util/validation/field). Pure. */
 import type { Json } from './json.ts';
-import type { StatusCause } from './status-error.ts';
+
+export interface StatusCause {
+  readonly reason?: string;
+  readonly message?: string;
+  readonly field?: string;
+}
 
 export type FieldError =
   | { readonly kind: 'required'; readonly field: string; readonly detail: string }

@@ -2,15 +2,8 @@
  * Errors that answer a request: each is a metav1.Status with its HTTP code and Kubernetes' own wording.
  * Source of codes, reasons and texts: apimachinery/pkg/api/errors, whose callers compare `reason` and `code`.
  */
-import type { FieldError } from './field-errors.ts';
-import { causeOf, formatFieldError } from './field-errors.ts';
+import { causeOf, type FieldError, formatFieldError, type StatusCause } from './field-errors.ts';
 import type { JsonObject } from './json.ts';
-
-export interface StatusCause {
-  readonly reason?: string;
-  readonly message?: string;
-  readonly field?: string;
-}
 
 export interface StatusDetails {
   readonly name?: string;

@@ -166,7 +166,7 @@ describe('kubectl', function () {
           await ok(['api-resources', '--api-group=holdfast.dev']),
           /containers\s+ctr\s+holdfast\.dev\/v1\s+true\s+Container/,
         );
-        assert.match(await ok(['get', 'all', '-A']), new RegExp(`container.holdfast.dev/${name}`));
+        assert.match(await ok(['get', 'all', '-A']), new RegExp(`default\\s+\\S*${name}\\s+Running`));
         assert.match(await ok(['get', 'ctr', name, '-o', 'yaml']), /observedGeneration:/);
         assert.equal(await ok(['get', 'ctr', name, '-o', 'jsonpath={.status.restartCount}']), '0');
       });

@@ -1,0 +1,154 @@
+/** A real runtime in folders and on a bridge of its own, with a busybox image; for the tests of this folder. */
+import { randomBytes, randomInt } from 'node:crypto';
+import { mkdtemp, realpath, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { pino } from 'pino';
+import { Registry } from 'prom-client';
+import {
+  type ContainerConfig,
+  type ContainerInfo,
+  createRuntime,
+  type ImageInfo,
+  type Runtime,
+  type RuntimeDeps,
+  type RuntimeEvent,
+  removeHostState,
+} from '../../runtime/index.ts';
+import { buildBusyboxImage } from '../images.ts';
+import { assertNoLeaks, type HostSnapshot, snapshotHost } from '../leaks.ts';
+
+export const never: AbortSignal = new AbortController().signal;
+
+/** Waits for a condition; fails with what was waited for. */
+export async function until<T>(what: string, look: () => T | Promise<T>, deadlineMs = 20_000): Promise<NonNullable<T>> {
+  const endMs = performance.now() + deadlineMs;
+  for (;;) {
+    const value = await look();
+    if (value !== undefined && value !== null && value !== false) return value as NonNullable<T>; // just checked
+    if (performance.now() > endMs) throw new Error(`waited ${deadlineMs} ms in vain for ${what}`);
+    await wait(5);
+  }
+}
+
+export class TestHost {
+  readonly dir: string;
+  deps: RuntimeDeps;
+  readonly before: HostSnapshot;
+  runtime: Runtime;
+  readonly image: ImageInfo;
+  readonly events: RuntimeEvent[] = [];
+
+  private constructor(input: {
+    dir: string;
+    deps: RuntimeDeps;
+    before: HostSnapshot;
+    runtime: Runtime;
+    image: ImageInfo;
+  }) {
+    this.dir = input.dir;
+    this.deps = input.deps;
+    this.before = input.before;
+    this.runtime = input.runtime;
+    this.image = input.image;
+    this.#listen();
+  }
+
+  static async open(): Promise<TestHost> {
+    const dir = await realpath(await mkdtemp(join(tmpdir(), 'hf-runtime-')));
+    const bridge = `hft${randomBytes(4).toString('hex')}`;
+    const subnet = `10.${randomInt(180, 200)}.${randomInt(0, 256)}.0/24`;
+    const deps: RuntimeDeps = {
+      dataDir: join(dir, 'data'),
+      runDir: join(dir, 'run'),
+      bridge,
+      subnet,
+      log: pino({ level: process.env.TEST_LOG ?? 'silent' }, pino.destination(2)),
+      metrics: new Registry(),
+      netnsPoolSize: 3,
+    };
+    const before = await snapshotHost();
+    const runtime = await createRuntime(deps);
+    const { reference } = await buildBusyboxImage({ dir });
+    const image = await runtime.images.ensure(reference, 'if-not-present', never);
+    return new TestHost({ dir, deps, before, runtime, image });
+  }
+
+  #listen(): void {
+    this.runtime.subscribe((event) => this.events.push(event));
+  }
+
+  /** As a daemon that stops and comes back. */
+  async reopen(): Promise<void> {
+    await this.runtime.close();
+    await this.open();
+  }
+
+  async open(): Promise<void> {
+    this.deps = { ...this.deps, metrics: new Registry() };
+    this.runtime = await createRuntime(this.deps);
+    this.#listen();
+  }
+
+  config(change: Partial<ContainerConfig> = {}): ContainerConfig {
+    return {
+      id: randomBytes(32).toString('hex'),
+      name: 'test',
+      imageID: this.image.id,
+      hostname: 'test',
+      readonlyRootfs: false,
+      ports: [],
+      labels: {},
+      hosts: [],
+      env: [],
+      limits: { pids: 200 },
+      log: { maxSizeBytes: 1_000_000, maxFiles: 3 },
+      ...change,
+    };
+  }
+
+  /** Creates and starts. */
+  async run(change: Partial<ContainerConfig>): Promise<ContainerInfo> {
+    const config = this.config(change);
+    await this.runtime.containers.create(config, never);
+    return this.runtime.containers.start(config.id, never);
+  }
+
+  /** Runs a shell script to its end and returns what it printed and how it ended. */
+  async script(text: string, change: Partial<ContainerConfig> = {}): Promise<{ output: string; info: ContainerInfo }> {
+    const { id } = await this.run({ cmd: ['sh', '-c', text], ...change });
+    const info = await this.exited(id);
+    const output = await this.output(id);
+    await this.runtime.containers.remove(id);
+    return { output, info };
+  }
+
+  exited(id: string): Promise<ContainerInfo> {
+    return until(`container ${id.slice(0, 8)} to exit`, async () => {
+      const info = await this.runtime.containers.inspect(id);
+      return info?.state.kind === 'exited' ? info : undefined;
+    });
+  }
+
+  async output(id: string): Promise<string> {
+    const parts: Buffer[] = [];
+    for await (const entry of this.runtime.containers.log(id, {}, never)) parts.push(entry.data);
+    return Buffer.concat(parts).toString();
+  }
+
+  /** Waits until the container printed the text. */
+  printed(id: string, text: string): Promise<string> {
+    return until(`"${text}" in the log`, async () => {
+      const output = await this.output(id);
+      return output.includes(text) ? output : undefined;
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.runtime.close();
+    await removeHostState(this.deps);
+    await rm(this.dir, { recursive: true, force: true });
+    await assertNoLeaks(this.before, this.deps);
+  }
+}

@@ -280,7 +280,8 @@ describe('bad input and faults', function () {
     await instance.api('PATCH', `${containersPath}/changing`, { spec: { env: [{ name: 'A', value: 'b' }] } });
     const replaced = await instance.waitFor(
       'changing',
-      ({ observedGeneration, state }) => observedGeneration === 3 && state === 'Running',
+      ({ observedGeneration, state, reason }) =>
+        observedGeneration === 3 && state === 'Running' && reason === undefined,
       'replaced',
     );
     assert.notEqual(replaced.status?.pid, before.status?.pid);

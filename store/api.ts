@@ -3,10 +3,11 @@
  * Effects; the rules are in object-rules.ts and the files it names.
  */
 import type { IncomingHttpHeaders } from 'node:http';
-import { pipeline } from 'node:stream/promises';
 import type { Logger } from 'pino';
-import { type AnswerForm, negotiateAnswer } from './accept.ts';
+import { negotiateAnswer } from './accept.ts';
+import { encodeAnswer } from './answer-encoding.ts';
 import { type AnswerSink, answerJson, answerObject, setWarnings } from './answers.ts';
+import { type OpenLog, serveLog } from './container-log.ts';
 import { formatContinueToken } from './continue-token.ts';
 import type { Json } from './json.ts';
 import type { Entry } from './memory.ts';
@@ -16,8 +17,6 @@ import { decodeText, mediaTypeOf, type ParsedBody, parseJson, parseObjectBody } 
 import type { ResourcePath } from './request-path.ts';
 import {
   type FieldValidation,
-  isTrue,
-  type LogOptions,
   parseIncludeObject,
   parseListOptions,
   parseLogOptions,
@@ -26,31 +25,20 @@ import {
   type Query,
   textOf,
 } from './requests.ts';
-import { apiVersionOf, type KubeObject, type ResourceKind } from './resources.ts';
+import type { ResourceKind } from './resources.ts';
 import { parseSelector } from './selectors.ts';
 import {
   badRequest,
   methodNotAllowed,
   revisionTooLarge,
   type StatusError,
-  serviceUnavailable,
   unknownPath,
   unsupportedMediaType,
 } from './status-error.ts';
-import { formatTable, type ListMeta, metadataOnly } from './tables.ts';
+import type { ListMeta } from './tables.ts';
+import { decideVerb, type Verb } from './verbs.ts';
 import { serveWatch, type WatchSink } from './watch.ts';
 import type { Writer } from './writer.ts';
-
-/** What to read of which container's log. */
-export interface ContainerLogRequest extends LogOptions {
-  readonly namespace: string;
-  readonly name: string;
-  readonly uid: string;
-  readonly object: KubeObject;
-}
-
-/** Opens a log; may throw a StatusError, which the client is told. Ends when the log does, or with the signal. */
-export type OpenLog = (request: ContainerLogRequest, signal: AbortSignal) => Promise<AsyncIterable<Buffer>>;
 
 export interface ApiDeps {
   readonly kinds: readonly ResourceKind[];
@@ -74,38 +62,6 @@ export interface ApiRequest {
 }
 
 export type ApiResponse = AnswerSink & WatchSink & NodeJS.WritableStream & { flushHeaders(): void };
-
-/** What a request asks to be done, in kube-apiserver's words for metrics and logs. */
-export type Verb =
-  | 'GET'
-  | 'LIST'
-  | 'WATCH'
-  | 'POST'
-  | 'PUT'
-  | 'PATCH'
-  | 'DELETE'
-  | 'DELETECOLLECTION'
-  | 'CONNECT'
-  | 'OTHER';
-
-/** Pure. */
-export function decideVerb(method: string, path: ResourcePath, query: Query): Verb {
-  switch (method) {
-    case 'GET':
-    case 'HEAD':
-      if (path.subresource === 'log') return isTrue(query, 'follow') ? 'CONNECT' : 'GET';
-      if (isTrue(query, 'watch')) return 'WATCH';
-      return path.name === undefined ? 'LIST' : 'GET';
-    case 'POST':
-    case 'PUT':
-    case 'PATCH':
-      return method;
-    case 'DELETE':
-      return path.name === undefined ? 'DELETECOLLECTION' : 'DELETE';
-    default:
-      return 'OTHER';
-  }
-}
 
 const patchKinds: ReadonlyMap<string, Patch['kind']> = new Map([
   ['application/json-patch+json', 'json'],
@@ -148,7 +104,7 @@ export class Api {
       case 'log':
         if (!kind.hasLog) throw unknownPath();
         if (method !== 'GET') throw methodNotAllowed(method);
-        return this.#serveLog(place, request, response);
+        return this.#log(place, request, response);
       default:
         throw unknownPath();
     }
@@ -249,44 +205,12 @@ export class Api {
   ): void {
     const form = negotiateAnswer(headers.accept);
     const metadata = { resourceVersion: entry.object.metadata.resourceVersion ?? '' };
-    answerJson(response, code, this.#encode(kind, [entry], metadata, form, query, 'single'), form.encoding);
-  }
-
-  #encode(
-    kind: ResourceKind,
-    entries: readonly Entry[],
-    metadata: ListMeta,
-    form: AnswerForm,
-    query: Query,
-    count: 'single' | 'list',
-  ): string {
-    const objects = entries.map(({ object }) => object);
-    switch (form.as) {
-      case 'table': {
-        const includeObject = parseIncludeObject(query, form);
-        const options = {
-          metaVersion: form.metaVersion,
-          includeObject,
-          nowMs: this.#deps.now(),
-          header: 'with columns',
-        } as const;
-        return JSON.stringify(formatTable(kind, objects, metadata, options));
-      }
-      case 'metadata': {
-        const items = objects.map((object) => metadataOnly(object, form.metaVersion));
-        if (count === 'single') return JSON.stringify(items[0]);
-        const apiVersion = `meta.k8s.io/${form.metaVersion}`;
-        return JSON.stringify({ kind: 'PartialObjectMetadataList', apiVersion, metadata, items });
-      }
-      case 'object': {
-        const items = entries.map(({ json }) => json).join(',');
-        if (count === 'single') return items;
-        const head = JSON.stringify({ kind: kind.listKind, apiVersion: apiVersionOf(kind), metadata });
-        return `${head.slice(0, -1)},"items":[${items}]}`;
-      }
-      default:
-        throw new TypeError(`unknown form: ${JSON.stringify(form.as satisfies never)}`);
-    }
+    answerJson(
+      response,
+      code,
+      encodeAnswer({ kind, entries: [entry], count: 'single', metadata, form, query, nowMs: this.#deps.now() }),
+      form.encoding,
+    );
   }
 
   #list(kind: ResourceKind, request: ApiRequest, response: ApiResponse): void {
@@ -314,7 +238,12 @@ export class Api {
       ...(remaining > 0 && last !== undefined ? { continue: formatContinueToken({ revision, after: last.key }) } : {}),
       ...(remaining > 0 && selector.isEverything ? { remainingItemCount: remaining } : {}),
     };
-    answerJson(response, 200, this.#encode(kind, entries, metadata, form, query, 'list'), form.encoding);
+    answerJson(
+      response,
+      200,
+      encodeAnswer({ kind, entries, count: 'list', metadata, form, query, nowMs: this.#deps.now() }),
+      form.encoding,
+    );
   }
 
   async #watch(kind: ResourceKind, { query, headers, path }: ApiRequest, response: ApiResponse): Promise<void> {
@@ -335,6 +264,11 @@ export class Api {
     await serveWatch(options, deps, response, stop);
   }
 
+  #log(place: ObjectPlace, { query }: ApiRequest, response: ApiResponse): Promise<void> {
+    const { object } = this.#deps.operations.get(place);
+    return serveLog(object, parseLogOptions(query), this.#deps, response);
+  }
+
   async #removeCollection(kind: ResourceKind, request: ApiRequest, response: ApiResponse): Promise<void> {
     const { query, headers, path } = request;
     if (kind.isNamespaced && path.namespace === undefined) throw methodNotAllowed(request.method);
@@ -343,31 +277,12 @@ export class Api {
     const { isDryRun } = deleteOptionsOf(request);
     const removed = await this.#deps.operations.removeCollection(kind, path.namespace, selector.matches, { isDryRun });
     const metadata = { resourceVersion: String(this.#deps.writer.revision) };
-    answerJson(response, 200, this.#encode(kind, removed, metadata, form, query, 'list'), form.encoding);
-  }
-
-  async #serveLog(place: ObjectPlace, { query }: ApiRequest, response: ApiResponse): Promise<void> {
-    const { openLog, operations, stop, log } = this.#deps;
-    const { object } = operations.get(place);
-    const options = parseLogOptions(query);
-    if (openLog === undefined) {
-      throw serviceUnavailable("this store serves no host's logs: read them on the host that runs the container");
-    }
-    const gone = new AbortController();
-    response.once('close', () => gone.abort());
-    const signal = AbortSignal.any([gone.signal, stop]);
-    const { name, namespace = '', uid } = object.metadata;
-    const chunks = await openLog({ ...options, name, namespace, uid, object }, signal);
-    response.setHeader('Content-Type', 'text/plain; charset=utf-8');
-    response.setHeader('Cache-Control', 'no-cache, private');
-    response.writeHead(200);
-    response.flushHeaders();
-    try {
-      await pipeline(chunks, response);
-    } catch (error) {
-      if (!signal.aborted) log.warn({ err: error, container: name, namespace }, 'log ended early');
-      response.destroy(); // the status is sent: only a broken connection still tells that the log is not whole
-    }
+    answerJson(
+      response,
+      200,
+      encodeAnswer({ kind, entries: removed, count: 'list', metadata, form, query, nowMs: this.#deps.now() }),
+      form.encoding,
+    );
   }
 }
 

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import express, { type NextFunction, type Request, type Response } from 'express';
 import type { Logger } from 'pino';
 import { answerError } from './answers.ts';
-import { type Api, decideVerb } from './api.ts';
+import type { Api } from './api.ts';
 import { addOpenPaths, createFixedPaths, type Health } from './fixed-paths.ts';
 import type { RequestLabels, StoreMetrics } from './metrics.ts';
 import type { Credentials } from './pki.ts';
@@ -14,6 +14,7 @@ import { parseResourcePath, type ResourcePath } from './request-path.ts';
 import type { Query } from './requests.ts';
 import type { ResourceKind } from './resources.ts';
 import { badRequest, internalError, StatusError, tooLarge, unauthorized, unknownPath } from './status-error.ts';
+import { decideVerb } from './verbs.ts';
 
 /** The largest body of a request, as kube-apiserver limits it. */
 const maxBodyBytes = 3 * 1024 * 1024;

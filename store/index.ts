@@ -3,7 +3,7 @@
  * Used by: cli/. May import: crds/, npm. Must not know: runtime/, controller/, what a container is.
  */
 
-export type { ContainerLogRequest, OpenLog } from './api.ts';
+export type { ContainerLogRequest, OpenLog } from './container-log.ts';
 export { DatabaseOpenError } from './database.ts';
 export type { Health } from './fixed-paths.ts';
 export { ListenError } from './http-server.ts';

@@ -2,6 +2,7 @@
  * The kinds that the store serves. Pure: a kind is data, whether it comes from a CustomResourceDefinition or is one of
  * the core kinds; handlers know no kind by name.
  */
+import * as containers from '../crds/index.ts';
 import type { FieldError } from './field-errors.ts';
 import {
   getOwn,
@@ -180,7 +181,7 @@ export function parseCustomResourceDefinition(value: Json): readonly ResourceKin
       openApi,
       schema: compileSchema(openApi, `${name}/${version}`),
       hasStatus: getPath(served, ['subresources', 'status']) !== undefined,
-      hasLog: kind === 'Container',
+      hasLog: group === containers.group && plural === containers.plural,
       definitionName: `${reversed}.${version}.${kind}`,
       columns: customColumns(getPath(served, ['additionalPrinterColumns'])),
       selectableFields: customSelectableFields(getPath(served, ['selectableFields'])),

@@ -238,9 +238,9 @@ for (const { version, program } of [
       await ok('patch', 'ctr', 'web', '--type=merge', '-p', '{"metadata":{"finalizers":["holdfast.dev/host"]}}');
       const deleting = ok('delete', 'ctr', 'web', '--timeout=20s');
       const waiting = ok('wait', '--for=delete', 'ctr/web', '--timeout=20s');
-      const isMarked = async () =>
-        metaOf((await client.call('GET', `${containers}/web`)).body).deletionTimestamp !== undefined;
-      await until(isMarked, 'the deletion to be asked for');
+      const watches = /apiserver_longrunning_requests\{verb="WATCH",resource="containers"\} (\d+)/;
+      const areBothWatching = async () => watches.exec(await fixture.metrics.metrics())?.[1] === '2';
+      await until(areBothWatching, 'both commands to wait for the removal');
       await client.expect(200, 'PATCH', `${containers}/web`, {
         body: { metadata: { finalizers: null } },
         headers: { 'content-type': 'application/merge-patch+json' },

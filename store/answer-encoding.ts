@@ -1,0 +1,48 @@
+/** Objects and lists as text, in the form that a client asked for. Pure; objects as they are cost no encoding. */
+import type { AnswerForm } from './accept.ts';
+import type { Entry } from './memory.ts';
+import { parseIncludeObject, type Query } from './requests.ts';
+import { apiVersionOf, type ResourceKind } from './resources.ts';
+import { formatTable, type ListMeta, metadataOnly } from './tables.ts';
+
+export interface AnswerParts {
+  readonly kind: ResourceKind;
+  readonly entries: readonly Entry[];
+  readonly count: 'single' | 'list';
+  /** Of the list, or of the table. */
+  readonly metadata: ListMeta;
+  readonly form: AnswerForm;
+  readonly query: Query;
+  readonly nowMs: number;
+}
+
+/** Throws StatusError 400 for a bad includeObject. */
+export function encodeAnswer({ kind, entries, count, metadata, form, query, nowMs }: AnswerParts): string {
+  const objects = entries.map(({ object }) => object);
+  switch (form.as) {
+    case 'table': {
+      const includeObject = parseIncludeObject(query, form);
+      const options = {
+        metaVersion: form.metaVersion,
+        includeObject,
+        nowMs,
+        header: 'with columns',
+      } as const;
+      return JSON.stringify(formatTable(kind, objects, metadata, options));
+    }
+    case 'metadata': {
+      const items = objects.map((object) => metadataOnly(object, form.metaVersion));
+      if (count === 'single') return JSON.stringify(items[0]);
+      const apiVersion = `meta.k8s.io/${form.metaVersion}`;
+      return JSON.stringify({ kind: 'PartialObjectMetadataList', apiVersion, metadata, items });
+    }
+    case 'object': {
+      const items = entries.map(({ json }) => json).join(',');
+      if (count === 'single') return items;
+      const head = JSON.stringify({ kind: kind.listKind, apiVersion: apiVersionOf(kind), metadata });
+      return `${head.slice(0, -1)},"items":[${items}]}`;
+    }
+    default:
+      throw new TypeError(`unknown form: ${JSON.stringify(form.as satisfies never)}`);
+  }
+}

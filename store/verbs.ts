@@ -1,0 +1,35 @@
+/** Which verb of the API a request is. Pure. Source: apiserver RequestInfo, and metrics.CanonicalVerb. */
+import type { ResourcePath } from './request-path.ts';
+import { isTrue, type Query } from './requests.ts';
+
+/** What a request asks to be done, in kube-apiserver's words for metrics and logs. */
+export type Verb =
+  | 'GET'
+  | 'LIST'
+  | 'WATCH'
+  | 'POST'
+  | 'PUT'
+  | 'PATCH'
+  | 'DELETE'
+  | 'DELETECOLLECTION'
+  | 'CONNECT'
+  | 'OTHER';
+
+/** Pure. */
+export function decideVerb(method: string, path: ResourcePath, query: Query): Verb {
+  switch (method) {
+    case 'GET':
+    case 'HEAD':
+      if (path.subresource === 'log') return isTrue(query, 'follow') ? 'CONNECT' : 'GET';
+      if (isTrue(query, 'watch')) return 'WATCH';
+      return path.name === undefined ? 'LIST' : 'GET';
+    case 'POST':
+    case 'PUT':
+    case 'PATCH':
+      return method;
+    case 'DELETE':
+      return path.name === undefined ? 'DELETECOLLECTION' : 'DELETE';
+    default:
+      return 'OTHER';
+  }
+}

@@ -13,7 +13,7 @@ const pollMs = 50;
 
 export async function down(config: Config, log: Logger, say: (line: string) => void): Promise<void> {
   const pid = await findInstance(config.dataDir);
-  if (pid !== undefined && Number.isInteger(pid) && pid > 1) {
+  if (pid !== undefined) {
     say(`stopping holdfast (process ${pid})`);
     process.kill(pid, 'SIGTERM');
     await until(

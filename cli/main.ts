@@ -5,6 +5,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { load } from 'js-yaml';
 import { destination, type Logger, pino } from 'pino';
+import { containersPath } from '../controller/index.ts';
 import { DatabaseOpenError, ListenError, PkiError } from '../store/index.ts';
 import { applyFolderOnce, DocumentError } from './apply-folder.ts';
 import { type Config, ConfigError, options, parseConfig } from './config.ts';
@@ -95,10 +96,12 @@ async function present(
     log.info({ created, folder: config.apply }, 'spec documents applied');
   }
   if (!config.isLive || runtime === undefined || store === undefined) return undefined;
+  const { dataDir } = config;
+  const curl = `curl --cacert ${dataDir}/pki/ca.crt -H "Authorization: Bearer $(sed -n 's/^ *token: //p' ${store.adminKubeconfigPath})"`;
   const hints = [
-    `See and change:   kubectl --kubeconfig ${store.adminKubeconfigPath} get ctr -w`,
-    `Read a log:       kubectl --kubeconfig ${store.adminKubeconfigPath} get --raw /apis/holdfast.dev/v1/namespaces/default/containers/agent/log`,
-    'Break something:  kill -9 the PID that `kubectl get ctr web -o jsonpath={.status.pid}` prints, and watch it heal',
+    `Look:   export KUBECONFIG=${store.adminKubeconfigPath}; kubectl get ctr -w; kubectl describe ctr web; kubectl get events`,
+    `Ask:    ${curl} ${store.url}${containersPath.replace('/containers', '/namespaces/default/containers')}/agent/log`,
+    `Break:  kill -9 $(kubectl --kubeconfig ${store.adminKubeconfigPath} get ctr web -o jsonpath={.status.pid})   and see it heal`,
   ];
   return startLive({ access, runtime, out: process.stdout, hints, log });
 }

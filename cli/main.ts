@@ -97,7 +97,7 @@ async function present(
   }
   if (!config.isLive || runtime === undefined || store === undefined) return undefined;
   const { dataDir } = config;
-  const curl = `curl --cacert ${dataDir}/pki/ca.crt -H "Authorization: Bearer $(sed -n 's/^ *token: //p' ${store.adminKubeconfigPath})"`;
+  const curl = `curl --cacert ${dataDir}/pki/ca.crt -H "Authorization: Bearer $(cat ${dataDir}/pki/admin-token)"`;
   const hints = [
     `Look:   export KUBECONFIG=${store.adminKubeconfigPath}; kubectl get ctr -w; kubectl describe ctr web; kubectl get events`,
     `Ask:    ${curl} ${store.url}${containersPath.replace('/containers', '/namespaces/default/containers')}/agent/log`,

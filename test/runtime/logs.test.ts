@@ -1,0 +1,152 @@
+import assert from 'node:assert/strict';
+import { readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { ContainerNotFoundError, type LogEntry } from '../../runtime/index.ts';
+import { never, TestHost, until } from './host.ts';
+
+describe('logs', () => {
+  let host: TestHost;
+  before(async () => {
+    host = await TestHost.open();
+  });
+  after(() => host.close());
+  afterEach(async () => {
+    for (const info of await host.runtime.containers.list()) await host.runtime.containers.remove(info.id);
+  });
+
+  function logFiles(id: string): string[] {
+    return readdirSync(join(host.deps.dataDir, 'containers', id, 'log'));
+  }
+
+  it('keeps both streams apart, in order, with times in UTC', async () => {
+    const { id } = await host.run({ cmd: ['sh', '-c', 'echo out; sleep 0.05; echo err >&2; sleep 0.05; printf part'] });
+    await host.exited(id);
+    const entries: LogEntry[] = [];
+    for await (const entry of host.runtime.containers.log(id, {}, never)) entries.push(entry);
+    assert.deepEqual(
+      entries.map(({ stream, data }) => [stream, data.toString()]),
+      [
+        ['stdout', 'out\n'],
+        ['stderr', 'err\n'],
+        ['stdout', 'part'],
+      ],
+    );
+    for (const { time } of entries) assert.match(time, /^20[0-9]{2}-[0-9-]{5}T[0-9:]{8}\.[0-9]{9}Z$/);
+  });
+
+  it('gives the last lines, what came since a time, and nothing of a container that is not there', async () => {
+    const { id } = await host.run({ cmd: ['sh', '-c', 'for i in 1 2 3; do echo $i; done; sleep 0.3; echo 4'] });
+    await host.exited(id);
+    const read = async (options: object): Promise<string> => {
+      const parts: string[] = [];
+      for await (const entry of host.runtime.containers.log(id, options, never)) parts.push(entry.data.toString());
+      return parts.join('');
+    };
+    assert.equal(await read({ tailLines: 2 }), '3\n4\n');
+    assert.equal(await read({ tailLines: 0 }), '');
+    assert.equal(await read({ tailLines: 100 }), '1\n2\n3\n4\n');
+    const times: string[] = [];
+    for await (const entry of host.runtime.containers.log(id, {}, never)) times.push(entry.time);
+    assert.equal(await read({ sinceMs: Date.parse(times[3] ?? '') }), '4\n');
+    await assert.rejects(async () => {
+      for await (const _ of host.runtime.containers.log('0'.repeat(64), {}, never)) assert.fail('an entry of nothing');
+    }, ContainerNotFoundError);
+  });
+
+  it('follows from one run into the next, and ends when the container is removed', async () => {
+    const { id } = await host.run({ cmd: ['sh', '-c', 'echo run'] });
+    const seen: string[] = [];
+    const following = (async () => {
+      for await (const entry of host.runtime.containers.log(id, { follow: true }, never))
+        seen.push(entry.data.toString());
+    })();
+    await until('the first run', () => seen.length === 1);
+    await host.exited(id);
+    await host.runtime.containers.start(id, never);
+    await until('the second run', () => seen.length === 2);
+    await host.exited(id);
+    await host.runtime.containers.remove(id);
+    await following;
+    assert.deepEqual(seen, ['run\n', 'run\n']);
+  });
+
+  it('ends a follower that is aborted while it waits', async () => {
+    const { id } = await host.run({ cmd: ['sleep', '1000'] });
+    const stop = new AbortController();
+    const following = (async () => {
+      for await (const _ of host.runtime.containers.log(id, { follow: true }, stop.signal)) assert.fail('an entry');
+    })();
+    setImmediate(() => stop.abort());
+    await following;
+  });
+
+  it('shows a follower a new line within 100 ms', async () => {
+    const { id } = await host.run({ cmd: ['sh', '-c', 'while true; do echo tick; sleep 0.05; done'] });
+    const delaysMs: number[] = [];
+    for await (const entry of host.runtime.containers.log(id, { follow: true, tailLines: 0 }, never)) {
+      delaysMs.push(Date.now() - Date.parse(entry.time));
+      if (delaysMs.length === 20) break;
+    }
+    const medianMs = delaysMs.sort((a, b) => a - b)[10] ?? Infinity;
+    assert.ok(medianMs < 100, `${delaysMs.join(' ')}`);
+  });
+
+  it('rotates at full load without losing or doubling a line, for a follower and for a later reader', async function () {
+    this.timeout(60_000);
+    const lines = 150_000;
+    const { id } = await host.run({
+      cmd: ['sh', '-c', `seq 1 ${lines}; exec sleep 1000`],
+      log: { maxSizeBytes: 500_000, maxFiles: 100 },
+    });
+    // conmon reads 8 KiB at a time, so that a line may come in two entries.
+    const countLines = async (follow: boolean): Promise<number> => {
+      let count = 0;
+      let carry = '';
+      for await (const entry of host.runtime.containers.log(id, { follow }, never)) {
+        carry += entry.data.toString();
+        if (!carry.endsWith('\n')) continue;
+        count += 1;
+        assert.equal(carry, `${count}\n`);
+        carry = '';
+        if (follow && count === lines) break;
+      }
+      return count;
+    };
+    assert.equal(await countLines(true), lines);
+    await until('a rotation', () => logFiles(id).length > 1);
+    assert.equal(await countLines(false), lines);
+    const tail: string[] = [];
+    for await (const entry of host.runtime.containers.log(id, { tailLines: 3 }, never))
+      tail.push(entry.data.toString());
+    assert.deepEqual(
+      tail,
+      [lines - 2, lines - 1, lines].map((line) => `${line}\n`),
+    );
+  });
+
+  it('keeps no more files than asked for, nor bigger ones', async function () {
+    this.timeout(60_000);
+    const { id } = await host.run({
+      cmd: ['sh', '-c', 'i=0; while true; do i=$((i+1)); echo "line $i of some length to fill the file"; done'],
+      log: { maxSizeBytes: 200_000, maxFiles: 2 },
+    });
+    await until('three rotations', () => logFiles(id).some((name) => name === 'ctr.log.3'), 40_000);
+    await host.runtime.containers.signal(id, 9);
+    await host.exited(id);
+    await until('the surplus to go', () => logFiles(id).length <= 2);
+  });
+
+  it('rotates a log that grew while nobody was there', async () => {
+    const { id } = await host.run({
+      cmd: ['sh', '-c', 'sleep 0.3; seq 1 20000; echo done; exec sleep 1000'],
+      log: { maxSizeBytes: 10_000_000, maxFiles: 3 },
+    });
+    await host.runtime.containers.update(id, { log: { maxSizeBytes: 100_000, maxFiles: 3 } });
+    await host.runtime.close();
+    const log = join(host.deps.dataDir, 'containers', id, 'log', 'ctr.log');
+    await until('the log to grow', () => statSync(log).size > 1_000_000);
+    await host.open();
+    await until('the rotation', () => logFiles(id).length === 2);
+    assert.match(await host.printed(id, 'done'), /^1\n2\n/);
+  });
+});

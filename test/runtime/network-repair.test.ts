@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { type ContainerInfo, removeHostState } from '../../runtime/index.ts';
+import { assertNoLeaks } from '../leaks.ts';
+import { never, TestHost, until } from './host.ts';
+
+describe('a network that somebody takes away', () => {
+  let host: TestHost;
+  before(async () => {
+    host = await TestHost.open();
+  });
+  after(() => host.close());
+  afterEach(async () => {
+    for (const info of await host.runtime.containers.list()) await host.runtime.containers.remove(info.id);
+  });
+
+  const server = (): Promise<ContainerInfo> =>
+    host.run({
+      cmd: ['sh', '-c', 'while true; do echo here | nc -l -p 80; done'],
+      ports: [{ containerPort: 80, hostPort: 0, protocol: 'tcp' }],
+    });
+
+  /** From another container, over the host's address on the bridge. */
+  async function asked(info: ContainerInfo): Promise<string> {
+    const gateway = info.ip?.replace(/\.[0-9]+$/, '.1');
+    const { output } = await host.script(`nc -w 1 ${gateway} ${info.ports[0]?.hostPort} </dev/null; true`);
+    return output;
+  }
+
+  it('makes a deleted bridge again at the next start, and plugs in those that run', async () => {
+    const info = await server();
+    execFileSync('ip', ['link', 'delete', host.deps.bridge]);
+    await until('an answer', async () => (await asked(info)) === 'here\n');
+    assert.equal((await host.runtime.containers.inspect(info.id))?.ip, info.ip);
+  });
+
+  it('makes a deleted nftables table again when a port is published', async () => {
+    const info = await server();
+    execFileSync('nft', ['delete', 'table', 'ip', `holdfast_${host.deps.bridge}`]);
+    const other = await server();
+    await until('an answer of the new one', async () => (await asked(other)) === 'here\n');
+    await until('an answer of the old one', async () => (await asked(info)) === 'here\n');
+  });
+
+  it('gives a container another network when its own is gone', async () => {
+    const info = await server();
+    await host.runtime.containers.signal(info.id, 9);
+    await host.exited(info.id);
+    const netns = execFileSync('sh', ['-c', `cat ${host.deps.runDir}/containers/${info.id}/network.json`]).toString();
+    execFileSync('umount', [JSON.parse(netns).netnsPath]);
+    const again = await host.runtime.containers.start(info.id, never);
+    assert.deepEqual(again.ports, info.ports);
+    await until('an answer', async () => (await asked(again)) === 'here\n');
+  });
+
+  it('lets two instances run side by side, and removes one without touching the other', async () => {
+    const other = await TestHost.open();
+    try {
+      const mine = await server();
+      await other.run({ cmd: ['sleep', '1000'] });
+      await other.runtime.close();
+      await removeHostState(other.deps);
+      await assertNoLeaks(other.before, other.deps);
+      assert.ok(existsSync(`/sys/class/net/${host.deps.bridge}`));
+      await until('an answer', async () => (await asked(mine)) === 'here\n');
+      await removeHostState(other.deps);
+    } finally {
+      await other.close();
+    }
+  });
+});

@@ -4,7 +4,7 @@
  */
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Logger } from 'pino';
-import { negotiateAnswer } from './accept.ts';
+import { type AnswerForm, negotiateAnswer } from './accept.ts';
 import { encodeAnswer } from './answer-encoding.ts';
 import { type AnswerSink, answerJson, answerObject, setWarnings } from './answers.ts';
 import { type OpenLog, serveLog } from './container-log.ts';
@@ -61,6 +61,11 @@ export interface ApiRequest {
   readonly body: Buffer;
 }
 
+/** A request with the form that its answer is wanted in: known before anything is done, so that no write is refused late. */
+interface Call extends ApiRequest {
+  readonly form: AnswerForm;
+}
+
 export type ApiResponse = AnswerSink & WatchSink & NodeJS.WritableStream & { flushHeaders(): void };
 
 const patchKinds: ReadonlyMap<string, Patch['kind']> = new Map([
@@ -91,26 +96,25 @@ export class Api {
     const { namespace, name, subresource } = path;
     if (namespace !== undefined && !kind.isNamespaced) throw unknownPath();
     if (kind.isNamespaced && namespace === undefined && name !== undefined) throw unknownPath();
+    const place = { kind, namespace, name: name ?? '' };
+    if (subresource === 'log' && kind.hasLog) return this.#log(place, request, response);
     const verb = decideVerb(method, path, query);
-    if (name === undefined) return this.#serveCollection(verb, kind, request, response);
-    const place = { kind, namespace, name };
+    const call = { ...request, form: negotiateAnswer(request.headers.accept) };
+    parseIncludeObject(query, call.form);
+    if (name === undefined) return this.#serveCollection(verb, kind, call, response);
     switch (subresource) {
       case undefined:
-        return this.#serveObject(verb, place, undefined, request, response);
+        return this.#serveObject(verb, place, undefined, call, response);
       case 'status':
         if (!kind.hasStatus) throw unknownPath();
         if (verb !== 'GET' && verb !== 'PUT' && verb !== 'PATCH') throw methodNotAllowed(method);
-        return this.#serveObject(verb, place, 'status', request, response);
-      case 'log':
-        if (!kind.hasLog) throw unknownPath();
-        if (method !== 'GET') throw methodNotAllowed(method);
-        return this.#log(place, request, response);
+        return this.#serveObject(verb, place, 'status', call, response);
       default:
         throw unknownPath();
     }
   }
 
-  async #serveCollection(verb: Verb, kind: ResourceKind, request: ApiRequest, response: ApiResponse): Promise<void> {
+  async #serveCollection(verb: Verb, kind: ResourceKind, request: Call, response: ApiResponse): Promise<void> {
     const { namespace } = request.path;
     switch (verb) {
       case 'LIST':
@@ -135,7 +139,7 @@ export class Api {
     verb: Verb,
     place: ObjectPlace,
     subresource: Subresource,
-    request: ApiRequest,
+    request: Call,
     response: ApiResponse,
   ): Promise<void> {
     const { operations } = this.#deps;
@@ -189,21 +193,14 @@ export class Api {
     kind: ResourceKind,
     { entry, unknownFields }: Written,
     warnings: (unknownFields: readonly string[]) => readonly string[],
-    request: ApiRequest,
+    request: Call,
     response: ApiResponse,
   ): void {
     setWarnings(response, warnings(unknownFields));
     this.#answerEntry(code, kind, entry, request, response);
   }
 
-  #answerEntry(
-    code: number,
-    kind: ResourceKind,
-    entry: Entry,
-    { headers, query }: ApiRequest,
-    response: ApiResponse,
-  ): void {
-    const form = negotiateAnswer(headers.accept);
+  #answerEntry(code: number, kind: ResourceKind, entry: Entry, { form, query }: Call, response: ApiResponse): void {
     const metadata = { resourceVersion: entry.object.metadata.resourceVersion ?? '' };
     answerJson(
       response,
@@ -213,10 +210,8 @@ export class Api {
     );
   }
 
-  #list(kind: ResourceKind, request: ApiRequest, response: ApiResponse): void {
-    const { query, headers, path } = request;
+  #list(kind: ResourceKind, { query, form, path }: Call, response: ApiResponse): void {
     const { writer } = this.#deps;
-    const form = negotiateAnswer(headers.accept);
     const selector = parseSelector(textOf(query, 'labelSelector'), textOf(query, 'fieldSelector'), kind);
     const { start, minRevision, limit } = parseListOptions(query);
     if (minRevision > writer.revision) throw revisionTooLarge(minRevision, writer.revision);
@@ -246,8 +241,7 @@ export class Api {
     );
   }
 
-  async #watch(kind: ResourceKind, { query, headers, path }: ApiRequest, response: ApiResponse): Promise<void> {
-    const form = negotiateAnswer(headers.accept);
+  async #watch(kind: ResourceKind, { query, form, path }: Call, response: ApiResponse): Promise<void> {
     if (form.encoding !== 'json') throw badRequest('a watch is served as JSON only; ask for application/json');
     const fields = [textOf(query, 'fieldSelector'), path.name === undefined ? undefined : `metadata.name=${path.name}`];
     const fieldSelector = fields.filter((field) => field !== undefined).join(',');
@@ -264,15 +258,15 @@ export class Api {
     await serveWatch(options, deps, response, stop);
   }
 
-  #log(place: ObjectPlace, { query }: ApiRequest, response: ApiResponse): Promise<void> {
+  async #log(place: ObjectPlace, { query, method }: ApiRequest, response: ApiResponse): Promise<void> {
+    if (method !== 'GET') throw methodNotAllowed(method);
     const { object } = this.#deps.operations.get(place);
-    return serveLog(object, parseLogOptions(query), this.#deps, response);
+    await serveLog(object, parseLogOptions(query), this.#deps, response);
   }
 
-  async #removeCollection(kind: ResourceKind, request: ApiRequest, response: ApiResponse): Promise<void> {
-    const { query, headers, path } = request;
+  async #removeCollection(kind: ResourceKind, request: Call, response: ApiResponse): Promise<void> {
+    const { query, form, path } = request;
     if (kind.isNamespaced && path.namespace === undefined) throw methodNotAllowed(request.method);
-    const form = negotiateAnswer(headers.accept);
     const selector = parseSelector(textOf(query, 'labelSelector'), textOf(query, 'fieldSelector'), kind);
     const { isDryRun } = deleteOptionsOf(request);
     const removed = await this.#deps.operations.removeCollection(kind, path.namespace, selector.matches, { isDryRun });

@@ -689,7 +689,10 @@ describe('store: objects', () => {
     }
 
     it('answers 406 to what it cannot make, and 404 in a namespace that is not there', async () => {
-      await client.expect(406, 'GET', containers, { headers: { accept: 'image/png' } });
+      const headers = { accept: 'image/png' };
+      await client.expect(406, 'GET', containers, { headers });
+      await client.expect(406, 'POST', containers, { body: container('unanswerable'), headers });
+      await client.expect(404, 'GET', `${containers}/unanswerable`);
       const path = '/apis/holdfast.dev/v1/namespaces/nowhere/containers';
       assert.deepEqual(namesOf(await client.expect(200, 'GET', path)), []);
       const status = await client.expect(404, 'POST', path, { body: container('x') });

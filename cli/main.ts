@@ -60,7 +60,7 @@ async function runDaemon(role: Role, config: Config): Promise<void> {
   process.on('unhandledRejection', (error) => die(log, error));
   const stop = new AbortController();
   const ended = new Promise<NodeJS.Signals>((resolve) => {
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
       process.on(signal, () => {
         if (stop.signal.aborted) process.exit(130); // Asked twice: at once.
         stop.abort(new Error(`ended by ${signal}`));

@@ -1,5 +1,6 @@
 /** Lists in pages and watches over HTTPS: from where they begin, what they show, and how they end. */
 import assert from 'node:assert/strict';
+import { rm } from 'node:fs/promises';
 import { connect } from 'node:tls';
 import { getString, type JsonObject } from '../../store/json.ts';
 import { until } from '../until.ts';
@@ -23,7 +24,10 @@ describe('store: lists and watches', () => {
     fixture = await startStore();
     client = fixture.client;
   });
-  afterEach(() => fixture.close());
+  afterEach(async () => {
+    await fixture.close();
+    await rm(fixture.dataDir, { recursive: true, force: true });
+  });
 
   const merge = { headers: { 'content-type': 'application/merge-patch+json' } };
   const create = (name: string, labels: JsonObject = {}) =>

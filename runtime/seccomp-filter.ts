@@ -10,7 +10,7 @@ import { RuntimeOperationError } from './interface.ts';
 import { shortHash } from './layout.ts';
 import type { OciRuntime } from './oci-runtime.ts';
 import { defaultCapabilities, type SeccompChoice } from './oci-spec.ts';
-import { resolveSeccomp } from './seccomp.ts';
+import { resolveSeccomp, restrictAsDocker } from './seccomp.ts';
 
 export interface SeccompFilterDeps {
   /** /usr/share/containers/seccomp.json */
@@ -65,11 +65,8 @@ export class SeccompFilter {
         { cause: error },
       );
     });
-    const profile = resolveSeccomp(JSON.parse(text), {
-      capabilities: defaultCapabilities,
-      arch: arch(),
-      kernelRelease: release(),
-    });
+    const target = { capabilities: defaultCapabilities, arch: arch(), kernelRelease: release() };
+    const profile = restrictAsDocker(resolveSeccomp(JSON.parse(text), target), defaultCapabilities);
     this.#key = shortHash(JSON.stringify([profile, runtime.name, runtime.version, release()]));
     const cached = runtime.name === 'crun' ? await readJsonObject(cacheFile) : undefined;
     return cached?.key === this.#key && typeof cached.bpfBase64 === 'string'

@@ -111,3 +111,49 @@ export function resolveSeccomp(profile: unknown, target: SeccompTarget): Seccomp
       .map(parseRule),
   };
 }
+
+/** System calls that Docker's profile ties to a capability and that of containers/common, made for podman, does not. */
+const dockerTies: readonly { readonly capability: string; readonly names: readonly string[] }[] = [
+  {
+    capability: 'CAP_SYS_ADMIN',
+    names: [
+      ...['fsconfig', 'fsmount', 'fsopen', 'fspick', 'mount', 'mount_setattr', 'move_mount', 'open_tree', 'pivot_root'],
+      ...['setns', 'umount', 'umount2', 'unshare'],
+    ],
+  },
+  { capability: 'CAP_SYSLOG', names: ['syslog'] },
+  { capability: 'CAP_SYS_BOOT', names: ['reboot'] },
+];
+
+/** Docker allows these to nobody by default: the kernel's key rings know no namespaces. */
+const neverAllowed = ['add_key', 'keyctl', 'request_key'];
+
+/** CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET. */
+const namespaceFlags = 0x7e020000;
+const EPERM = 1;
+const ENOSYS = 38;
+
+/**
+ * Makes a resolved profile at least as strict as Docker's: no mounting and no new namespaces (so no new user namespace
+ * either, behind which most kernel faults lie) without CAP_SYS_ADMIN. clone3 hides its flags behind a pointer, so it
+ * answers ENOSYS and C libraries fall back to clone.
+ */
+export function restrictAsDocker(seccomp: Seccomp, capabilities: readonly string[]): Seccomp {
+  const refused = dockerTies.filter((tie) => !capabilities.includes(tie.capability)).flatMap((tie) => tie.names);
+  const mayAdminister = capabilities.includes('CAP_SYS_ADMIN');
+  const taken = new Set([...refused, ...neverAllowed, ...(mayAdminister ? [] : ['clone', 'clone3'])]);
+  const kept = seccomp.syscalls.flatMap((rule) => {
+    const names = rule.names.filter((name) => !taken.has(name));
+    return names.length === 0 ? [] : [{ ...rule, names }];
+  });
+  const refusal: SeccompRule = { names: [...refused, ...neverAllowed], action: 'SCMP_ACT_ERRNO', errnoRet: EPERM };
+  const cloneRules: SeccompRule[] = [
+    {
+      names: ['clone'],
+      action: 'SCMP_ACT_ALLOW',
+      args: [{ index: 0, value: namespaceFlags, valueTwo: 0, op: 'SCMP_CMP_MASKED_EQ' }],
+    },
+    { names: ['clone3'], action: 'SCMP_ACT_ERRNO', errnoRet: ENOSYS },
+  ];
+  return { ...seccomp, syscalls: [...kept, refusal, ...(mayAdminister ? [] : cloneRules)] };
+}

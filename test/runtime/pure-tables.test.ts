@@ -1,0 +1,324 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { parseSubnet } from '../../runtime/addresses.ts';
+import { ownProcsFile } from '../../runtime/cgroup-primer.ts';
+import { cpuQuotaMicros, limitWrites, parseCgroupLayout } from '../../runtime/cgroups.ts';
+import { formatHosts, formatResolvConf } from '../../runtime/etc-files.ts';
+import { RuntimeOperationError, StartError } from '../../runtime/index.ts';
+import { createLayout } from '../../runtime/layout.ts';
+import { decideNextLookMs, orderLogFiles } from '../../runtime/log-files.ts';
+import { endsLine, parseLogLine } from '../../runtime/log-format.ts';
+import { parseSyncMessage } from '../../runtime/monitor.ts';
+import { parseCniResult } from '../../runtime/netns-pool.ts';
+import { formatPortChange, formatTable } from '../../runtime/nft-rules.ts';
+import { createError, crunObstacle } from '../../runtime/oci-runtime.ts';
+import { decideOverlayOptions } from '../../runtime/overlay.ts';
+import { portsConflict } from '../../runtime/port-check.ts';
+import { parseProcStat } from '../../runtime/proc.ts';
+import { exitOf, parseLastRun, parseRecord, parseRunProcesses } from '../../runtime/record.ts';
+import { mountsBelow } from '../../runtime/teardown.ts';
+
+describe('parseSubnet', () => {
+  it('takes the network and its first address', () => {
+    assert.deepEqual(parseSubnet('10.76.3.9/16'), { cidr: '10.76.0.0/16', prefixLength: 16, gateway: '10.76.0.1' });
+    assert.deepEqual(parseSubnet('192.168.7.128/25').gateway, '192.168.7.129');
+  });
+  for (const text of [
+    '',
+    '10.0.0.0',
+    '10.0.0.0/33',
+    '10.0.0.0/30',
+    '256.0.0.0/16',
+    'fd00::/64',
+    '10.0.0/16',
+    '10.0.0.0/x',
+  ]) {
+    it(`refuses "${text}", quoting it`, () => assert.throws(() => parseSubnet(text), TypeError));
+  }
+});
+
+describe('createLayout', () => {
+  for (const bridge of ['', 'a b', '../x', '1bridge', 'muchtoolongforalink', 'a"b']) {
+    it(`refuses a bridge called "${bridge}"`, () =>
+      assert.throws(() => createLayout({ dataDir: '/d', runDir: '/r', bridge }), TypeError));
+  }
+});
+
+const v1 = `30 24 0:26 / /sys/fs/cgroup rw - tmpfs tmpfs rw
+31 30 0:27 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct
+32 30 0:28 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory
+33 30 0:29 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw`;
+const v2 = '30 24 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate';
+
+describe('parseCgroupLayout', () => {
+  it('knows version 2', () => assert.deepEqual(parseCgroupLayout(v2), { kind: 'v2', root: '/sys/fs/cgroup' }));
+  it('knows version 1 with joined controllers', () => {
+    const layout = parseCgroupLayout(v1);
+    assert.ok(layout.kind === 'v1');
+    assert.equal(layout.controllers.get('cpuacct'), '/sys/fs/cgroup/cpu,cpuacct');
+    assert.deepEqual(layout.mounts, ['/sys/fs/cgroup/cpu,cpuacct', '/sys/fs/cgroup/memory', '/sys/fs/cgroup/unified']);
+  });
+  it('says so when there is none', () => assert.throws(() => parseCgroupLayout(''), /holdfast doctor/));
+});
+
+describe('ownProcsFile', () => {
+  it('finds where we are', () => {
+    assert.equal(
+      ownProcsFile(parseCgroupLayout(v2), '0::/system.slice/x.service\n'),
+      '/sys/fs/cgroup/system.slice/x.service/cgroup.procs',
+    );
+    assert.equal(ownProcsFile(parseCgroupLayout(v1), '4:memory:/a\n0::/\n'), '/sys/fs/cgroup/memory/a/cgroup.procs');
+    assert.equal(ownProcsFile(parseCgroupLayout(v1), ''), undefined);
+  });
+});
+
+describe('limitWrites', () => {
+  const text = (kind: 'v1' | 'v2', limits: object, before: object): string[] =>
+    limitWrites(kind, limits, before).map(({ file, value }) => `${file}=${value}`);
+  it('raises memory and swap together before memory, and lowers it after, on version 1', () => {
+    const small = { memoryBytes: 10 };
+    const big = { memoryBytes: 20 };
+    assert.deepEqual(text('v1', big, small).slice(0, 2), [
+      'memory.memsw.limit_in_bytes=20',
+      'memory.limit_in_bytes=20',
+    ]);
+    assert.deepEqual(text('v1', small, big).slice(0, 2), [
+      'memory.limit_in_bytes=10',
+      'memory.memsw.limit_in_bytes=10',
+    ]);
+    assert.deepEqual(text('v1', {}, small), [
+      'memory.memsw.limit_in_bytes=-1',
+      'memory.limit_in_bytes=-1',
+      'cpu.cfs_period_us=100000',
+      'cpu.cfs_quota_us=-1',
+      'pids.max=max',
+    ]);
+  });
+  it('writes the files of version 2', () => {
+    assert.deepEqual(text('v2', { memoryBytes: 5, cpuMillis: 250, pids: 7 }, {}), [
+      'memory.swap.max=0',
+      'memory.max=5',
+      'cpu.max=25000 100000',
+      'pids.max=7',
+    ]);
+    assert.deepEqual(text('v2', {}, {}), [
+      'memory.swap.max=max',
+      'memory.max=max',
+      'cpu.max=max 100000',
+      'pids.max=max',
+    ]);
+  });
+  it("never asks for less than the kernel's least quota", () => assert.equal(cpuQuotaMicros({ cpuMillis: 1 }), 1_000));
+});
+
+describe('formatHosts and formatResolvConf', () => {
+  it('lists localhost, the given entries and the container', () => {
+    const text = formatHosts({
+      hostname: 'web',
+      ip: '10.0.0.5',
+      entries: [{ ip: '10.0.0.6', names: ['db', 'mysql'] }],
+    });
+    assert.match(text, /^127\.0\.0\.1\tlocalhost\n/);
+    assert.match(text, /\n10\.0\.0\.6\tdb mysql\n10\.0\.0\.5\tweb\n$/);
+  });
+  const cases = [
+    {
+      it: 'drops loopback name servers',
+      given: ['nameserver 127.0.0.53\nnameserver 9.9.9.9\nsearch a b\n'],
+      want: 'search a b\nnameserver 9.9.9.9\n',
+    },
+    {
+      it: 'takes the second file when the first names only loopback',
+      given: ['nameserver 127.0.0.53\n', 'nameserver 1.2.3.4\noptions x\n'],
+      want: 'options x\nnameserver 1.2.3.4\n',
+    },
+    {
+      it: 'is empty but for options when there is none',
+      given: ['nameserver ::1\noptions ndots:2\n', ''],
+      want: 'options ndots:2\n',
+    },
+    { it: 'takes nothing for nothing', given: [], want: '' },
+  ];
+  for (const c of cases) it(c.it, () => assert.equal(formatResolvConf(c.given), c.want));
+});
+
+describe('parseLogLine', () => {
+  const time = '2026-11-23T23:08:31.123456789+00:00';
+  const cases = [
+    { it: 'reads a whole line', given: `${time} stdout F hello world`, want: ['stdout', 'hello world\n'] },
+    { it: 'reads a part', given: `${time} stderr P hel`, want: ['stderr', 'hel'] },
+    { it: 'reads an empty line', given: `${time} stdout F `, want: ['stdout', '\n'] },
+    { it: 'refuses an unknown stream', given: `${time} stdin F x`, want: undefined },
+    { it: 'refuses a cut line', given: time.slice(0, 30), want: undefined },
+    { it: 'refuses an unknown tag', given: `${time} stdout X x`, want: undefined },
+  ];
+  for (const c of cases) {
+    it(c.it, () => {
+      const entry = parseLogLine(Buffer.from(c.given));
+      assert.deepEqual(entry && [entry.stream, entry.data.toString()], c.want);
+      if (entry !== undefined) assert.equal(entry.time, '2026-11-23T23:08:31.123456789Z');
+    });
+  }
+  it('never throws, whatever the bytes', () => {
+    fc.assert(
+      fc.property(fc.uint8Array(), (bytes) => {
+        parseLogLine(Buffer.from(bytes));
+        endsLine(Buffer.from(bytes));
+      }),
+    );
+  });
+});
+
+describe('log files', () => {
+  it('are ordered by number, the one being written last', () => {
+    const names = ['ctr.log.10', 'ctr.log', 'ctr.log.9', 'other', 'ctr.log.x'];
+    assert.deepEqual(orderLogFiles(names), ['ctr.log.9', 'ctr.log.10', 'ctr.log']);
+    assert.deepEqual(orderLogFiles([]), []);
+  });
+  it('are looked at soon when they grow fast, seldom when they rest', () => {
+    const look = (sizeBytes: number, bytesPerMs: number | undefined): number =>
+      decideNextLookMs({ sizeBytes, maxSizeBytes: 1_000_000, bytesPerMs });
+    assert.equal(look(0, undefined), 500);
+    assert.equal(look(0, 0), 5_000);
+    assert.equal(look(0, 1), 5_000);
+    assert.equal(look(500_000, 1_000), 250);
+    assert.equal(look(999_999, 1_000_000), 100);
+  });
+});
+
+describe('parseSyncMessage', () => {
+  for (const [line, want] of [
+    ['{"data": 12}', { kind: 'created', pid: 12 }],
+    ['{"data": -1, "message": "no"}', { kind: 'failed', message: 'no' }],
+    ['{"data": 0}', { kind: 'failed', message: '' }],
+  ] as const) {
+    it(`reads ${line}`, () => assert.deepEqual(parseSyncMessage(line), want));
+  }
+  it('quotes what it cannot read', () => assert.match(JSON.stringify(parseSyncMessage('garbage')), /garbage/));
+});
+
+describe('createError', () => {
+  for (const [said, exitCode] of [
+    ['executable file `x` not found in $PATH: No such file or directory', 127],
+    ['exec: "x": stat x: no such file or directory', 127],
+    ['open executable: Permission denied', 126],
+    ['open executable: Operation not permitted', 126],
+    ['exec: "/etc": is a directory', 126],
+    ['chdir to `/secret`: Permission denied', 126],
+  ] as const) {
+    it(`makes ${exitCode} of "${said}"`, () => {
+      const error = createError(said, ['x']);
+      assert.ok(error instanceof StartError);
+      assert.equal(error.exitCode, exitCode);
+    });
+  }
+  it('calls anything else a fault of the host', () => {
+    for (const said of ['mount `proc` to `proc`: Operation not permitted', '']) {
+      assert.ok(createError(said, ['x']) instanceof RuntimeOperationError);
+    }
+  });
+});
+
+describe('crunObstacle', () => {
+  for (const [cgroupKind, unifiedControllers, isObstacle] of [
+    ['v1', '', false],
+    ['v1', 'hugetlb\n', true],
+    ['v2', 'memory pids', false],
+  ] as const) {
+    it(`${isObstacle ? 'sees' : 'sees none'} on ${cgroupKind} with "${unifiedControllers.trim()}"`, () =>
+      assert.equal(crunObstacle({ cgroupKind, unifiedControllers }) !== undefined, isObstacle));
+  }
+});
+
+describe('decideOverlayOptions', () => {
+  it('names layers as they are while they fit', () => {
+    const { data, shortLinks } = decideOverlayOptions({ layers: ['/a:1', '/b,2'], upper: '/u\\', work: '/w' });
+    assert.equal(data, 'lowerdir=/a\\:1:/b\\,2,upperdir=/u\\\\,workdir=/w');
+    assert.deepEqual(shortLinks, []);
+  });
+  it('names them by short links when they would fill a page', () => {
+    const layers = Array.from({ length: 127 }, (_, index) => `/very/long/path/of/a/layer/${index}`);
+    const { data, shortLinks } = decideOverlayOptions({ layers, upper: '/u', work: '/w' });
+    assert.deepEqual(shortLinks, layers);
+    assert.ok(data.length < 1_000);
+    assert.match(data, /^lowerdir=0:1:2:/);
+  });
+});
+
+describe('nft rules', () => {
+  const port = { containerPort: 80, hostPort: 8080, protocol: 'tcp', ip: '10.0.0.2' } as const;
+  it('change one element each', () => {
+    const text = formatPortChange('t', { remove: [{ ...port, hostIP: '127.0.0.1' }], add: [port] });
+    assert.equal(
+      text,
+      'delete element ip t published_on { 127.0.0.1 . tcp . 8080 : 10.0.0.2 . 80 }\nadd element ip t published { tcp . 8080 : 10.0.0.2 . 80 }\n',
+    );
+  });
+  it('replace the table in one transaction', () => {
+    const text = formatTable({ table: 't', bridge: 'br', subnet: '10.0.0.0/24' }, [port]);
+    assert.match(text, /^add table ip t\ndelete table ip t\ntable ip t \{/);
+    assert.match(text, /add element ip t published \{ tcp \. 8080/);
+  });
+});
+
+describe('portsConflict', () => {
+  const port = { containerPort: 1, hostPort: 80, protocol: 'tcp' } as const;
+  for (const [what, other, want] of [
+    ['the same port', {}, true],
+    ['another port', { hostPort: 81 }, false],
+    ['the other protocol', { protocol: 'udp' }, false],
+    ['one address against all', { hostIP: '127.0.0.1' }, true],
+  ] as const) {
+    it(`is ${want} for ${what}`, () => assert.equal(portsConflict(port, { ...port, ...other }), want));
+  }
+  it('is false for two addresses', () =>
+    assert.equal(portsConflict({ ...port, hostIP: '127.0.0.1' }, { ...port, hostIP: '127.0.0.2' }), false));
+});
+
+describe('parseCniResult', () => {
+  it('takes the address and the host end', () => {
+    const text = JSON.stringify({
+      interfaces: [{ name: 'br' }, { name: 'veth1' }, { name: 'eth0', sandbox: '/x' }],
+      ips: [{ address: '10.0.0.9/24' }],
+    });
+    assert.deepEqual(parseCniResult(text, 'br'), { ip: '10.0.0.9', hostInterface: 'veth1' });
+  });
+  it('says so when there is none', () => assert.throws(() => parseCniResult('{}', 'br'), RuntimeOperationError));
+});
+
+describe('parseProcStat', () => {
+  it('reads a name with spaces and parentheses', () => {
+    const fields = ['S', ...Array.from({ length: 18 }, () => '0'), '4711', '0'];
+    assert.deepEqual(parseProcStat(`12 (a ) (b) ${fields.join(' ')}`), { pid: 12, startTicks: 4711, state: 'S' });
+  });
+  it('refuses what is cut', () => assert.equal(parseProcStat('12 (a) S'), undefined));
+});
+
+describe('records', () => {
+  it('tell signals and memory kills from exit codes', () => {
+    const at = { oomSeen: false, finishedAtMs: 1 };
+    assert.deepEqual(exitOf({ ...at, code: 3 }), { code: 3, oomKilled: false, finishedAtMs: 1 });
+    assert.equal(exitOf({ ...at, code: 137 }).signal, 9);
+    assert.equal(exitOf({ ...at, code: 255 }).signal, undefined);
+    assert.equal(exitOf({ ...at, code: 137, oomSeen: true }).oomKilled, true);
+    assert.equal(exitOf({ ...at, code: 0, oomSeen: true }).oomKilled, false);
+  });
+  it('that are damaged count as missing', () => {
+    assert.equal(parseRecord(undefined), undefined);
+    assert.equal(parseRecord({ version: 2 }), undefined);
+    assert.equal(
+      parseRecord({ version: 1, config: {}, image: {}, ports: [], createdAtMs: 1, stopSignal: 15 }),
+      undefined,
+    );
+    assert.deepEqual(parseLastRun({ startedAtMs: 'x', exit: { code: 'y' } }), {});
+    assert.equal(parseLastRun(undefined), undefined);
+    assert.equal(parseRunProcesses({ init: { pid: 1, startTicks: 2 } }), undefined);
+  });
+});
+
+describe('mountsBelow', () => {
+  it('lists the deepest first, decodes spaces, and leaves neighbours alone', () => {
+    const info = ['/a', '/a/b', '/a/b/c\\040d', '/ab/c'].map((path) => `1 2 0:1 / ${path} rw - t s rw`).join('\n');
+    assert.deepEqual(mountsBelow(info, '/a'), ['/a/b/c d', '/a/b']);
+  });
+});

@@ -22,6 +22,8 @@ export interface ContainerEntry {
   monitor: Monitor | undefined;
   /** A start is under way: its ports count as used. */
   isStarting: boolean;
+  /** Its end is no news. */
+  isRemoving: boolean;
 }
 
 /** Whether its first process runs, or has ended so recently that its monitor is about to say how. */
@@ -70,11 +72,11 @@ export function observeRun(entry: ContainerEntry, oomKills: () => number): RunFa
   if (processes === undefined || entry.lastRun?.exit !== undefined) return { kind: 'none' };
   const isInitAlive = isAlive(processes.init);
   const isMonitorAlive = isAlive(processes.monitor);
+  if (isInitAlive && isMonitorAlive) return { kind: 'running' };
   // Last, so that a monitor that ended after its process has surely written it.
   const exit = readExit(paths, oomKills);
   if (exit !== undefined) return { kind: 'ended', exit };
-  if (!isMonitorAlive) return { kind: 'unmonitored' };
-  return isInitAlive ? { kind: 'running' } : { kind: 'ending' };
+  return isMonitorAlive ? { kind: 'ending' } : { kind: 'unmonitored' };
 }
 
 function readExit(paths: ContainerPaths, oomKills: () => number): Exit | undefined {

@@ -42,6 +42,7 @@ import {
   type MutableConfig,
   RuntimeClosedError,
   type RuntimeEvent,
+  RuntimeOperationError,
   StartError,
 } from './interface.ts';
 import { KeyedLock, Semaphore } from './keyed-lock.ts';
@@ -151,7 +152,12 @@ export class LocalContainers implements Containers {
     return this.#operate('remove', id, undefined, async () => {
       const entry = this.#entries.get(id);
       if (entry === undefined) return;
-      await this.#remove(entry);
+      entry.isRemoving = true;
+      try {
+        await this.#remove(entry);
+      } finally {
+        entry.isRemoving = false;
+      }
       this.#entries.delete(id);
       this.#deps.emit({ kind: 'removed', id });
     });
@@ -216,7 +222,7 @@ export class LocalContainers implements Containers {
     for (const entry of this.#entries.values()) {
       // A run that no file of this boot speaks of: the host went down under it.
       if (entry.processes === undefined && entry.lastRun !== undefined && entry.lastRun.exit === undefined) {
-        settleExit(entry, this.#unknownExit());
+        this.#record(entry, this.#unknownExit());
       }
       this.#look(entry);
     }
@@ -243,7 +249,13 @@ export class LocalContainers implements Containers {
     return this.#lock.run(id, () => {
       this.#closing.signal.throwIfAborted();
       signal?.throwIfAborted();
-      return this.#deps.metrics.time(operation, work);
+      return this.#deps.metrics.time(operation, async () => {
+        try {
+          return await work();
+        } catch (error) {
+          throw explain(operation, error);
+        }
+      });
     });
   }
 
@@ -273,6 +285,7 @@ export class LocalContainers implements Containers {
       network: undefined,
       monitor: undefined,
       isStarting: false,
+      isRemoving: false,
     };
     // From here on its ports count, and its image is in use.
     this.#entries.set(config.id, entry);
@@ -399,7 +412,7 @@ export class LocalContainers implements Containers {
   /** Looks at a run and concludes: settles an exit, heals one whose monitor is gone. Does nothing about the others. */
   #look(entry: ContainerEntry): void {
     const { id } = entry.record.config;
-    if (entry.isStarting) return;
+    if (entry.isStarting || entry.isRemoving) return;
     const fate = observeRun(entry, () => observeOomKills(this.#deps.cgroups, cgroupPathOf(this.#deps.layout, id)));
     if (fate.kind === 'ended') this.#conclude(entry, fate.exit);
     else if (fate.kind === 'unmonitored') this.#heal(entry);
@@ -408,7 +421,7 @@ export class LocalContainers implements Containers {
   #conclude(entry: ContainerEntry, exit: Exit): void {
     const { id } = entry.record.config;
     const { processes } = entry;
-    settleExit(entry, exit);
+    this.#record(entry, exit);
     // Before the event, so that a start which it causes finds the field clear.
     this.#inBackground(id, async () => {
       if (entry.processes === processes && !isRunning(entry)) await this.#putAway(entry);
@@ -429,6 +442,15 @@ export class LocalContainers implements Containers {
       await endRun(this.#deps, id, processes).finally(() => this.#healing.delete(processes));
       this.#conclude(entry, this.#unknownExit());
     });
+  }
+
+  /** A disk that is full must not keep us from seeing the exit; a later daemon would call it unknown. */
+  #record(entry: ContainerEntry, exit: Exit): void {
+    try {
+      settleExit(entry, exit);
+    } catch (error) {
+      this.#deps.log.error({ err: error, containerID: entry.record.config.id }, 'an exit cannot be written down');
+    }
   }
 
   #unknownExit(): Exit {
@@ -482,6 +504,13 @@ function checkConfig(config: ContainerConfig): void {
       port.containerPort >= 1 && port.containerPort <= 65_535 && port.hostPort >= 0 && port.hostPort <= 65_535;
     if (!isSound) throw new ContainerConfigError('ports', `${JSON.stringify(port)} is not a port mapping`);
   }
+}
+
+/** A failed system call of Node's own is told as what it is for the caller: a step of the host that failed. */
+function explain(operation: string, error: unknown): unknown {
+  if (!(error instanceof Error) || !('syscall' in error) || !('code' in error)) return error;
+  const hint = error.code === 'ENOSPC' || error.code === 'EDQUOT' ? '; free space on that disk' : '';
+  return new RuntimeOperationError(operation, `${error.message}${hint}`, { cause: error });
 }
 
 function withoutUndefined(change: Partial<MutableConfig>): Partial<MutableConfig> {

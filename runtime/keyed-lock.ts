@@ -32,10 +32,6 @@ export class Semaphore {
     this.#free = places;
   }
 
-  get isIdle(): boolean {
-    return this.#waiting.length === 0;
-  }
-
   async run<T>(work: () => Promise<T>): Promise<T> {
     if (this.#free > 0) this.#free -= 1;
     else await new Promise<void>((resolve) => this.#waiting.push(resolve));

@@ -21,7 +21,7 @@ import { createLayout } from './layout.ts';
 import { LogRotator } from './log-rotator.ts';
 import { createRuntimeMetrics } from './metrics.ts';
 import { NetnsPool } from './netns-pool.ts';
-import { findMonitor, findOciRuntime } from './oci-runtime.ts';
+import { findMonitor, findOciRuntime, type OciRuntime } from './oci-runtime.ts';
 import { emptyTrash, prepareFolders, recoverContainers } from './recovery.ts';
 import { SeccompFilter } from './seccomp-filter.ts';
 import { Syscalls } from './syscalls.ts';
@@ -38,6 +38,8 @@ export interface RuntimeDeps {
   readonly log: Logger;
   readonly metrics: Registry;
   readonly registriesConf?: string | undefined;
+  /** Default: crun, or runc where crun cannot be used. */
+  readonly ociRuntime?: OciRuntime['name'] | undefined;
   /** Network namespaces kept ready; default 8. */
   readonly netnsPoolSize?: number | undefined;
   /** Default: createImageStore of runtime/images. */
@@ -50,7 +52,7 @@ const seccompProfile = '/usr/share/containers/seccomp.json';
 const cniPluginDirs = ['/usr/lib/cni', '/opt/cni/bin', '/usr/libexec/cni'];
 const lookIntervalMs = 5_000;
 /** How many looks pass between two checks of the nftables table, which cost a process each. */
-const looksPerNetworkCheck = 15;
+const looksPerNetworkCheck = 8;
 
 /**
  * Opens the runtime and takes up the containers that are there. Throws RuntimeOperationError if the host lacks
@@ -64,7 +66,7 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
   const subnet = parseSubnet(deps.subnet);
   const cgroups = parseCgroupLayout(await readFile('/proc/self/mountinfo', 'utf8'));
   await prepareFolders(layout, (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim());
-  const [runtime, conmon] = await Promise.all([findOciRuntime(cgroups.kind, log), findMonitor()]);
+  const [runtime, conmon] = await Promise.all([findOciRuntime(cgroups.kind, log, deps.ociRuntime), findMonitor()]);
   const closers: (() => void | Promise<void>)[] = [];
   const close = async (): Promise<void> => {
     for (const closer of closers.splice(0).toReversed()) await closer();
@@ -73,7 +75,15 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
     const syscalls = new Syscalls();
     closers.push(() => syscalls.close());
     const runDeps = { layout, cgroups, runtime, conmon: conmon.path, syscalls, nowMs, log };
-    const entries = await recoverContainers(runDeps);
+    const opened: { containers?: LocalContainers; pool?: NetnsPool } = {};
+    const metrics = createRuntimeMetrics({
+      registry,
+      // Somebody may look while we are still opening.
+      countStates: () => opened.containers?.countStates() ?? { created: 0, running: 0, exited: 0 },
+      poolSize: () => opened.pool?.readyCount ?? 0,
+    });
+    closers.push(() => metrics.close());
+    const entries = await metrics.time('recover', () => recoverContainers(runDeps));
     const listeners = new Set<(event: RuntimeEvent) => void>();
     const emit = (event: RuntimeEvent): void => {
       for (const listener of listeners) listener(event);
@@ -102,15 +112,10 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
       pluginDirs: cniPluginDirs,
       randomHex,
       ensureBridge: () => hostNetwork.ensure('bridge'),
+      measure: (work) => metrics.time('network_attach', work),
       isBusy: () => containers.isBusy,
       log,
     });
-    const metrics = createRuntimeMetrics({
-      registry,
-      countStates: () => containers.countStates(),
-      poolSize: () => pool.readyCount,
-    });
-    closers.push(() => metrics.close());
     const seccomp = new SeccompFilter({ profileFile: seccompProfile, cacheFile: layout.seccompCache, runtime });
     const containers = new LocalContainers(
       {
@@ -128,6 +133,7 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
       },
       entries,
     );
+    Object.assign(opened, { containers, pool });
     closers.push(() => containers.close());
     for (const [id, entry] of entries) {
       if (entry.network === undefined || !isRunning(entry)) continue;
@@ -157,9 +163,6 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
     containers.resume();
     const rotator = new LogRotator({ growing: () => containers.growingLogs(), nowMs, log });
     closers.push(() => rotator.close());
-    listeners.add((event) => {
-      if (event.kind === 'removed') rotator.forget(event.id);
-    });
     const emptying = emptyTrash(layout).catch((error: unknown) =>
       log.warn({ err: error }, 'the trash cannot be emptied'),
     );

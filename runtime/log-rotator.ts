@@ -20,7 +20,8 @@ export interface LogRotatorDeps {
   readonly log: Logger;
 }
 
-const tickMs = 250;
+/** Between two rounds, however many logs there are; a log that has just begun is first looked at after the longer. */
+const roundMs = { least: 100, most: 1_000 } as const;
 const rotateDeadlineMs = 5_000;
 
 interface Look {
@@ -33,31 +34,40 @@ export class LogRotator {
   readonly #deps: LogRotatorDeps;
   readonly #looks = new Map<ContainerID, Look>();
   readonly #rotating = new Map<ContainerID, Promise<void>>();
-  readonly #timer: NodeJS.Timeout;
+  #timer: NodeJS.Timeout;
+  #isClosed = false;
 
   constructor(deps: LogRotatorDeps) {
     this.#deps = deps;
-    this.#timer = setInterval(() => this.#tick(), tickMs);
-    this.#timer.unref();
-  }
-
-  forget(id: ContainerID): void {
-    this.#looks.delete(id);
+    this.#timer = this.#schedule(roundMs.least);
   }
 
   async close(): Promise<void> {
-    clearInterval(this.#timer);
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
     await Promise.all(this.#rotating.values());
   }
 
-  #tick(): void {
+  #schedule(delayMs: number): NodeJS.Timeout {
+    return setTimeout(() => {
+      this.#round();
+      if (this.#isClosed) return;
+      const soonestMs = Math.min(...[...this.#looks.values()].map((look) => look.nextMs)) - this.#deps.nowMs();
+      this.#timer = this.#schedule(Math.min(roundMs.most, Math.max(roundMs.least, soonestMs)));
+    }, delayMs).unref();
+  }
+
+  #round(): void {
     const nowMs = this.#deps.nowMs();
+    const seen = new Set<ContainerID>();
     for (const log of this.#deps.growing()) {
+      seen.add(log.id);
       const last = this.#looks.get(log.id);
       // A clock that was set back must not stop rotation.
       if (last !== undefined && nowMs < last.nextMs && nowMs >= last.atMs) continue;
       if (!this.#rotating.has(log.id)) this.#look(log, last, nowMs);
     }
+    for (const id of this.#looks.keys()) if (!seen.has(id)) this.#looks.delete(id);
   }
 
   #look(log: GrowingLog, last: Look | undefined, nowMs: number): void {

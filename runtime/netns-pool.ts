@@ -35,6 +35,8 @@ export interface NetnsPoolDeps {
   readonly randomHex: (bytes: number) => string;
   /** Makes sure that the bridge is there. */
   ensureBridge(): Promise<void>;
+  /** Measures attaching one. */
+  measure<T>(work: () => Promise<T>): Promise<T>;
   /** Whether containers are being started now: then refilling waits, it would compete for the processor. */
   isBusy(): boolean;
   readonly log: Logger;
@@ -150,7 +152,7 @@ export class NetnsPool {
       await rm(pooled, { force: true });
       await this.release(network.name);
     }
-    const network = await this.#attach();
+    const network = await this.#deps.measure(() => this.#attach());
     await rename(this.#recordInPool(network.name), recordFile);
     this.#scheduleRefill(refillDelayMs);
     return network;
@@ -200,7 +202,7 @@ export class NetnsPool {
         return;
       }
       try {
-        this.#ready.push(await this.#attach());
+        this.#ready.push(await this.#deps.measure(() => this.#attach()));
       } catch (error) {
         this.#deps.log.warn({ err: error }, 'a network namespace could not be prepared; trying again later');
         setImmediate(() => this.#scheduleRefill(retryDelayMs));

@@ -29,11 +29,15 @@ function unifiedControllers(): string {
   return existsSync(file) ? readFileSync(file, 'utf8') : '';
 }
 
-/** Chooses crun or runc. Throws RuntimeOperationError when neither can be used. */
-export async function findOciRuntime(cgroupKind: 'v1' | 'v2', log: Logger): Promise<OciRuntime> {
+/** Chooses crun or else runc, or the one that is wanted. Throws RuntimeOperationError when it cannot be used. */
+export async function findOciRuntime(
+  cgroupKind: 'v1' | 'v2',
+  log: Logger,
+  wanted?: OciRuntime['name'],
+): Promise<OciRuntime> {
   const problems: string[] = [];
   const obstacle = crunObstacle({ cgroupKind, unifiedControllers: unifiedControllers() });
-  for (const name of ['crun', 'runc'] as const) {
+  for (const name of wanted === undefined ? (['crun', 'runc'] as const) : [wanted]) {
     if (name === 'crun' && obstacle !== undefined) {
       problems.push(`crun cannot run here: ${obstacle}`);
       continue;

@@ -95,9 +95,3 @@ export function parseSignal(text: string): number | undefined {
   const known: Readonly<Record<string, number>> = constants.signals;
   return known[name];
 }
-
-/** Name of a signal number, for messages: 9 is SIGKILL. */
-export function formatSignal(number: number): string {
-  const found = Object.entries(constants.signals).find(([, value]) => value === number);
-  return found?.[0] ?? `signal ${number}`;
-}

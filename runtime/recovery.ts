@@ -52,6 +52,7 @@ async function readEntry(paths: ContainerPaths): Promise<ContainerEntry | undefi
     network: parseNetwork(await readJsonObject(paths.network)),
     monitor: undefined,
     isStarting: false,
+    isRemoving: false,
   };
 }
 

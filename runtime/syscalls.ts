@@ -19,7 +19,6 @@ export class SyscallError extends RuntimeOperationError {
 }
 
 export const errnos = { ENOENT: 2, ESRCH: 3, EBUSY: 16, EINVAL: 22 } as const;
-export const mountFlags = { MS_RDONLY: 1, MS_REMOUNT: 32, MS_BIND: 4096 } as const;
 const MNT_DETACH = 2;
 
 interface Pending {

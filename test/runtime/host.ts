@@ -55,7 +55,7 @@ export class TestHost {
     this.#listen();
   }
 
-  static async open(): Promise<TestHost> {
+  static async open(change: Partial<RuntimeDeps> = {}): Promise<TestHost> {
     const dir = await realpath(await mkdtemp(join(tmpdir(), 'hf-runtime-')));
     const bridge = `hft${randomBytes(4).toString('hex')}`;
     const subnet = `10.${randomInt(180, 200)}.${randomInt(0, 256)}.0/24`;
@@ -67,6 +67,7 @@ export class TestHost {
       log: pino({ level: process.env.TEST_LOG ?? 'silent' }, pino.destination(2)),
       metrics: new Registry(),
       netnsPoolSize: 3,
+      ...change,
     };
     const before = await snapshotHost();
     const runtime = await createRuntime(deps);

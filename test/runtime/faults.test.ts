@@ -1,0 +1,194 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { pino } from 'pino';
+import { Registry } from 'prom-client';
+import { runCommand, runSuccessfully } from '../../runtime/command.ts';
+import { createRuntime, ImageNotPresentError, RuntimeClosedError, RuntimeOperationError } from '../../runtime/index.ts';
+import { createLayout } from '../../runtime/layout.ts';
+import { startMonitor } from '../../runtime/monitor.ts';
+import { SyscallError, Syscalls } from '../../runtime/syscalls.ts';
+import { never, TestHost, until } from './host.ts';
+
+describe('external commands', () => {
+  it('end at their deadline, with what they said', async () => {
+    const command = ['sh', '-c', 'echo working >&2; exec sleep 100'] as const;
+    await assert.rejects(runCommand('test', command, { deadlineMs: 200 }), (error) => {
+      return error instanceof RuntimeOperationError && /200 ms.*working/.test(error.message);
+    });
+  });
+  it('end when they are aborted', async () => {
+    const stop = new AbortController();
+    const reason = new Error('enough');
+    const running = runCommand('test', ['sleep', '100'], { deadlineMs: 10_000, signal: stop.signal });
+    setImmediate(() => stop.abort(reason));
+    await assert.rejects(running, reason);
+  });
+  it('name a program that is missing, and what a failing one printed', async () => {
+    await assert.rejects(runCommand('test', ['no-such-program-here'], { deadlineMs: 1_000 }), /not installed.*doctor/);
+    const failing = ['sh', '-c', 'echo because >&2; exit 3'] as const;
+    await assert.rejects(runSuccessfully('test', failing, { deadlineMs: 5_000 }), /ended with 3: because/);
+  });
+});
+
+describe('system calls', () => {
+  it('report the errno of a failure, and go on', async () => {
+    const syscalls = new Syscalls();
+    try {
+      const mount = syscalls.mount({ source: 'x', target: '/no/such/folder', type: 'tmpfs' });
+      await assert.rejects(mount, (error) => error instanceof SyscallError && error.errno === 2);
+      await syscalls.unmount('/no/such/folder');
+      assert.equal(await syscalls.kill({ pid: process.pid, startTicks: 1 }, 9), false, 'another process has this pid');
+      assert.equal(await syscalls.kill({ pid: 2 ** 22 - 1, startTicks: 1 }, 9), false);
+    } finally {
+      syscalls.close();
+    }
+    await assert.rejects(syscalls.unmount('/x'), RuntimeOperationError);
+  });
+});
+
+describe('a monitor that is missing', () => {
+  it('is named in the error', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'hf-monitor-'));
+    try {
+      const layout = createLayout({ dataDir: dir, runDir: dir, bridge: 'none' });
+      const id = 'a'.repeat(64);
+      const paths = layout.container(id);
+      await mkdir(paths.bundle, { recursive: true });
+      const request = { id, ociRoot: dir, exitsDir: dir, paths, args: ['x'], deadlineMs: 5_000, signal: never };
+      const runtime = { name: 'crun', path: '/usr/bin/crun', version: '0' } as const;
+      await assert.rejects(startMonitor({ ...request, conmon: '/no/conmon', runtime }), /conmon is not installed/);
+      await assert.rejects(
+        startMonitor({ ...request, conmon: 'conmon', runtime: { ...runtime, path: '/no/crun' } }),
+        RuntimeOperationError,
+      );
+    } finally {
+      await rm(dir, { recursive: true, force: true });
+    }
+  });
+});
+
+describe('faults of the host', () => {
+  let host: TestHost;
+  before(async () => {
+    host = await TestHost.open();
+  });
+  after(() => host.close());
+  afterEach(async () => {
+    for (const info of await host.runtime.containers.list()) await host.runtime.containers.remove(info.id);
+  });
+
+  it('names an image that is not there', async () => {
+    const config = host.config({ imageID: `sha256:${'0'.repeat(64)}` });
+    await assert.rejects(host.runtime.containers.create(config, never), ImageNotPresentError);
+  });
+
+  it('keeps an image that a container uses', async () => {
+    const config = host.config({ name: 'user-of-it' });
+    await host.runtime.containers.create(config, never);
+    await assert.rejects(host.runtime.images.remove(host.image.id), /user-of-it/);
+  });
+
+  it('undoes a start that is aborted, and starts again afterwards', async () => {
+    const config = host.config({ cmd: ['sleep', '1000'] });
+    await host.runtime.containers.create(config, never);
+    for (const delayMs of [0, 2, 5, 8, 12]) {
+      const stop = new AbortController();
+      const starting = host.runtime.containers.start(config.id, stop.signal);
+      const outcome = starting.then(
+        () => 'started',
+        (error: unknown) => error,
+      );
+      // What varies is the moment of the abort.
+      await wait(delayMs);
+      stop.abort(new Error('never mind'));
+      const result = await outcome;
+      if (result === 'started') {
+        await host.runtime.containers.signal(config.id, 9);
+        await host.exited(config.id);
+        continue;
+      }
+      assert.match(String(result), /never mind/);
+      const info = await host.runtime.containers.inspect(config.id);
+      assert.notEqual(info?.state.kind, 'running');
+    }
+    assert.equal((await host.runtime.containers.start(config.id, never)).state.kind, 'running');
+  });
+
+  it('says that the disk is full, and works once there is room', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'hf-small-'));
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=16m,mode=700', 'tmpfs', dir]);
+    try {
+      const small = await TestHost.open({ dataDir: dir });
+      try {
+        const running = await small.run({ cmd: ['sleep', '1000'] });
+        const filler = join(dir, 'filler');
+        await writeFile(filler, Buffer.alloc(16 * 1024 * 1024)).catch(() => {}); // ENOSPC is what we want
+        const config = small.config({ cmd: ['sleep', '1000'] });
+        const error = await small.runtime.containers.create(config, never).catch((problem: unknown) => problem);
+        assert.ok(error instanceof RuntimeOperationError, String(error));
+        assert.match(error.message, /ENOSPC.*free space/);
+        assert.equal(await small.runtime.containers.inspect(config.id), undefined);
+        await small.runtime.containers.signal(running.id, 9);
+        await small.exited(running.id);
+        await rm(filler);
+        await small.runtime.containers.create(config, never);
+        assert.equal((await small.runtime.containers.start(config.id, never)).state.kind, 'running');
+        assert.equal((await small.runtime.containers.start(running.id, never)).state.kind, 'running');
+      } finally {
+        await small.close();
+      }
+    } finally {
+      execFileSync('umount', [dir]);
+      await rm(dir, { recursive: true });
+    }
+  });
+
+  it('refuses everything once it is closed', async () => {
+    const { runtime } = host;
+    await runtime.close();
+    await assert.rejects(runtime.containers.create(host.config(), never), RuntimeClosedError);
+    await assert.rejects(runtime.containers.signal('0'.repeat(64), 9), RuntimeClosedError);
+    await runtime.close();
+    await host.open();
+  });
+
+  it('refuses a bridge name and a subnet that cannot be', async () => {
+    const deps = { ...host.deps, log: pino({ level: 'silent' }), metrics: new Registry() };
+    await assert.rejects(createRuntime({ ...deps, bridge: 'a b' }), TypeError);
+    await assert.rejects(createRuntime({ ...deps, subnet: '10.0.0.0' }), /10\.0\.0\.0/);
+  });
+});
+
+describe('runc in place of crun', () => {
+  it('runs, restarts, adopts and removes containers all the same', async () => {
+    const host = await TestHost.open({ ociRuntime: 'runc' });
+    try {
+      assert.ok(host.runtime.info().versions.runc !== undefined);
+      const { output, info } = await host.script('echo $$; grep Seccomp: /proc/self/status; exit 3');
+      assert.match(output, /^1\nSeccomp:\s*2\n$/);
+      assert.ok(info.state.kind === 'exited' && info.state.exit.code === 3);
+      const config = host.config({ cmd: ['no-such-program'] });
+      await host.runtime.containers.create(config, never);
+      const error = await host.runtime.containers.start(config.id, never).catch((problem: unknown) => problem);
+      assert.ok(error instanceof Error && 'exitCode' in error && error.exitCode === 127, String(error));
+      const running = await host.run({ cmd: ['sleep', '1000'] });
+      await host.reopen();
+      const adopted = await host.runtime.containers.inspect(running.id);
+      assert.deepEqual(adopted?.state, running.state);
+      await host.runtime.containers.signal(running.id, 9);
+      await host.exited(running.id);
+      await host.runtime.containers.start(running.id, never);
+      await until(
+        'a process',
+        async () => (await host.runtime.containers.inspect(running.id))?.state.kind === 'running',
+      );
+      await host.runtime.containers.remove(running.id);
+    } finally {
+      await host.close();
+    }
+  });
+});

@@ -7,16 +7,8 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { replaceFile } from './atomic-file.ts';
 import type { CgroupPrimer } from './cgroup-primer.ts';
-import { applyLimits, observeOomKills } from './cgroups.ts';
-import {
-  type ContainerEntry,
-  infoOf,
-  isRunning,
-  observeRun,
-  settleExit,
-  stateOf,
-  writeLastRun,
-} from './container-entry.ts';
+import { applyLimits } from './cgroups.ts';
+import { type ContainerEntry, infoOf, isRunning, stateOf, writeLastRun } from './container-entry.ts';
 import { choosePorts, claimPorts, type PortsDeps, publishedPorts } from './container-ports.ts';
 import {
   dropNetwork,
@@ -34,7 +26,6 @@ import {
   type ContainerInfo,
   ContainerNotFoundError,
   type Containers,
-  type Exit,
   ImageNotPresentError,
   type Images,
   type LogEntry,
@@ -45,15 +36,16 @@ import {
   RuntimeOperationError,
   StartError,
 } from './interface.ts';
-import { KeyedLock, Semaphore } from './keyed-lock.ts';
+import { KeyedLock, Semaphore, settleAll } from './keyed-lock.ts';
 import { readLog } from './log-reader.ts';
 import type { GrowingLog } from './log-rotator.ts';
 import type { RuntimeMetrics } from './metrics.ts';
 import { releaseStart } from './oci-runtime.ts';
 import { isAlive } from './proc.ts';
 import { mergeArgs, parseSignal } from './process-config.ts';
-import type { LastRun, RunProcesses } from './record.ts';
+import type { LastRun } from './record.ts';
 import { cgroupPathOf, endRun, prepareRun, type RunDeps } from './run.ts';
+import { RunSupervisor } from './run-supervisor.ts';
 
 export interface ContainersDeps extends SetupDeps, RunDeps {
   readonly images: Pick<Images, 'inspect'>;
@@ -77,8 +69,7 @@ export class LocalContainers implements Containers {
   readonly #lock = new KeyedLock();
   readonly #starts: Semaphore;
   #startsUnderWay = 0;
-  /** Runs without a monitor that are being ended. */
-  readonly #healing = new WeakSet<RunProcesses>();
+  readonly #runs: RunSupervisor;
   readonly #closing = new AbortController();
 
   /** `entries`: what was read back from disk. */
@@ -87,6 +78,7 @@ export class LocalContainers implements Containers {
     this.#entries = entries;
     this.#ports = { entries, hostNetwork: deps.hostNetwork };
     this.#starts = new Semaphore(deps.startConcurrency);
+    this.#runs = new RunSupervisor({ ...deps, lock: this.#lock, closing: this.#closing.signal });
   }
 
   get isBusy(): boolean {
@@ -105,9 +97,9 @@ export class LocalContainers implements Containers {
   start(id: ContainerID, signal: AbortSignal): Promise<ContainerInfo> {
     return this.#operate('start', id, signal, async () => {
       const entry = this.#get(id);
-      this.#look(entry);
+      this.#runs.look(entry);
       if (isRunning(entry) && entry.processes !== undefined && isAlive(entry.processes.init)) return infoOf(entry);
-      if (isRunning(entry)) await this.#waitForExit(entry, signal);
+      if (isRunning(entry)) await this.#runs.waitForExit(entry, signal);
       this.#deps.primer.prime();
       this.#startsUnderWay += 1;
       entry.isStarting = true;
@@ -118,7 +110,7 @@ export class LocalContainers implements Containers {
         this.#startsUnderWay -= 1;
       }
       // It may have ended already, unheeded while it was being started.
-      this.#look(entry);
+      this.#runs.look(entry);
       return infoOf(entry);
     });
   }
@@ -166,13 +158,13 @@ export class LocalContainers implements Containers {
   async inspect(id: ContainerID): Promise<ContainerInfo | undefined> {
     const entry = this.#entries.get(id);
     if (entry === undefined) return undefined;
-    this.#look(entry);
+    this.#runs.look(entry);
     return infoOf(entry);
   }
 
   async list(): Promise<readonly ContainerInfo[]> {
     return [...this.#entries.values()].map((entry) => {
-      this.#look(entry);
+      this.#runs.look(entry);
       return infoOf(entry);
     });
   }
@@ -186,11 +178,11 @@ export class LocalContainers implements Containers {
   /** Something may have happened to this container: concludes what did. */
   check(id: ContainerID): void {
     const entry = this.#entries.get(id);
-    if (entry !== undefined) this.#look(entry);
+    if (entry !== undefined) this.#runs.look(entry);
   }
 
   checkAll(): void {
-    for (const entry of this.#entries.values()) this.#look(entry);
+    for (const entry of this.#entries.values()) this.#runs.look(entry);
   }
 
   *growingLogs(): Generator<GrowingLog> {
@@ -219,13 +211,7 @@ export class LocalContainers implements Containers {
 
   /** Takes up monitoring of what was read back: runs that ended meanwhile are settled. */
   resume(): void {
-    for (const entry of this.#entries.values()) {
-      // A run that no file of this boot speaks of: the host went down under it.
-      if (entry.processes === undefined && entry.lastRun !== undefined && entry.lastRun.exit === undefined) {
-        this.#record(entry, this.#unknownExit());
-      }
-      this.#look(entry);
-    }
+    for (const entry of this.#entries.values()) this.#runs.resume(entry);
   }
 
   async close(): Promise<void> {
@@ -317,7 +303,7 @@ export class LocalContainers implements Containers {
     const { hostNetwork, seccomp, runtime, layout, metrics } = this.#deps;
     const { config } = entry.record;
     const { paths } = entry;
-    await this.#putAway(entry);
+    await this.#runs.putAway(entry);
     await claimPorts(this.#ports, entry);
     await mkdir(paths.bundle, { recursive: true, mode: 0o700 });
     await hostNetwork.ensure('bridge');
@@ -377,16 +363,6 @@ export class LocalContainers implements Containers {
     await dropNetwork(this.#deps, entry);
   }
 
-  /** Cleans up a run that has ended, so that the next can begin. */
-  async #putAway(entry: ContainerEntry): Promise<void> {
-    const { processes } = entry;
-    if (processes === undefined) return;
-    entry.monitor?.close();
-    entry.monitor = undefined;
-    await endRun(this.#deps, entry.record.config.id, processes);
-    entry.processes = undefined;
-  }
-
   async #remove(entry: ContainerEntry): Promise<void> {
     const { config } = entry.record;
     const { layout, syscalls, hostNetwork, randomHex } = this.#deps;
@@ -407,82 +383,6 @@ export class LocalContainers implements Containers {
       if (error.code !== 'ENOENT') throw error;
     });
     await rm(grave, { recursive: true, force: true });
-  }
-
-  /** Looks at a run and concludes: settles an exit, heals one whose monitor is gone. Does nothing about the others. */
-  #look(entry: ContainerEntry): void {
-    const { id } = entry.record.config;
-    if (entry.isStarting || entry.isRemoving) return;
-    const fate = observeRun(entry, () => observeOomKills(this.#deps.cgroups, cgroupPathOf(this.#deps.layout, id)));
-    if (fate.kind === 'ended') this.#conclude(entry, fate.exit);
-    else if (fate.kind === 'unmonitored') this.#heal(entry);
-  }
-
-  #conclude(entry: ContainerEntry, exit: Exit): void {
-    const { id } = entry.record.config;
-    const { processes } = entry;
-    this.#record(entry, exit);
-    // Before the event, so that a start which it causes finds the field clear.
-    this.#inBackground(id, async () => {
-      if (entry.processes === processes && !isRunning(entry)) await this.#putAway(entry);
-    });
-    if (exit.oomKilled) this.#deps.emit({ kind: 'oom', id });
-    this.#deps.emit({ kind: 'exited', id });
-  }
-
-  /** Nobody would ever learn how this process ends, nor keep its output: it is ended now. */
-  #heal(entry: ContainerEntry): void {
-    const { id, name } = entry.record.config;
-    const { processes } = entry;
-    if (processes === undefined || this.#healing.has(processes)) return;
-    this.#healing.add(processes);
-    this.#deps.log.error({ containerID: id, container: name }, 'the monitor of a container was killed; ending it');
-    this.#inBackground(id, async () => {
-      if (entry.processes !== processes || !isRunning(entry)) return;
-      await endRun(this.#deps, id, processes).finally(() => this.#healing.delete(processes));
-      this.#conclude(entry, this.#unknownExit());
-    });
-  }
-
-  /** A disk that is full must not keep us from seeing the exit; a later daemon would call it unknown. */
-  #record(entry: ContainerEntry, exit: Exit): void {
-    try {
-      settleExit(entry, exit);
-    } catch (error) {
-      this.#deps.log.error({ err: error, containerID: entry.record.config.id }, 'an exit cannot be written down');
-    }
-  }
-
-  #unknownExit(): Exit {
-    return { code: -1, oomKilled: false, finishedAtMs: this.#deps.nowMs() };
-  }
-
-  #inBackground(id: ContainerID, work: () => Promise<void>): void {
-    void this.#lock
-      .run(id, async () => {
-        if (!this.#closing.signal.aborted) await work();
-      })
-      .catch((error: unknown) => {
-        this.#deps.log.warn(
-          { err: error, containerID: id },
-          'cleaning up after a run failed; the next start tries again',
-        );
-      });
-  }
-
-  /** The process has ended and the monitor is about to write how. */
-  async #waitForExit(entry: ContainerEntry, signal: AbortSignal): Promise<void> {
-    const endMs = performance.now() + 2_000;
-    while (isRunning(entry)) {
-      signal.throwIfAborted();
-      if (performance.now() > endMs) {
-        if (entry.processes !== undefined) await endRun(this.#deps, entry.record.config.id, entry.processes);
-        this.#conclude(entry, this.#unknownExit());
-        return;
-      }
-      await new Promise((resolve) => setTimeout(resolve, 1));
-      this.#look(entry);
-    }
   }
 }
 
@@ -515,16 +415,4 @@ function explain(operation: string, error: unknown): unknown {
 
 function withoutUndefined(change: Partial<MutableConfig>): Partial<MutableConfig> {
   return Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined));
-}
-
-/**
- * Promise.all that waits for every part even when one fails: cleaning up must not race with what still goes on.
- * Throws the first failure.
- */
-async function settleAll<T extends readonly unknown[]>(
-  parts: readonly [...{ [K in keyof T]: Promise<T[K]> }],
-): Promise<T> {
-  await Promise.allSettled(parts);
-  // All are settled; this picks the values, or throws the first failure. The tuple's type is that of the parts.
-  return (await Promise.all(parts)) as unknown as T;
 }

@@ -44,3 +44,15 @@ export class Semaphore {
     }
   }
 }
+
+/**
+ * Promise.all that waits for every part even when one fails: cleaning up must not race with what still goes on.
+ * Throws the first failure.
+ */
+export async function settleAll<T extends readonly unknown[]>(
+  parts: readonly [...{ [K in keyof T]: Promise<T[K]> }],
+): Promise<T> {
+  await Promise.allSettled(parts);
+  // All are settled; this picks the values, or throws the first failure. The tuple's type is that of the parts.
+  return (await Promise.all(parts)) as unknown as T;
+}

@@ -159,7 +159,7 @@ describe('containers on this host', () => {
   it("keeps Docker's capabilities, filters system calls and masks /proc", async () => {
     for (const round of [1, 2]) {
       const { output } = await host.script(
-        'grep -E "^(CapEff|CapBnd|Seccomp|NoNewPrivs)" /proc/self/status; wc -c </proc/timer_list; unshare -n true || echo blocked; unshare -U true || echo user-blocked; (exec sleep 0) && echo forked',
+        'exec 2>&1; grep -E "^(CapEff|CapBnd|Seccomp|NoNewPrivs)" /proc/self/status; wc -c </proc/timer_list; unshare -n true || echo blocked; unshare -U true || echo user-blocked; (exec sleep 0) && echo forked',
       );
       assert.match(output, /CapBnd:\s*00000000a80425fb/, `round ${round}`);
       assert.match(output, /CapEff:\s*00000000a80425fb/);

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { type ContainerInfo, removeHostState } from '../../runtime/index.ts';
 import { assertNoLeaks } from '../leaks.ts';
 import { never, TestHost, until } from './host.ts';
@@ -69,4 +71,27 @@ describe('a network that somebody takes away', () => {
       await other.close();
     }
   });
+
+  for (const policy of ['DROP', 'ACCEPT'] as const) {
+    it(`lets traffic of the bridge pass where the FORWARD policy is ${policy}, and takes its rules away again`, () => {
+      // In a network namespace of its own, for the policy is the whole host's. /sys must be of that namespace too.
+      const { dataDir, runDir } = host.deps;
+      const program = fileURLToPath(new URL('./forwarding.ts', import.meta.url));
+      const script = `set -e
+        mkdir -p "$1/cgroup" && mount --rbind /sys/fs/cgroup "$1/cgroup"
+        mount -t sysfs sysfs /sys && mount --rbind "$1/cgroup" /sys/fs/cgroup
+        iptables -P FORWARD ${policy}
+        exec "$0" "$2" "$1/data" "$1/run" hffwd`;
+      const dir = join(host.dir, policy);
+      const args = ['--net', '--mount', 'sh', '-c', script, process.execPath, dir, program];
+      const { during, after } = JSON.parse(execFileSync('unshare', args).toString());
+      const ours = ['-A FORWARD -i hffwd -j ACCEPT', '-A FORWARD -o hffwd -j ACCEPT'];
+      const count = (text: string, rule: string): number => text.split('\n').filter((line) => line === rule).length;
+      for (const rule of ours) {
+        assert.equal(count(during, rule), policy === 'DROP' ? 1 : 0, during);
+        assert.equal(count(after, rule), 0, after);
+      }
+      assert.ok(existsSync(dataDir) && existsSync(runDir));
+    });
+  }
 });

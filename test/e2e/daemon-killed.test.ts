@@ -1,10 +1,9 @@
 /** kill -9 of the daemon at random moments, while containers run and writes come in. The seed is printed. */
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { containersPath, createInstance, type Instance } from '../instance.ts';
-import { assertNoLeaks, type HostSnapshot, snapshotHost } from '../leaks.ts';
+import { containersPath, type Instance } from '../instance.ts';
 import { until } from '../until.ts';
-import { importExampleImages } from './images.ts';
+import { useInstance } from './use-instance.ts';
 
 const kills = 20;
 const idle = {
@@ -17,18 +16,11 @@ const idle = {
 
 describe('a daemon that is killed again and again', function () {
   this.timeout(400_000);
-  let hostBefore: HostSnapshot;
+  const running = useInstance();
   let instance: Instance;
 
-  before(async () => {
-    hostBefore = await snapshotHost();
-    instance = await createInstance();
-    await importExampleImages(instance);
-    await instance.start();
-  });
-  after(async () => {
-    await instance.close();
-    await assertNoLeaks(hostBefore, instance);
+  before(() => {
+    instance = running();
   });
 
   it(`loses no acknowledged write, restarts no container and leaves no orphan in ${kills} kills`, async () => {

@@ -2,10 +2,9 @@
 import assert from 'node:assert/strict';
 import { mkdir, readFile, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createInstance, type Instance, run } from '../instance.ts';
-import { assertNoLeaks, type HostSnapshot, snapshotHost } from '../leaks.ts';
+import { type Instance, run } from '../instance.ts';
 import { kubectl } from '../tools.ts';
-import { importExampleImages } from './images.ts';
+import { useInstance } from './use-instance.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 const documents = ['README.md', 'docs/operations.md', 'examples/website-monitor/README.md'];
@@ -30,22 +29,15 @@ function adapt(block: string, { dataDir, storeUrl, metricsUrl }: Instance): stri
 
 describe('the documents', function () {
   this.timeout(240_000);
-  let hostBefore: HostSnapshot;
+  const running = useInstance();
   let instance: Instance;
 
   before(async () => {
-    hostBefore = await snapshotHost();
-    instance = await createInstance();
-    await importExampleImages(instance);
-    await instance.start();
+    instance = running();
     await instance.kubectl(['apply', '-f', 'examples/website-monitor/']);
     await instance.kubectl(['wait', '--for=condition=Ready', 'ctr', '--all', '--timeout=60s']);
     await mkdir(join(instance.dataDir, 'bin'));
     await symlink(kubectl(), join(instance.dataDir, 'bin', 'kubectl'));
-  });
-  after(async () => {
-    await instance.close();
-    await assertNoLeaks(hostBefore, instance);
   });
 
   for (const name of documents) {

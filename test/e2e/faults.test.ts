@@ -2,10 +2,9 @@
 import assert from 'node:assert/strict';
 import { createServer } from 'node:net';
 import type { Container } from '../../crds/index.ts';
-import { containersPath, createInstance, type Instance } from '../instance.ts';
-import { assertNoLeaks, type HostSnapshot, snapshotHost } from '../leaks.ts';
+import { containersPath, type Instance } from '../instance.ts';
 import { until } from '../until.ts';
-import { importExampleImages } from './images.ts';
+import { useInstance } from './use-instance.ts';
 
 const image = 'localhost/busybox:latest';
 const quick = { backoff: { initial: '100ms', max: '1s', jitter: 0 }, terminationGracePeriodSeconds: 1 };
@@ -18,26 +17,13 @@ const idle = {
 
 describe('bad input and faults', function () {
   this.timeout(240_000);
-  let hostBefore: HostSnapshot;
+  const running = useInstance();
   let instance: Instance;
 
   before(async () => {
-    hostBefore = await snapshotHost();
-    instance = await createInstance();
-    await importExampleImages(instance);
-    await instance.start();
+    instance = running();
     await instance.create('bystander', idle);
     await instance.waitFor('bystander', ({ state }) => state === 'Running', 'running');
-  });
-  after(async () => {
-    const bystander = await instance.get('bystander');
-    await instance.close();
-    await assertNoLeaks(hostBefore, instance);
-    assert.deepEqual(
-      [bystander?.status?.state, bystander?.status?.restartCount],
-      ['Running', 0],
-      'the others go on undisturbed',
-    );
   });
 
   const refused: { it: string; body: unknown; status: number; says: RegExp }[] = [
@@ -287,5 +273,9 @@ describe('bad input and faults', function () {
     assert.notEqual(replaced.status?.pid, before.status?.pid);
     assert.equal(replaced.status?.containerID, before.status?.containerID);
     await instance.remove('changing');
+  });
+  it('has disturbed nobody else in all this', async () => {
+    const bystander = await instance.get('bystander');
+    assert.deepEqual([bystander?.status?.state, bystander?.status?.restartCount], ['Running', 0]);
   });
 });

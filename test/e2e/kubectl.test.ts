@@ -3,11 +3,10 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createInstance, type Instance } from '../instance.ts';
-import { assertNoLeaks, type HostSnapshot, snapshotHost } from '../leaks.ts';
+import type { Instance } from '../instance.ts';
 import { kubectl, kubectl120 } from '../tools.ts';
 import { until } from '../until.ts';
-import { importExampleImages } from './images.ts';
+import { useInstance } from './use-instance.ts';
 
 const document = (name: string, extra = ''): string => `apiVersion: holdfast.dev/v1
 kind: Container
@@ -21,18 +20,11 @@ ${extra}`;
 
 describe('kubectl', function () {
   this.timeout(240_000);
-  let hostBefore: HostSnapshot;
+  const running = useInstance();
   let instance: Instance;
 
-  before(async () => {
-    hostBefore = await snapshotHost();
-    instance = await createInstance();
-    await importExampleImages(instance);
-    await instance.start();
-  });
-  after(async () => {
-    await instance.close();
-    await assertNoLeaks(hostBefore, instance);
+  before(() => {
+    instance = running();
   });
 
   const clients: { title: string; program: () => string; name: string; isOld: boolean }[] = [

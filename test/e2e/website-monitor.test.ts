@@ -1,28 +1,20 @@
 /** The main job, as the README tells it: the website monitor from its spec documents, with the real kubectl. */
 import assert from 'node:assert/strict';
 import { readFile, readlink } from 'node:fs/promises';
-import { createInstance, type Instance, run } from '../instance.ts';
-import { assertNoLeaks, type HostSnapshot, snapshotHost } from '../leaks.ts';
+import { type Instance, run } from '../instance.ts';
 import { until } from '../until.ts';
-import { importExampleImages } from './images.ts';
+import { useInstance } from './use-instance.ts';
 
 describe('the website monitor', function () {
   this.timeout(300_000);
-  let hostBefore: HostSnapshot;
+  const running = useInstance();
   let instance: Instance;
 
   before(async () => {
-    hostBefore = await snapshotHost();
-    instance = await createInstance();
-    await importExampleImages(instance);
-    await instance.start();
+    instance = running();
     const applied = await instance.kubectl(['apply', '-f', 'examples/website-monitor/']);
     assert.equal(applied.code, 0, applied.stderr);
     assert.match(applied.stdout, /container\.holdfast\.dev\/web created/);
-  });
-  after(async () => {
-    await instance.close();
-    await assertNoLeaks(hostBefore, instance);
   });
 
   const pidOf = async (name: string): Promise<number> =>

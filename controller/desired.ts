@@ -166,8 +166,9 @@ export function parseDesired(object: Container): Desired | SpecProblem {
   const config: Desired['config'] = {
     id: containerIDOf(metadata.uid),
     name: keyOf(object),
-    entrypoint: spec.command,
-    cmd: spec.args,
+    // As in a Pod, an empty list is one that was not given.
+    entrypoint: spec.command?.length === 0 ? undefined : spec.command,
+    cmd: spec.args?.length === 0 ? undefined : spec.args,
     workingDir: spec.workingDir,
     user: spec.user,
     hostname: spec.hostname ?? metadata.name,

@@ -79,6 +79,10 @@ describe('parseDesired', () => {
     ];
     assert.equal(desired({ spec: { ports } }).config.ports.length, 4);
   });
+  it('takes an empty command or args for one that was not given, as a Pod does', () => {
+    const { config } = desired({ spec: { command: [], args: [] } });
+    assert.deepEqual([config.entrypoint, config.cmd], [undefined, undefined]);
+  });
   it('leaves out ports that are not published', () => {
     assert.deepEqual(desired({ spec: { ports: [{ containerPort: 80, protocol: 'TCP' }] } }).config.ports, []);
   });

@@ -6,6 +6,8 @@ import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
 /** Most containers that get series of their own: beyond it only totals are kept, so that Prometheus is never flooded. */
 const maxContainerSeries = 1_000;
+/** What a watch most often ends with; a counter that is there from the start also shows its first increase. */
+const reconnectReasons = ['ended', 'expired', 'silence', 'connection', 'list-failed', 'bad-event', 'handler-failed'];
 const secondsBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
 export interface QueueMetrics {
@@ -203,6 +205,7 @@ export function createControllerMetrics(registry: Registry, workers: number): Co
     labelNames: ['reason'],
     registers,
   });
+  for (const reason of reconnectReasons) reconnects.inc({ reason }, 0);
   const activity = new Gauge({
     name: 'holdfast_watch_last_activity_timestamp_seconds',
     help: 'When the watch last brought an event or a bookmark.',

@@ -32,8 +32,8 @@ export async function readDashboards(): Promise<readonly Dashboard[]> {
 }
 
 /** Puts in what Grafana would for its variables. A variable that is not known stays, and so the query does not parse. */
-export function fillIn(query: string, values: { readonly rateInterval: string }): string {
-  return query.replaceAll('$__rate_interval', values.rateInterval).replaceAll('$instance', '.+');
+export function fillIn(query: string, values: { readonly rateInterval: string; readonly instance: string }): string {
+  return query.replaceAll('$__rate_interval', values.rateInterval).replaceAll('$instance', values.instance);
 }
 
 /** Names of the metrics in a query that are Holdfast's, or that it takes from Kubernetes, Node and the process. */

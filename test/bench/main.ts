@@ -3,7 +3,7 @@
  * Flags: --samples N, --containers N, --idle-seconds N, --only holdfast|dockerd.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
-import { cpus, loadavg, tmpdir } from 'node:os';
+import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { buildBusyboxImage } from '../images.ts';
@@ -72,9 +72,6 @@ try {
   await rm(dir, { recursive: true, force: true });
 }
 console.log(formatTable(describeTargets(options.containers), columns));
-const load = loadavg().map((value) => value.toFixed(1));
-console.log(
-  `\n${cpus().length} × ${cpus()[0]?.model ?? 'unknown processor'}; load ${load.join(' ')}; Node ${process.version}`,
-);
+console.log(`\n${cpus().length} × ${cpus()[0]?.model ?? 'unknown processor'}; Node ${process.version}`);
 for (const line of missing) console.log(`not measured: ${line}`);
 if (missing.length > 0) process.exitCode = 1;

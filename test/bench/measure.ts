@@ -1,4 +1,5 @@
 /** Takes the figures of one engine, one after the other; a figure that cannot be taken is reported and left out. Effects. */
+import { loadavg } from 'node:os';
 import type { Engine } from './engine.ts';
 import { observeMemory, observeProcesses } from './processes.ts';
 import { type Figures, summarize } from './report.ts';
@@ -15,7 +16,7 @@ export interface MeasureOptions {
 
 const warmUps = 3;
 /** After a burst, before memory and idle CPU are looked at. */
-const settleMs = 5_000;
+const settleMs = 10_000;
 
 export async function measure(engine: Engine, options: MeasureOptions): Promise<Figures> {
   const { samples, containers, idleMs, say } = options;
@@ -35,10 +36,13 @@ export async function measure(engine: Engine, options: MeasureOptions): Promise<
     await Promise.all(names.map((name) => engine.run(name)));
     return containers / ((performance.now() - beganMs) / 1000);
   });
-  const resting = await attempt(`memory, and CPU for ${idleMs / 1000} s at rest`, async () => {
-    await new Promise((resolve) => setTimeout(resolve, settleMs));
-    return atRest(engine, idleMs, containers);
-  });
+  const resting = await attempt(
+    `memory, and CPU for ${idleMs / 1000} s at rest, after ${settleMs / 1000} s of it`,
+    async () => {
+      await new Promise((resolve) => setTimeout(resolve, settleMs));
+      return atRest(engine, idleMs, containers);
+    },
+  );
   return {
     startMs: single?.startMs,
     restartMs: single?.restartMs,
@@ -47,6 +51,7 @@ export async function measure(engine: Engine, options: MeasureOptions): Promise<
     daemonPssBytes: resting?.daemonPssBytes,
     monitorPssBytes: resting?.monitorPssBytes,
     idleCpu: resting?.idleCpu,
+    load: resting?.load,
   };
 }
 
@@ -92,6 +97,7 @@ async function atRest(engine: Engine, idleMs: number, containers: number) {
     daemonPssBytes: memory.pssBytes,
     monitorPssBytes: monitorMemory.pssBytes / monitors.length,
     idleCpu: (after - before) / ((performance.now() - beganMs) / 1000),
+    load: loadavg()[0],
   };
 }
 

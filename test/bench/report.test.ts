@@ -13,6 +13,7 @@ const none: Figures = {
   daemonPssBytes: undefined,
   monitorPssBytes: undefined,
   idleCpu: undefined,
+  load: undefined,
 };
 
 describe('summarize', () => {

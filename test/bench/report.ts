@@ -15,6 +15,8 @@ export interface Figures {
   readonly monitorPssBytes: number | undefined;
   /** Share of one core. */
   readonly idleCpu: number | undefined;
+  /** Of the machine over the minute that ends with the measurement of idleCpu: how far that can be believed. */
+  readonly load: number | undefined;
 }
 
 export interface Target {
@@ -84,6 +86,7 @@ export function describeTargets(containers: number): readonly Target[] {
       value: ({ idleCpu }) => (idleCpu === undefined ? undefined : idleCpu * 100),
       bound: { kind: 'at most', value: 0.5 },
     },
+    { figure: 'load of the machine then', unit: 'processes', digits: 2, value: ({ load }) => load },
   ];
 }
 

@@ -29,7 +29,7 @@ export interface HistoryLimits {
   readonly maxBytes: number;
 }
 
-/** Forgotten changes are let go in lots of this many, so that no write moves the whole array. */
+/** Places of forgotten changes are taken out in lots of this many, so that no write moves the whole array. */
 const forgetAtOnce = 256;
 
 export function keyOf(namespace: string | undefined, name: string): string {
@@ -41,7 +41,8 @@ export class Collection {
   readonly #entries = new Map<string, Entry>();
   /** The keys in order; undefined after a change of the set, until a reader needs it. */
   #sortedKeys: readonly string[] | undefined;
-  readonly #history: Change[] = [];
+  /** undefined: forgotten, and not yet taken out. */
+  readonly #history: (Change | undefined)[] = [];
   #historyStart = 0; // index of the oldest change kept: shifting a long array for each write would be slow
   #historyBytes = 0;
   #forgottenRevision: number;
@@ -97,7 +98,7 @@ export class Collection {
       if ((this.#history[middle]?.revision ?? 0) > revision) high = middle;
       else low = middle + 1;
     }
-    return this.#history.slice(low);
+    return this.#history.slice(low).filter((change) => change !== undefined);
   }
 
   /**
@@ -141,7 +142,7 @@ export class Collection {
       if (oldest === undefined) break;
       this.#historyBytes -= oldest.entry.json.length;
       this.#forgottenRevision = oldest.revision;
-      this.#historyStart++;
+      this.#history[this.#historyStart++] = undefined; // until the lot is full, it would hold its object
     }
     if (this.#historyStart >= forgetAtOnce) {
       this.#history.splice(0, this.#historyStart);

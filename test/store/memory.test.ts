@@ -1,5 +1,7 @@
 /** Memory and group commit: what readers and watchers see, against a model of all that was written. */
 import assert from 'node:assert/strict';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import type { Database, StoredChange } from '../../store/database.ts';
 import type { Change } from '../../store/memory.ts';
@@ -190,6 +192,19 @@ describe('Writer', () => {
     const kept = writer.collection(kind).changesSince(writer.revision - 5);
     assert.equal(kept.length, 5);
     assert.throws(() => writer.collection(kind).changesSince(writer.revision - 50), { code: 410 });
+  });
+
+  it('holds no change that it has forgotten', async () => {
+    setFlagsFromString('--expose-gc');
+    const collectGarbage: () => void = runInNewContext('gc');
+    const { writer } = makeWriter({ maxChanges: 2, maxBytes: 1e9 });
+    const begin = writer.revision;
+    await apply(writer, { name: 'a', value: 1 });
+    const forgotten = new WeakRef(writer.collection(kind).changesSince(begin)[0] ?? {});
+    for (let value = 2; value < 6; value++) await apply(writer, { name: 'a', value });
+    await new Promise((resolve) => setImmediate(resolve)); // a WeakRef holds on until its turn of the loop ends
+    collectGarbage();
+    assert.equal(forgotten.deref(), undefined);
   });
 
   it('stores nothing in a preview', async () => {

@@ -324,11 +324,21 @@ function deleteOptionsOf({ query, headers, body }: ApiRequest): DeleteOptions {
 
 function strictDecodingError(kind: ResourceKind, problems: readonly string[]): StatusError {
   const what = `${kind.kind} in version ${JSON.stringify(kind.version)} cannot be handled as a ${kind.kind}`;
-  return badRequest(`${what}: strict decoding error: ${problems.join(', ')}`);
+  const told = problems.slice(0, maxProblemsTold).map(shorten);
+  const more = problems.length > told.length ? [`and ${problems.length - told.length} more`] : [];
+  return badRequest(`${what}: strict decoding error: ${[...told, ...more].join(', ')}`);
+}
+
+/** Clients refuse an answer with more than about 16 KB of headers, and then do not learn that they have written. */
+const maxProblemsTold = 20;
+const maxProblemLength = 256;
+
+function shorten(problem: string): string {
+  return problem.length <= maxProblemLength ? problem : `${problem.slice(0, maxProblemLength - 1)}…`;
 }
 
 function warningsFor(fieldValidation: FieldValidation, problems: readonly string[]): readonly string[] {
-  return fieldValidation === 'Warn' ? problems.slice(0, 20) : [];
+  return fieldValidation === 'Warn' ? problems.slice(0, maxProblemsTold).map(shorten) : [];
 }
 
 function deletedStatus({ kind, name }: ObjectPlace, { object }: Entry) {

@@ -100,20 +100,25 @@ export function forbidden(
   return new StatusError(403, 'Forbidden', message, causes === undefined ? details : { ...details, causes });
 }
 
-/** 422: the object breaks rules of its kind; one cause for each field. */
+/** One object can break rules a million times, and each takes more words than the mistake: the first ones must do. */
+const maxErrorsTold = 50;
+
+/** 422: the object breaks rules of its kind; one cause for each field, of the first fields. */
 export function invalid(
   kind: { readonly group: string; readonly kind: string },
   name: string,
   errors: readonly FieldError[],
 ): StatusError {
-  const texts = errors.map(formatFieldError);
+  const told = errors.slice(0, maxErrorsTold);
+  const more = errors.length > told.length ? [`and ${errors.length - told.length} more`] : [];
+  const texts = [...told.map(formatFieldError), ...more];
   const list = texts.length === 1 ? texts[0] : `[${texts.join(', ')}]`;
   const qualified = kind.group === '' ? kind.kind : `${kind.kind}.${kind.group}`;
   return new StatusError(422, 'Invalid', `${qualified} "${name}" is invalid: ${list}`, {
     name,
     ...(kind.group === '' ? {} : { group: kind.group }),
     kind: kind.kind,
-    causes: errors.map(causeOf),
+    causes: told.map(causeOf),
   });
 }
 

@@ -707,6 +707,29 @@ describe('store: objects', () => {
       }
     });
 
+    it('answers thousands of mistakes in a few words', async () => {
+      const path = '/api/v1/namespaces/default/configmaps';
+      const labels = Object.fromEntries(Array.from({ length: 20_000 }, (_, index) => [`!${index}`, '!']));
+      const wrong = await client.call('POST', path, { body: configMap('wrong', {}, { labels }) });
+      assert.equal(wrong.code, 422);
+      assert.ok(wrong.text.length < 100_000, `${wrong.text.length} characters`);
+      assert.match(String(wrong.body.message), /and 39950 more\]$/);
+      const unknown = Object.fromEntries(Array.from({ length: 20_000 }, (_, index) => [`unknown${index}`, 1]));
+      const strict = `${containers}?fieldValidation=Strict`;
+      const refused = await client.call('POST', strict, { body: container('wrong', unknown) });
+      assert.equal(refused.code, 400);
+      assert.ok(refused.text.length < 100_000, `${refused.text.length} characters`);
+    });
+
+    it('keeps its warnings to what clients take as headers', async () => {
+      const long = Object.fromEntries(Array.from({ length: 30 }, (_, index) => [`${index}${'x'.repeat(10_000)}`, 1]));
+      const warned = await client.call('POST', `${containers}?dryRun=All`, { body: container('long', long) });
+      assert.equal(warned.code, 201);
+      const warnings = [warned.headers.warning].flat();
+      assert.ok(warnings.length > 5);
+      assert.ok(warnings.join('').length < 8_000, `${warnings.join('').length} characters`);
+    });
+
     it('keeps names of JavaScript apart from data', async () => {
       const path = '/api/v1/namespaces/default/configmaps';
       const data = { constructor: 'a', toString: 'b', hasOwnProperty: 'c', prototype: 'd' };

@@ -188,19 +188,32 @@ export function parseKubernetesProtobuf(body: Buffer): Json {
 
 function decodeMessage(message: Message, content: Buffer): { readonly [key: string]: Json } {
   const object: Record<string, Json> = {};
+  // Filled in place: with a copy for each entry, a body of many entries would hold up everyone for minutes.
+  const maps = new Map<string, Record<string, Json>>();
+  const lists = new Map<string, Json[]>();
   for (const { number, content: raw } of decodeFields(content)) {
     const field = message.get(number);
     if (field === undefined) continue;
     const { name, holds, decode } = field;
     if (holds === 'map') {
       const [key, value] = decodeMapEntry(bytesOf(raw), decode);
-      object[name] = { ...(object[name] as Record<string, Json> | undefined), [key]: value }; // set only here
+      const entries = maps.get(name) ?? {};
+      entries[key] = value;
+      maps.set(name, entries);
+      object[name] = entries;
       continue;
     }
     const value = decode(raw);
     // Go writes empty fields too; to a schema they would be values.
     if (value === undefined || value === '') continue;
-    object[name] = holds === 'many' ? [...((object[name] as Json[] | undefined) ?? []), value] : value; // set only here
+    if (holds === 'one') {
+      object[name] = value;
+      continue;
+    }
+    const items = lists.get(name) ?? [];
+    items.push(value);
+    lists.set(name, items);
+    object[name] = items;
   }
   return object;
 }

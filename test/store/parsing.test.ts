@@ -159,6 +159,23 @@ describe('parseObjectBody', () => {
     );
   });
 
+  it('reads as many entries of protobuf as fit into a body', () => {
+    const field = (number: number, content: Buffer): Buffer => {
+      const { length } = content;
+      const size = [(length & 0x7f) | 0x80, ((length >> 7) & 0x7f) | 0x80, length >> 14];
+      return Buffer.concat([Buffer.from([number * 8 + 2, ...size]), content]);
+    };
+    const count = 50_000;
+    const entries = Array.from({ length: count }, (_, index) => field(2, field(1, Buffer.from(`k${index}`))));
+    const finalizers = Array.from({ length: count }, (_, index) => field(14, Buffer.from(`f${index}`)));
+    const typeMeta = Buffer.concat([field(1, Buffer.from('v1')), field(2, Buffer.from('ConfigMap'))]);
+    const object = Buffer.concat([field(1, Buffer.concat(finalizers)), ...entries]);
+    const body = Buffer.concat([Buffer.from('k8s\0'), field(1, typeMeta), field(2, object)]);
+    const value = parseObjectBody(body, 'application/vnd.kubernetes.protobuf').value as JsonObject; // a ConfigMap
+    assert.equal(Object.keys(value.data as JsonObject).length, count);
+    assert.deepEqual((value.metadata as { finalizers: string[] }).finalizers.at(-1), `f${count - 1}`);
+  });
+
   it('answers any bytes with an object or a Status', () => {
     const types = fc.constantFrom('application/json', 'application/yaml', 'application/vnd.kubernetes.protobuf');
     fc.assert(

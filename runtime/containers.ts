@@ -4,6 +4,7 @@
  */
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
 import { replaceFile } from './atomic-file.ts';
 import type { CgroupPrimer } from './cgroup-primer.ts';
@@ -20,12 +21,14 @@ import {
 } from './container-setup.ts';
 import type { HostNetwork } from './host-network.ts';
 import {
+  type AttachRequest,
   type ContainerConfig,
   ContainerConfigError,
   type ContainerID,
   type ContainerInfo,
   ContainerNotFoundError,
   type Containers,
+  type ExecRequest,
   ImageNotPresentError,
   type Images,
   type LogEntry,
@@ -35,6 +38,8 @@ import {
   type RuntimeEvent,
   RuntimeOperationError,
   StartError,
+  type Stats,
+  type StreamSession,
 } from './interface.ts';
 import { KeyedLock, Semaphore, settleAll } from './keyed-lock.ts';
 import { readLog } from './log-reader.ts';
@@ -46,6 +51,7 @@ import { mergeArgs, parseSignal } from './process-config.ts';
 import type { LastRun } from './record.ts';
 import { cgroupPathOf, endRun, prepareRun, type RunDeps } from './run.ts';
 import { RunSupervisor } from './run-supervisor.ts';
+import { ContainerStreams } from './streams.ts';
 
 export interface ContainersDeps extends SetupDeps, RunDeps {
   readonly images: Pick<Images, 'inspect'>;
@@ -70,6 +76,7 @@ export class LocalContainers implements Containers {
   readonly #starts: Semaphore;
   #startsUnderWay = 0;
   readonly #runs: RunSupervisor;
+  readonly #streams: ContainerStreams;
   readonly #closing = new AbortController();
 
   /** `entries`: what was read back from disk. */
@@ -79,6 +86,7 @@ export class LocalContainers implements Containers {
     this.#ports = { entries, hostNetwork: deps.hostNetwork };
     this.#starts = new Semaphore(deps.startConcurrency);
     this.#runs = new RunSupervisor({ ...deps, lock: this.#lock, closing: this.#closing.signal });
+    this.#streams = new ContainerStreams({ ...deps, look: (entry) => this.#runs.look(entry) });
   }
 
   get isBusy(): boolean {
@@ -175,6 +183,22 @@ export class LocalContainers implements Containers {
     yield* readLog({ dir: entry.paths.logDir, options, signal: either });
   }
 
+  exec(id: ContainerID, request: ExecRequest, signal: AbortSignal): Promise<StreamSession> {
+    return this.#streams.exec(this.#get(id), request, signal);
+  }
+
+  attach(id: ContainerID, request: AttachRequest, signal: AbortSignal): Promise<StreamSession> {
+    return this.#streams.attach(this.#get(id), request, signal);
+  }
+
+  stats(id: ContainerID): Promise<Stats | undefined> {
+    return this.#streams.stats(this.#get(id));
+  }
+
+  dial(id: ContainerID, port: number, signal: AbortSignal): Promise<Duplex> {
+    return this.#streams.dial(this.#get(id), port, signal);
+  }
+
   /** Something may have happened to this container: concludes what did. */
   check(id: ContainerID): void {
     const entry = this.#entries.get(id);
@@ -216,6 +240,7 @@ export class LocalContainers implements Containers {
 
   async close(): Promise<void> {
     this.#closing.abort(new RuntimeClosedError('the runtime was closed'));
+    await this.#streams.close();
     await this.#lock.idle();
     for (const entry of this.#entries.values()) entry.monitor?.close();
   }

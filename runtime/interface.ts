@@ -6,6 +6,7 @@
  * Every operation is idempotent and crash-safe: called again after a kill -9 in its middle it finishes or undoes
  * what was begun. The records are the folders on disk and the kernel; there is no second database.
  */
+import type { Duplex, Readable, Writable } from 'node:stream';
 
 /** 64 lower-case hexadecimal digits; chosen by the caller, stable for the life of the container. */
 export type ContainerID = string;
@@ -72,6 +73,12 @@ export interface ContainerConfig extends MutableConfig {
   readonly user?: string | undefined;
   readonly hostname: string;
   readonly readonlyRootfs: boolean;
+  /** The process's standard input stays open for clients that attach; else it is /dev/null. */
+  readonly hasStdin?: boolean | undefined;
+  /** Its input ends when the first client that attached with input goes away, or ends its own. */
+  readonly isStdinOnce?: boolean | undefined;
+  /** Its streams are a terminal. */
+  readonly hasTerminal?: boolean | undefined;
   readonly ports: readonly PortMapping[];
 }
 
@@ -162,6 +169,71 @@ export interface LogOptions {
   readonly sinceMs?: number | undefined;
 }
 
+/** Size of a terminal, in characters. */
+export interface TerminalSize {
+  readonly columns: number;
+  readonly rows: number;
+}
+
+/** A process's standard streams, as one client has them. Whoever opens it reads stdout and stderr to their ends. */
+export interface StreamSession {
+  /** undefined if none was asked for. Ending it is the process's end of input. */
+  readonly stdin: Writable | undefined;
+  readonly stdout: Readable;
+  /** undefined with a terminal, which has one output. */
+  readonly stderr: Readable | undefined;
+  /** Nothing happens without a terminal. */
+  resize(size: TerminalSize): Promise<void>;
+  /**
+   * exec: the exit code, once the process has ended and the streams have all of its output; 128 + n after signal n.
+   * attach: the exit code of the container's process, or undefined when the client was detached while it runs.
+   * Rejects with RuntimeOperationError if it cannot be known.
+   */
+  readonly exit: Promise<number | undefined>;
+  /** The client goes away: ends the process of an exec (SIGHUP with a terminal, then SIGKILL), detaches an attach. */
+  close(): Promise<void>;
+}
+
+/** A further process in a running container. What is not given is the container's own. */
+export interface ExecRequest {
+  /** Program and arguments; the program is looked for in the container's PATH. */
+  readonly args: readonly string[];
+  /** Added to the container's environment and overriding it. */
+  readonly env?: readonly EnvVar[] | undefined;
+  /** name|uid[:group|gid] */
+  readonly user?: string | undefined;
+  /** Absolute. */
+  readonly workingDir?: string | undefined;
+  readonly hasTerminal: boolean;
+  readonly hasStdin: boolean;
+  /** The terminal's first size. */
+  readonly size?: TerminalSize | undefined;
+}
+
+export interface AttachRequest {
+  /** Without effect on a container that has no stdin. */
+  readonly hasStdin: boolean;
+  readonly size?: TerminalSize | undefined;
+}
+
+/** What a running container uses, of its cgroup and its network. Counters only grow while it runs. */
+export interface Stats {
+  /** Processor time used so far. */
+  readonly cpuNanoseconds: number;
+  /** Memory in use without the page cache that can be dropped: the working set. */
+  readonly memoryBytes: number;
+  /** undefined: no limit. */
+  readonly memoryLimitBytes?: number | undefined;
+  /** Processes and threads. */
+  readonly processes: number;
+  readonly processLimit?: number | undefined;
+  /** Time for which the processor limit held it back. */
+  readonly throttledNanoseconds: number;
+  /** Of all its network interfaces but loopback. */
+  readonly networkReceivedBytes: number;
+  readonly networkSentBytes: number;
+}
+
 export type RuntimeEvent =
   | { readonly kind: 'exited'; readonly id: ContainerID }
   | { readonly kind: 'oom'; readonly id: ContainerID }
@@ -204,6 +276,25 @@ export interface Containers {
    * is removed. Throws ContainerNotFoundError.
    */
   log(id: ContainerID, options: LogOptions, signal: AbortSignal): AsyncIterable<LogEntry>;
+  /**
+   * Runs a further process in a running container, with its user, environment, capabilities, seccomp filter and cgroup.
+   * The signal counts until the session is there; close() ends it afterwards.
+   * Throws ContainerNotFoundError, ContainerNotRunningError, ContainerConfigError (user, env, …), StartError (127
+   * missing, 126 not executable), RuntimeOperationError.
+   */
+  exec(id: ContainerID, request: ExecRequest, signal: AbortSignal): Promise<StreamSession>;
+  /**
+   * The streams of the container's own process, from now on. Detaching leaves it running; its input ends then only if
+   * the container says so (isStdinOnce). Throws ContainerNotFoundError, ContainerNotRunningError, RuntimeOperationError.
+   */
+  attach(id: ContainerID, request: AttachRequest, signal: AbortSignal): Promise<StreamSession>;
+  /** undefined if it does not run. Cheap: reads files, spawns nothing. Throws ContainerNotFoundError. */
+  stats(id: ContainerID): Promise<Stats | undefined>;
+  /**
+   * A TCP connection to 127.0.0.1:port inside the container's network, so that it reaches what listens on loopback only.
+   * Throws ContainerNotFoundError, ContainerNotRunningError, RuntimeOperationError when nobody listens.
+   */
+  dial(id: ContainerID, port: number, signal: AbortSignal): Promise<Duplex>;
 }
 
 export interface RuntimeInfo {
@@ -227,6 +318,14 @@ export class ContainerNotFoundError extends Error {
   override readonly name = 'ContainerNotFoundError';
   constructor(id: ContainerID, options?: ErrorOptions) {
     super(`there is no container ${id.slice(0, 12)}`, options);
+  }
+}
+
+/** The container does not run, so nothing can be run in it or attached to it. */
+export class ContainerNotRunningError extends Error {
+  override readonly name = 'ContainerNotRunningError';
+  constructor(id: ContainerID, options?: ErrorOptions) {
+    super(`container ${id.slice(0, 12)} does not run; start it first`, options);
   }
 }
 

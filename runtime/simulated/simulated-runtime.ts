@@ -12,6 +12,7 @@ import {
   type Runtime,
   RuntimeClosedError,
   type RuntimeEvent,
+  RuntimeOperationError,
 } from '../interface.ts';
 
 /** What the next run of a container does. Thrown errors come out of `start`. */
@@ -54,6 +55,11 @@ export interface SimulatedRuntime extends Runtime {
   exit(id: string, code: number, options?: { readonly silently?: boolean }): void;
   /** Most containers that ran at once. */
   readonly peakRunning: number;
+}
+
+/** A simulated process has no streams. */
+function notSimulated(operation: string): never {
+  throw new RuntimeOperationError(operation, 'not simulated; use a real runtime');
 }
 
 export function createSimulatedRuntime({
@@ -214,6 +220,10 @@ export function createSimulatedRuntime({
       log: async function* (id) {
         yield* find(id).log;
       },
+      exec: async () => notSimulated('exec'),
+      attach: async () => notSimulated('attach'),
+      stats: async () => notSimulated('stats'),
+      dial: async () => notSimulated('dial'),
     },
     info: () => ({ name: 'simulated', versions: {} }),
     subscribe: (listener) => {

@@ -1,5 +1,5 @@
 /** JSON Patch (RFC 6902) and JSON Merge Patch (RFC 7386). Pure: the document given is not changed. */
-import { getOwn, isJsonArray, isJsonObject, type Json, type JsonObject, jsonEqual } from './json.ts';
+import { getOwn, isJsonArray, isJsonObject, type Json, jsonEqual } from './json.ts';
 import { badRequest, patchFailed, tooLarge } from './status-error.ts';
 
 /** Operations in one JSON Patch, as kube-apiserver limits them. */
@@ -19,37 +19,45 @@ interface Operation {
 export function applyJsonPatch(document: Json, patch: Json): Json {
   if (!isJsonArray(patch)) throw badRequest('a JSON Patch must be a list of operations');
   if (patch.length > maxOperations) throw tooLarge(`a JSON Patch may have at most ${maxOperations} operations`);
+  const draft = new Draft(document);
   let copiedBytes = 0;
-  return patch.map(parseOperation).reduce((current, { op, path, from, value }) => {
+  for (const { op, path, from, value } of patch.map(parseOperation)) {
     switch (op) {
       case 'add':
-        return add(current, path, required(value, op, path));
+        draft.add(path, required(value, op, path));
+        break;
       case 'remove':
-        return remove(current, path);
+        draft.remove(path);
+        break;
       case 'replace':
-        return replace(current, path, required(value, op, path));
+        draft.replace(path, required(value, op, path));
+        break;
       case 'move': {
         if (from.length < path.length && from.every((step, index) => step === path[index])) {
           throw patchFailed(`move: ${formatPointer(from)} cannot move into itself`);
         }
-        const moved = read(current, from);
-        return add(remove(current, from), path, moved);
+        const moved = read(draft.root, from);
+        draft.remove(from);
+        draft.add(path, moved);
+        break;
       }
       case 'copy': {
-        const copied = read(current, from);
-        copiedBytes += JSON.stringify(copied).length;
+        const copied = JSON.stringify(read(draft.root, from));
+        copiedBytes += copied.length;
         if (copiedBytes > maxCopiedBytes) throw tooLarge(`copy operations add more than ${maxCopiedBytes} bytes`);
-        return add(current, path, copied);
+        draft.add(path, JSON.parse(copied)); // nothing may stand in two places of what is changed in place
+        break;
       }
       case 'test':
-        if (!jsonEqual(read(current, path), required(value, op, path))) {
+        if (!jsonEqual(read(draft.root, path), required(value, op, path))) {
           throw patchFailed(`testing value ${formatPointer(path)} failed: it is not what the patch expects`);
         }
-        return current;
+        break;
       default:
         throw badRequest(`unexpected op ${JSON.stringify(op)}; use add, remove, replace, move, copy or test`);
     }
-  }, document);
+  }
+  return draft.root;
 }
 
 function required(value: Json | undefined, op: string, path: readonly string[]): Json {
@@ -99,48 +107,79 @@ function indexOf(step: string, max: number, path: readonly string[]): number {
   return index;
 }
 
-/** Replaces the container that holds the path's last step. */
-function edit(document: Json, path: readonly string[], at: number, change: (holder: Json, last: string) => Json): Json {
-  const step = path[at];
-  if (step === undefined) throw patchFailed('the whole document cannot be removed');
-  if (at === path.length - 1) return change(document, step);
-  if (isJsonArray(document)) {
-    const index = indexOf(step, document.length - 1, path);
-    return document.map((item, position) => (position === index ? edit(item, path, at + 1, change) : item));
+type Holder = Json[] | Record<string, Json | undefined>;
+
+/**
+ * A document under change. What an operation goes through is copied the first time only, and then changed in place: a
+ * copy for each operation would let one patch of a large object hold up everyone for minutes.
+ */
+class Draft {
+  root: Json;
+  readonly #copies = new Set<Json>();
+
+  constructor(document: Json) {
+    this.root = document;
   }
-  const child = isJsonObject(document) ? getOwn(document, step) : undefined;
-  if (!isJsonObject(document) || child === undefined) throw patchFailed(`path ${formatPointer(path)} does not exist`);
-  return { ...document, [step]: edit(child, path, at + 1, change) };
-}
 
-function add(document: Json, path: readonly string[], value: Json): Json {
-  if (path.length === 0) return value;
-  return edit(document, path, 0, (holder, last) => {
-    if (isJsonArray(holder)) {
-      return holder.toSpliced(last === '-' ? holder.length : indexOf(last, holder.length, path), 0, value);
+  add(path: readonly string[], value: Json): void {
+    const last = path.at(-1);
+    if (last === undefined) {
+      this.root = value;
+      return;
     }
-    if (isJsonObject(holder)) return { ...holder, [last]: value };
-    throw patchFailed(`path ${formatPointer(path)} does not exist`);
-  });
-}
+    const holder = this.#holderOf(path);
+    if (!Array.isArray(holder)) holder[last] = value;
+    else holder.splice(last === '-' ? holder.length : indexOf(last, holder.length, path), 0, value);
+  }
 
-function remove(document: Json, path: readonly string[]): Json {
-  read(document, path);
-  return edit(document, path, 0, (holder, last) => {
-    if (isJsonArray(holder)) return holder.toSpliced(indexOf(last, holder.length - 1, path), 1);
-    // read has found the path, so what holds its last step is an object here
-    const { [last]: _removed, ...rest } = holder as JsonObject;
-    return rest;
-  });
-}
+  remove(path: readonly string[]): void {
+    read(this.root, path);
+    const last = path.at(-1);
+    if (last === undefined) throw patchFailed('the whole document cannot be removed');
+    const holder = this.#holderOf(path);
+    if (Array.isArray(holder)) holder.splice(indexOf(last, holder.length - 1, path), 1);
+    else delete holder[last];
+  }
 
-function replace(document: Json, path: readonly string[], value: Json): Json {
-  if (path.length === 0) return value;
-  read(document, path);
-  return edit(document, path, 0, (holder, last) => {
-    if (isJsonArray(holder)) return holder.with(indexOf(last, holder.length - 1, path), value);
-    return { ...(holder as JsonObject), [last]: value }; // an object, as read has found the path
-  });
+  replace(path: readonly string[], value: Json): void {
+    read(this.root, path);
+    const last = path.at(-1);
+    if (last === undefined) {
+      this.root = value;
+      return;
+    }
+    const holder = this.#holderOf(path);
+    if (Array.isArray(holder)) holder[indexOf(last, holder.length - 1, path)] = value;
+    else holder[last] = value;
+  }
+
+  /** What holds the path's last step, as a copy that may be changed. */
+  #holderOf(path: readonly string[]): Holder {
+    const root = this.#copyOf(this.root, path);
+    this.root = root;
+    let holder: Holder = root;
+    for (const step of path.slice(0, -1)) {
+      if (Array.isArray(holder)) {
+        const index = indexOf(step, holder.length - 1, path);
+        const next = this.#copyOf(holder[index], path);
+        holder[index] = next;
+        holder = next;
+      } else {
+        const next = this.#copyOf(getOwn(holder, step), path);
+        holder[step] = next;
+        holder = next;
+      }
+    }
+    return holder;
+  }
+
+  #copyOf(value: Json | undefined, path: readonly string[]): Holder {
+    if (!isJsonArray(value) && !isJsonObject(value)) throw patchFailed(`path ${formatPointer(path)} does not exist`);
+    if (this.#copies.has(value)) return value as Holder; // made below
+    const copy = isJsonArray(value) ? [...value] : { ...value };
+    this.#copies.add(copy);
+    return copy;
+  }
 }
 
 /** RFC 7386: objects are merged, null removes, anything else replaces. */

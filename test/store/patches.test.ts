@@ -154,6 +154,27 @@ describe('applyJsonPatch', () => {
       code: 422,
     },
     { it: 'does not touch prototypes', given: {}, patch: [{ op: 'add', path: '/__proto__/x', value: 1 }], code: 400 },
+    {
+      it: 'keeps a copy apart from what it was copied from',
+      given: { a: { b: [1] } },
+      patch: [
+        { op: 'add', path: '/a/b/-', value: 2 },
+        { op: 'copy', from: '/a', path: '/c' },
+        { op: 'add', path: '/c/b/-', value: 3 },
+        { op: 'remove', path: '/a/b/0' },
+      ],
+      want: { a: { b: [2] }, c: { b: [1, 2, 3] } },
+    },
+    {
+      it: 'changes what it has moved',
+      given: { a: { b: [1] } },
+      patch: [
+        { op: 'replace', path: '/a/b/0', value: 2 },
+        { op: 'move', from: '/a', path: '/c' },
+        { op: 'add', path: '/c/b/0', value: 1 },
+      ],
+      want: { c: { b: [1, 2] } },
+    },
     { it: 'refuses an operation it does not know', given: {}, patch: [{ op: 'spam', path: '/a' }], code: 400 },
     { it: 'refuses a pointer without its slash', given: {}, patch: [{ op: 'remove', path: 'a' }], code: 400 },
     { it: 'refuses a missing value', given: {}, patch: [{ op: 'add', path: '/a' }], code: 400 },
@@ -181,6 +202,19 @@ describe('applyJsonPatch', () => {
       else assert.deepEqual(applyJsonPatch(freeze(given), freeze(patch)), want);
     });
   }
+});
+
+describe('applyJsonPatch on a large object', () => {
+  it('takes as long for each of many operations as for a few', () => {
+    const data = Object.fromEntries(Array.from({ length: 40_000 }, (_, index) => [`k${index}`, '']));
+    const patch = Array.from({ length: 10_000 }, (_, index) => ({
+      op: 'replace',
+      path: `/data/k${index}`,
+      value: 'x',
+    }));
+    const patched = applyJsonPatch(freeze({ data }), patch) as { data: Record<string, string> }; // as given
+    assert.deepEqual([patched.data.k9999, patched.data.k10000], ['x', '']);
+  });
 });
 
 describe('applyMergePatch', () => {

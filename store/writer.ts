@@ -133,32 +133,32 @@ export class Writer {
     const waiting = this.#queue.slice(0, maxBatch);
     this.#queue = this.#queue.slice(waiting.length);
     const batch = new Batch(this, this.#revision, 'commit');
-    const done = waiting.filter((write) => {
+    // Told only once the batch is on disk, the refused too: they may have been refused for what others of it did.
+    const settlements = waiting.map((write) => {
       try {
         batch.attempt(write.run);
-        return true;
+        return write.succeed;
       } catch (error) {
-        write.fail(error);
-        return false;
+        return () => write.fail(error);
       }
     });
-    if (batch.changes.length > 0 && !this.#store(batch, done)) return;
-    for (const write of done) write.succeed();
+    if (batch.changes.length > 0 && !this.#store(batch, waiting)) return;
+    for (const settle of settlements) settle();
   }
 
-  /** Puts a batch on disk, then into memory. False: it could not, and its writes were told. */
-  #store(batch: Batch, done: readonly Waiting[]): boolean {
+  /** Puts a batch on disk, then into memory. False: it could not, and all its writes were told. */
+  #store(batch: Batch, waiting: readonly Waiting[]): boolean {
     const begun = performance.now();
     try {
       this.#database.commit(batch.changes.map(toStored));
     } catch (error) {
       this.#observer.failed(error);
       const answer = storageFailure(error);
-      for (const write of done) write.fail(answer);
+      for (const write of waiting) write.fail(answer);
       return false;
     }
     this.#revision = batch.revision;
-    this.#observer.committed(done.length, (performance.now() - begun) / 1000, batch.revision);
+    this.#observer.committed(waiting.length, (performance.now() - begun) / 1000, batch.revision);
     for (const { storageKey, change } of batch.changes) {
       this.collection({ storageKey }).apply(change);
       for (const listener of this.#listeners) listener(storageKey, change);

@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import type { Database, StoredChange } from '../../store/database.ts';
 import type { Change } from '../../store/memory.ts';
 import type { KubeObject } from '../../store/resources.ts';
-import { notFound, StatusError } from '../../store/status-error.ts';
+import { alreadyExists, notFound, StatusError } from '../../store/status-error.ts';
 import { decideWatchEvent } from '../../store/watch.ts';
 import { Writer } from '../../store/writer.ts';
 
@@ -159,6 +159,10 @@ describe('Writer', () => {
     const failed = await Promise.allSettled([
       apply(writer, { name: 'a', value: 2 }),
       apply(writer, { name: 'b', value: 2 }),
+      writer.write((transaction) => {
+        // Refused for what the same batch did, which then never was.
+        if (transaction.get(kind, 'ns', 'b') !== undefined) throw alreadyExists({ group: '', plural: 'things' }, 'b');
+      }),
     ]);
     for (const result of failed) {
       assert.ok(result.status === 'rejected' && result.reason instanceof StatusError);

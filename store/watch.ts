@@ -5,7 +5,8 @@
 import { once } from 'node:events';
 import type { AnswerForm } from './accept.ts';
 import type { JsonObject } from './json.ts';
-import type { Change, Collection, Entry } from './memory.ts';
+import type { Change, Entry } from './memory.ts';
+import type { CollectionView } from './projection.ts';
 import { apiVersionOf, type KubeObject, type ResourceKind } from './resources.ts';
 import type { Selector } from './selectors.ts';
 import { StatusError } from './status-error.ts';
@@ -33,7 +34,7 @@ export interface WatchOptions {
 }
 
 export interface WatchDeps {
-  readonly collection: Collection;
+  readonly collection: CollectionView;
   /** The store's present revision. */
   readonly revision: () => number;
   readonly now: () => number;
@@ -42,8 +43,9 @@ export interface WatchDeps {
 /** Unsent bytes at which a client counts as not reading. */
 const maxBufferedBytes = 8 * 1024 * 1024;
 
-/** Changes that may wait while the first objects are sent. */
+/** Changes that may wait while the first objects are sent, in number and in bytes of their objects. */
 const maxPending = 10_000;
+const maxPendingBytes = maxBufferedBytes;
 
 const bookmarkIntervalMs = 20_000;
 
@@ -55,9 +57,7 @@ export function decideWatchEvent(
   isVisible: (object: KubeObject) => boolean,
 ): { readonly type: 'ADDED' | 'MODIFIED' | 'DELETED'; readonly shows: 'present' | 'previous' } | undefined {
   const before = change.previous !== undefined && isVisible(change.previous.object);
-  if (change.kind === 'DELETED') {
-    return before || isVisible(change.entry.object) ? { type: 'DELETED', shows: 'present' } : undefined;
-  }
+  if (change.kind === 'DELETED') return before ? { type: 'DELETED', shows: 'present' } : undefined;
   const now = isVisible(change.entry.object);
   if (now) return { type: before ? 'MODIFIED' : 'ADDED', shows: 'present' };
   return before ? { type: 'DELETED', shows: 'previous' } : undefined;
@@ -81,6 +81,7 @@ class Watch {
   readonly #ended = new AbortController();
   /** Changes that came while the first events are sent; undefined once they go out at once. */
   #pending: Change[] | undefined = [];
+  #pendingBytes = 0;
   #isFirstTable = true;
 
   constructor(options: WatchOptions, deps: WatchDeps, sink: WatchSink) {
@@ -125,14 +126,14 @@ class Watch {
       return this.#fail(new StatusError(410, 'Expired', `resource version ${sinceRevision} is ahead of ${begin}`));
     } else {
       const missed = this.#changesSince(sinceRevision);
-      for (const change of missed) await this.#writeSlowly(() => this.#encodeChange(change));
+      for (const change of missed) await this.#writeSlowly(() => this.#encodeChange(change, 'later'));
     }
     if (bookmarks.afterInitial) {
       this.#write(this.#encodeBookmark(begin, { annotations: { 'k8s.io/initial-events-end': 'true' } }));
     }
     const pending = this.#pending ?? [];
     this.#pending = undefined;
-    for (const change of pending) this.#receive(change);
+    for (const change of pending) this.#write(this.#encodeChange(change, 'later'));
   }
 
   #changesSince(revision: number): readonly Change[] {
@@ -147,8 +148,16 @@ class Watch {
 
   #receive(change: Change): void {
     if (this.#ended.signal.aborted) return;
-    if (this.#pending === undefined) this.#write(this.#encodeChange(change));
-    else if (this.#pending.push(change) > maxPending) this.#sink.destroy();
+    if (this.#pending === undefined) {
+      this.#write(this.#encodeChange(change, 'as it happens'));
+      return;
+    }
+    this.#pendingBytes += change.entry.json.length;
+    if (this.#pending.push(change) > maxPending || this.#pendingBytes > maxPendingBytes) {
+      this.#pending = []; // the client reads too slowly: it may begin again
+      this.#ended.abort();
+      this.#sink.destroy();
+    }
   }
 
   #isVisible(object: KubeObject): boolean {
@@ -167,8 +176,12 @@ class Watch {
     const { signal } = this.#ended;
     if (signal.aborted || this.#write(encode())) return;
     await new Promise<void>((resolve) => {
-      signal.addEventListener('abort', () => resolve(), { once: true });
-      this.#sink.once('drain', resolve);
+      const go = (): void => {
+        signal.removeEventListener('abort', go);
+        resolve();
+      };
+      signal.addEventListener('abort', go, { once: true });
+      this.#sink.once('drain', go);
     });
   }
 
@@ -192,7 +205,8 @@ class Watch {
     this.#ended.abort();
   }
 
-  #encodeChange(change: Change): Buffer | undefined {
+  /** What is encoded later is not kept with the change: nobody would take it out of the history again. */
+  #encodeChange(change: Change, when: 'as it happens' | 'later'): Buffer | undefined {
     const event = decideWatchEvent(change, (object) => this.#isVisible(object));
     if (event === undefined) return undefined;
     const { as, metaVersion } = this.#options.form;
@@ -202,7 +216,7 @@ class Watch {
     let frame = change.frames.get(name);
     if (frame === undefined) {
       frame = this.#encodeNew(event.type, shownEntry(change, event.shows));
-      change.frames.set(name, frame);
+      if (when === 'as it happens') change.frames.set(name, frame);
     }
     return frame;
   }

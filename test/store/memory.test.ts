@@ -1,13 +1,16 @@
 /** Memory and group commit: what readers and watchers see, against a model of all that was written. */
 import assert from 'node:assert/strict';
+import { EventEmitter } from 'node:events';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
+import { coreKinds } from '../../store/core-kinds.ts';
 import type { Database, StoredChange } from '../../store/database.ts';
-import type { Change } from '../../store/memory.ts';
+import { type Change, Collection } from '../../store/memory.ts';
 import type { KubeObject } from '../../store/resources.ts';
+import { parseSelector } from '../../store/selectors.ts';
 import { alreadyExists, notFound, StatusError } from '../../store/status-error.ts';
-import { decideWatchEvent } from '../../store/watch.ts';
+import { decideWatchEvent, serveWatch } from '../../store/watch.ts';
 import { Writer } from '../../store/writer.ts';
 
 const kind = { storageKey: 'things' };
@@ -229,6 +232,75 @@ describe('Writer', () => {
   });
 });
 
+describe('serveWatch', () => {
+  const changes = (from: number, count: number, json: string): readonly Change[] =>
+    Array.from({ length: count }, (_, index) => ({
+      revision: from + index,
+      kind: 'ADDED',
+      entry: { key: `ns/n${from + index}`, revision: from + index, object: object(`n${from + index}`, 1), json },
+      previous: undefined,
+      frames: new Map(),
+    }));
+  const begin = (reads: 'reads' | 'does not read', sinceRevision: number | undefined) => {
+    const collection = new Collection(0, { maxChanges: 100, maxBytes: 1e6 });
+    for (const change of changes(1, 3, '{}')) collection.apply(change);
+    const stop = new AbortController();
+    const sent: string[] = [];
+    const sink = Object.assign(new EventEmitter(), {
+      writableLength: 0,
+      isDestroyed: false,
+      write: (chunk: Buffer) => sent.push(chunk.toString()) > 0 && reads === 'reads',
+      end: () => {},
+      destroy: () => {
+        sink.isDestroyed = true;
+      },
+    });
+    const watched = coreKinds[0];
+    assert.ok(watched !== undefined);
+    const form = { encoding: 'json', as: 'object', metaVersion: 'v1' } as const;
+    const bookmarks = { periodic: false, afterInitial: false };
+    const selector = parseSelector(undefined, undefined, watched);
+    const done = serveWatch(
+      {
+        kind: watched,
+        namespace: undefined,
+        selector,
+        sinceRevision,
+        bookmarks,
+        form,
+        includeObject: 'None',
+        timeoutMs: 60_000,
+      },
+      { collection, revision: () => 3, now: () => 0 },
+      sink,
+      stop.signal,
+    );
+    return { collection, sink, sent, stop, done };
+  };
+
+  it('cuts off a client for which too many bytes wait while it does not read its first objects', async () => {
+    const { collection, sink, done } = begin('does not read', undefined);
+    for (const change of changes(4, 7, 'x'.repeat(1024 * 1024))) collection.apply(change);
+    assert.equal(sink.isDestroyed, false);
+    for (const change of changes(11, 2, 'x'.repeat(1024 * 1024))) collection.apply(change);
+    assert.equal(sink.isDestroyed, true);
+    await done;
+  });
+
+  it('leaves nothing encoded in the history', async () => {
+    const { collection, sent, stop, done } = begin('reads', 0);
+    for (const change of changes(4, 2, '{}')) collection.apply(change);
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(sent.length, 5);
+    assert.deepEqual(
+      collection.changesSince(0).map(({ frames }) => frames.size),
+      [0, 0, 0, 0, 0],
+    );
+    stop.abort();
+    await done;
+  });
+});
+
 describe('decideWatchEvent', () => {
   const entry = (value: number) => ({ key: 'ns/a', revision: value, object: object('a', value), json: '' });
   const change = (kindOf: Change['kind'], before: number | undefined, after: number): Change => ({
@@ -268,6 +340,11 @@ describe('decideWatchEvent', () => {
       want: { type: 'DELETED', shows: 'present' },
     },
     { it: 'an object that is removed out of view is not shown', given: change('DELETED', 1, 1), want: undefined },
+    {
+      it: 'an object whose last change came with its removal is not shown',
+      given: change('DELETED', 1, 5),
+      want: undefined,
+    },
   ];
   for (const { it: title, given, want } of cases) {
     it(title, () =>

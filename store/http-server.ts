@@ -49,7 +49,16 @@ export async function startHttpServer(deps: HttpDeps): Promise<HttpServer> {
   const { credentials, listen } = deps;
   let address = '';
   const app = createApp(deps, () => address);
-  const server = createServer({ cert: credentials.certificate, key: credentials.key, minVersion: 'TLSv1.2' }, app);
+  const server = createServer(
+    { cert: credentials.certificate, key: credentials.key, minVersion: 'TLSv1.2' },
+    (request, response) => {
+      // Express makes its own of both, and gives back what has no path that it can read.
+      app(request as Request, response as Response, (error?: unknown) => {
+        if (response.headersSent) response.destroy();
+        else answerError(response, error === undefined ? badRequest('the path cannot be read') : toStatusError(error));
+      });
+    },
+  );
   server.keepAliveTimeout = keepAliveTimeoutMs;
   await startListening(server, listen);
   // A server that listens on a TCP port has an address with a port.

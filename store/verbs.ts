@@ -21,7 +21,8 @@ export function decideVerb(method: string, path: ResourcePath, query: Query): Ve
     case 'GET':
     case 'HEAD':
       if (path.subresource === 'log') return isTrue(query, 'follow') ? 'CONNECT' : 'GET';
-      if (isTrue(query, 'watch')) return 'WATCH';
+      // A HEAD has no body to end with the watch: its client's next request would wait behind it.
+      if (isTrue(query, 'watch') && method === 'GET') return 'WATCH';
       return path.name === undefined ? 'LIST' : 'GET';
     case 'POST':
     case 'PUT':

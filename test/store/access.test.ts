@@ -4,6 +4,8 @@ import { X509Certificate } from 'node:crypto';
 import { mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { connect } from 'node:tls';
 import { Registry } from 'prom-client';
 import { Agent, request } from 'undici';
 import { createStore, type StoreDeps, serviceUnavailable } from '../../store/index.ts';
@@ -42,6 +44,15 @@ describe('store: access', () => {
       await dispatcher.close();
     });
   }
+
+  it('answers a Status to a request without a path that can be read', async () => {
+    const { hostname, port } = new URL(fixture.store.url);
+    const socket = connect({ host: hostname, port: Number(port), ca: fixture.store.caCertificate });
+    socket.setTimeout(10_000, () => socket.destroy(new Error('no answer came')));
+    socket.write('GET http://[::1/api HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
+    const answer = await text(socket);
+    assert.match(answer, /^HTTP\/1.1 400 .*"kind":"Status"/s);
+  });
 
   it('tells without a token only that it is there', async () => {
     const dispatcher = new Agent({ connect: { ca: fixture.store.caCertificate } });

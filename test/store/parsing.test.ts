@@ -11,6 +11,7 @@ import type { KubeObject } from '../../store/resources.ts';
 import { parseSelector } from '../../store/selectors.ts';
 import { StatusError } from '../../store/status-error.ts';
 import { formatAge } from '../../store/tables.ts';
+import { decideVerb } from '../../store/verbs.ts';
 
 function messageOf(run: () => unknown): string {
   try {
@@ -21,6 +22,21 @@ function messageOf(run: () => unknown): string {
   }
   return 'no error';
 }
+
+describe('decideVerb', () => {
+  const rows: { method: string; query: string; want: string }[] = [
+    { method: 'GET', query: 'watch=1', want: 'WATCH' },
+    { method: 'GET', query: 'watch=false', want: 'LIST' },
+    { method: 'HEAD', query: 'watch=1', want: 'LIST' },
+  ];
+  for (const { method, query, want } of rows) {
+    it(`takes ${method} ?${query} for ${want}`, () => {
+      const path = parseResourcePath('/api/v1/configmaps');
+      assert.ok(path !== undefined);
+      assert.equal(decideVerb(method, path, new URLSearchParams(query)), want);
+    });
+  }
+});
 
 describe('parseObjectBody', () => {
   const parse = (text: string | Buffer, type = 'application/json') => parseObjectBody(Buffer.from(text), type);

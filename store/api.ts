@@ -29,6 +29,7 @@ import type { ResourceKind } from './resources.ts';
 import { parseSelector } from './selectors.ts';
 import {
   badRequest,
+  expired,
   methodNotAllowed,
   revisionTooLarge,
   type StatusError,
@@ -216,6 +217,7 @@ export class Api {
     const { start, minRevision, limit } = parseListOptions(query);
     if (minRevision > writer.revision) throw revisionTooLarge(minRevision, writer.revision);
     const position = positionOf(start);
+    if ((position.atRevision ?? 0) > writer.revision) throw expired('the token is of a later revision: list again');
     const revision = position.atRevision ?? writer.revision;
     const entries: Entry[] = [];
     let remaining = 0;

@@ -1,6 +1,7 @@
 /** Objects over HTTPS: create, read, change, remove, and what each mistake is answered with. */
 import assert from 'node:assert/strict';
 import { gzipSync } from 'node:zlib';
+import { formatContinueToken } from '../../store/continue-token.ts';
 import type { JsonObject } from '../../store/json.ts';
 import { type Client, configMap, container, containers, type Fixture, metaOf, namesOf, startStore } from './fixture.ts';
 
@@ -674,6 +675,12 @@ describe('store: objects', () => {
       { method: 'OPTIONS', path: containers, code: 405, reason: 'MethodNotAllowed' },
       { method: 'POST', path: `${containers}/made/log`, code: 405, reason: 'MethodNotAllowed' },
       { method: 'GET', path: `${containers}?limit=-1`, code: 400, reason: 'BadRequest' },
+      {
+        method: 'GET',
+        path: `${containers}?continue=${formatContinueToken({ revision: 1e9, after: 'default/a' })}`,
+        code: 410,
+        reason: 'Expired',
+      },
       { method: 'GET', path: `${containers}?resourceVersion=x`, code: 400, reason: 'BadRequest' },
       { method: 'GET', path: `${containers}?resourceVersionMatch=Fuzzy`, code: 400, reason: 'BadRequest' },
       { method: 'GET', path: `${containers}?continue=x`, code: 400, reason: 'BadRequest' },

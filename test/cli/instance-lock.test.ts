@@ -93,7 +93,14 @@ describe('lockInstance', () => {
     const lock = await lockInstance(dataDir);
     const file = join(dataDir, 'instance.pid');
     const mine = await readFile(file, 'utf8');
-    for (const wrong of ['', 'x', '1', `${process.pid} 1`, `${process.ppid} ${mine.split(' ')[1]}`, '4194999 gone']) {
+    for (const wrong of [
+      '',
+      'x',
+      '1',
+      `${process.pid} 1`,
+      `${process.ppid} ${Number(mine.split(' ')[1]) + 100}`,
+      '4194999 gone',
+    ]) {
       await writeFile(file, wrong);
       await assert.rejects(findInstance(dataDir, 50), /does not name a process that runs/, wrong);
     }

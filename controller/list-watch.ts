@@ -16,7 +16,10 @@ export interface ListWatchDeps<T> {
   readonly path: string;
   /** One page of the collection; throws what the request throws. */
   readonly list: (query: Record<string, string | number | undefined>, signal: AbortSignal) => Promise<unknown>;
-  /** Accepts hostile input; undefined is passed over and logged. */
+  /**
+   * Accepts hostile input; undefined is logged, and what is known of the object counts on: an object that cannot be read
+   * is not one that was deleted.
+   */
   readonly parse: (object: unknown) => T | undefined;
   readonly onReplace: (objects: readonly T[]) => void;
   readonly onChange: (kind: 'applied' | 'deleted', object: T) => void;
@@ -36,6 +39,10 @@ export interface ListWatch {
 }
 
 const retryBackoff: Backoff = { initialMs: 200, factor: 2, maxMs: 30_000, jitter: 0.5, resetAfterMs: 60_000 };
+/** After a watch that ended in good order, but too soon. */
+const resumeBackoff: Backoff = { ...retryBackoff, initialMs: 20, maxMs: 5_000 };
+/** A watch that brought something or lasted so long has done its work: the next may begin soon. */
+const healthyWatchMs = 10_000;
 const defaultSilenceMs = 90_000;
 const pageSize = 500;
 
@@ -61,30 +68,30 @@ export function startListWatch<T>(deps: ListWatchDeps<T>): ListWatch {
 }
 
 async function run<T>(deps: ListWatchDeps<T>, signal: AbortSignal, markSynced: () => void): Promise<void> {
+  const known = new Known<T>(deps);
   let version: string | undefined;
+  /** Lists that failed and watches that were of no use, in a row. */
   let failures = 0;
   while (!signal.aborted) {
+    let backoff = retryBackoff;
     try {
       if (version === undefined) {
-        version = await listAll(deps, signal);
+        version = await listAll(deps, known, signal);
         deps.onActivity(deps.now());
         markSynced();
       }
       const position = { version };
-      const end = await watchOnce(deps, position, signal);
-      const hasMoved = position.version !== version;
-      version = end.kind === 'relist' ? undefined : position.version;
+      const begunAtMs = deps.now();
+      const end = await watchOnce(deps, known, position, signal);
       if (signal.aborted) return;
+      const wasOfUse = position.version !== version || deps.now() - begunAtMs >= healthyWatchMs;
+      version = end.kind === 'relist' ? undefined : position.version;
       deps.onReconnect(end.reason);
-      if (end.kind !== 'failed' || hasMoved) failures = 0;
-      if (end.kind === 'resume') {
-        // A server that ends each watch at once must not make us spin.
-        await pause(backoffDelayMs({ ...retryBackoff, initialMs: 20 }, 1, deps.random()), signal);
-        continue;
-      }
-      if (end.kind === 'relist') continue;
-      failures += 1;
-      deps.log.warn({ reason: end.reason, attempt: failures }, 'watch failed, trying again');
+      failures = wasOfUse ? 1 : failures + 1;
+      // Also a server that ends each watch at once, or calls each version expired, must not make us spin.
+      if (end.kind === 'resume') backoff = resumeBackoff;
+      if (end.kind === 'failed' || failures > 1)
+        deps.log.warn({ reason: end.reason, attempt: failures }, 'watch ended before its time, trying again');
     } catch (error) {
       if (signal.aborted) return;
       failures += 1;
@@ -92,24 +99,86 @@ async function run<T>(deps: ListWatchDeps<T>, signal: AbortSignal, markSynced: (
       deps.onReconnect('list-failed');
       deps.log.warn({ err: error, attempt: failures }, 'list failed, trying again');
     }
-    await pause(backoffDelayMs(retryBackoff, Math.max(1, failures), deps.random()), signal);
+    await pause(backoffDelayMs(backoff, failures, deps.random()), signal);
   }
 }
 
-async function listAll<T>(deps: ListWatchDeps<T>, signal: AbortSignal): Promise<string> {
-  const objects: T[] = [];
+/** What was last read of each object, by uid, for when it comes in a form that cannot be read. */
+class Known<T> {
+  readonly #deps: Pick<ListWatchDeps<T>, 'parse' | 'log'>;
+  #byUid = new Map<string, T>();
+  #isComplete = false;
+  constructor(deps: Pick<ListWatchDeps<T>, 'parse' | 'log'>) {
+    this.#deps = deps;
+  }
+
+  /** The objects of a whole list. Throws UnreadableObjectError where leaving one out could end what runs for it. */
+  takeList(items: readonly unknown[]): T[] {
+    const taken = new Map<string, T>();
+    for (const item of items) {
+      const object = this.#read(item);
+      const uid = uidOf(item);
+      if (object !== undefined && uid !== undefined) taken.set(uid, object);
+      // One that is new since the first list cannot have been started yet, so it may wait until it can be read.
+      else if (uid === undefined || !this.#isComplete) throw new UnreadableObjectError(item);
+    }
+    this.#byUid = taken;
+    this.#isComplete = true;
+    return [...taken.values()];
+  }
+
+  /** The object of a watch event; undefined if nothing is known of it. */
+  takeEvent(kind: string, raw: unknown): T | undefined {
+    const object = this.#read(raw);
+    const uid = uidOf(raw);
+    if (uid === undefined || object === undefined) return undefined;
+    if (kind === 'DELETED') this.#byUid.delete(uid);
+    else this.#byUid.set(uid, object);
+    return object;
+  }
+
+  #read(raw: unknown): T | undefined {
+    const object = this.#deps.parse(raw);
+    if (object !== undefined) return object;
+    const before = this.#byUid.get(uidOf(raw) ?? '');
+    this.#deps.log.error(
+      { object: raw, isKnown: before !== undefined },
+      'the API server sent an object that cannot be read; what was known of it counts on',
+    );
+    return before;
+  }
+}
+
+/** A list holds an object that cannot be read and of which nothing is known. */
+class UnreadableObjectError extends Error {
+  override readonly name = 'UnreadableObjectError';
+  constructor(item: unknown) {
+    const { name, namespace, uid } = metadataOf(item);
+    super(
+      `the list is refused, because leaving out an object would end what runs for it: ${String(namespace)}/${String(name)} (uid ${String(uid)}) cannot be read; check that the API server has our CRD, and correct or delete the object`,
+    );
+  }
+}
+
+function metadataOf(raw: unknown): { name?: unknown; namespace?: unknown; uid?: unknown } {
+  // Each member is looked at before use.
+  return (raw as { metadata?: { name?: unknown; namespace?: unknown; uid?: unknown } | null } | null)?.metadata ?? {};
+}
+
+/** undefined unless all is there that tells one object from the others. */
+function uidOf(raw: unknown): string | undefined {
+  const { name, namespace, uid } = metadataOf(raw);
+  return typeof name === 'string' && typeof namespace === 'string' && typeof uid === 'string' ? uid : undefined;
+}
+
+async function listAll<T>(deps: ListWatchDeps<T>, known: Known<T>, signal: AbortSignal): Promise<string> {
+  const all: unknown[] = [];
   let page: string | undefined;
   for (;;) {
-    const answer = await deps.list({ limit: pageSize, continue: page }, signal);
-    const { items, version, next } = parseList(answer);
-    for (const item of items) {
-      const object = deps.parse(item);
-      if (object === undefined)
-        deps.log.error({ object: item }, 'the API server listed an object that cannot be read; it is passed over');
-      else objects.push(object);
-    }
+    const { items, version, next } = parseList(await deps.list({ limit: pageSize, continue: page }, signal));
+    all.push(...items);
     if (next === undefined) {
-      deps.onReplace(objects);
+      deps.onReplace(known.takeList(all));
       return version;
     }
     page = next;
@@ -134,6 +203,7 @@ function parseList(answer: unknown): { items: unknown[]; version: string; next: 
 /** One watch, until it ends for whatever reason; moves position.version along. Never throws. */
 async function watchOnce<T>(
   deps: ListWatchDeps<T>,
+  known: Known<T>,
   position: { version: string },
   signal: AbortSignal,
 ): Promise<WatchEnd> {
@@ -177,10 +247,8 @@ async function watchOnce<T>(
         const version = (raw as { metadata?: { resourceVersion?: unknown } } | null)?.metadata?.resourceVersion;
         if (typeof version !== 'string') return end({ kind: 'relist', reason: 'bad-event' });
         if (kind !== 'BOOKMARK') {
-          const object = deps.parse(raw);
-          if (object === undefined)
-            deps.log.error({ object: raw }, 'the API server sent an object that cannot be read; it is passed over');
-          else deps.onChange(kind === 'DELETED' ? 'deleted' : 'applied', object);
+          const object = known.takeEvent(kind, raw);
+          if (object !== undefined) deps.onChange(kind === 'DELETED' ? 'deleted' : 'applied', object);
         }
         position.version = version;
       } catch (error) {

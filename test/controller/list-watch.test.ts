@@ -167,7 +167,7 @@ describe('startListWatch', () => {
     await until(() => seen.has('b'), 'the event to be handled after all');
     assert.deepEqual(reconnects, ['handler-failed']);
   });
-  it('passes over an object that it cannot read', async () => {
+  it('passes over an object that it cannot read and does not know', async () => {
     handlers.watch = (_request, response) =>
       response.write(
         `${JSON.stringify({ type: 'ADDED', object: { metadata: { resourceVersion: '6' } } })}\n${event('ADDED', 'b', '7')}`,
@@ -192,4 +192,105 @@ describe('startListWatch', () => {
       ],
     );
   });
+  const endless: { it: string; answer: Handler }[] = [
+    {
+      it: 'says that each version has expired',
+      answer: (_request, response) =>
+        response.end(`${JSON.stringify({ type: 'ERROR', object: { kind: 'Status', code: 410 } })}\n`),
+    },
+    {
+      it: 'answers each watch with 410',
+      answer: (_request, response) => {
+        response.statusCode = 410;
+        response.end('{}');
+      },
+    },
+    { it: 'sends events without a version', answer: (_request, response) => response.end('{"type":"BOOKMARK"}\n') },
+    { it: 'ends each watch at once', answer: (_request, response) => response.end() },
+  ];
+  for (const { it: title, answer } of endless) {
+    it(`waits longer and longer when the server ${title}`, async () => {
+      const watchedAtMs: number[] = [];
+      handlers.watch = (request, response, query) => {
+        watchedAtMs.push(performance.now());
+        answer(request, response, query);
+      };
+      start();
+      await until(() => watchedAtMs.length >= 5, 'five watches');
+      const waitsMs = watchedAtMs.slice(1).map((ms, at) => ms - (watchedAtMs[at] ?? 0));
+      // 20 ms at least, then doubled; setTimeout may be a millisecond early.
+      assert.ok((waitsMs[3] ?? 0) >= 8 * 20 - 2, `waits of ${waitsMs.map(Math.round)} ms`);
+    });
+  }
+  it('waits longer and longer when a handler fails at each first event', async () => {
+    let lists = 0;
+    handlers.list = (_request, response) => {
+      lists += 1;
+      response.end(list('5', 'a'));
+    };
+    handlers.watch = (_request, response) => response.write(event('ADDED', 'b', '6'));
+    const failedAtMs: number[] = [];
+    start({
+      onChange: () => {
+        failedAtMs.push(performance.now());
+        throw new Error('a bug in a handler');
+      },
+    });
+    await until(() => failedAtMs.length >= 4, 'four failures');
+    const [first = 0, , , last = 0] = failedAtMs;
+    assert.ok(last - first >= 200 + 400 + 800 - 50, `four lists within ${last - first} ms`);
+    assert.ok(lists <= 5);
+  });
+  const unreadable = (one: Container): unknown => ({ ...one, spec: { image: 7 } });
+  it('counts an object that is listed in a form that it cannot read as it was known, not as deleted', async () => {
+    let lists = 0;
+    handlers.list = (_request, response) => {
+      lists += 1;
+      const items =
+        lists === 1
+          ? [named('a', '5'), named('b', '5')]
+          : [unreadable(named('a', '9')), named('c', '9'), unreadable(named('new', '9'))];
+      response.end(JSON.stringify({ metadata: { resourceVersion: String(lists * 10) }, items }));
+    };
+    handlers.watch = (_request, response) => {
+      if (watches.length > 1) return response.flushHeaders();
+      response.statusCode = 410;
+      response.end('{}');
+    };
+    start();
+    await until(() => watches.length === 2, 'the second list');
+    assert.deepEqual(
+      [...seen],
+      [
+        ['a', '5'],
+        ['c', '9'],
+      ],
+    );
+  });
+  it('takes the deletion of an object in a form that it cannot read', async () => {
+    handlers.watch = (_request, response) =>
+      response.write(`${JSON.stringify({ type: 'DELETED', object: unreadable(named('a', '6')) })}\n`);
+    start();
+    await listWatch.synced;
+    await until(() => !seen.has('a'), 'the deletion');
+    assert.deepEqual([watches, reconnects], [['5'], []]);
+  });
+  const refusals: { it: string; item: unknown }[] = [
+    { it: 'that it has never been able to read', item: unreadable(named('a', '5')) },
+    { it: 'without a name', item: { ...named('a', '5'), metadata: { namespace: 'default', uid: 'u' } } },
+    { it: 'that is none', item: null },
+  ];
+  for (const { it: title, item } of refusals) {
+    it(`refuses a first list with an object ${title}, and lists again`, async () => {
+      let lists = 0;
+      handlers.list = (_request, response) => {
+        lists += 1;
+        const items = [named('b', '5'), lists < 3 ? item : named('a', '5')];
+        response.end(JSON.stringify({ metadata: { resourceVersion: '5' }, items }));
+      };
+      start();
+      await listWatch.synced;
+      assert.deepEqual([lists, [...seen.keys()], reconnects], [3, ['b', 'a'], ['list-failed', 'list-failed']]);
+    });
+  }
 });

@@ -32,7 +32,6 @@ export async function startDaemon(role: Role, config: Config, log: Logger): Prom
   };
   try {
     mkdirSync(config.dataDir, { recursive: true, mode: 0o700 });
-    mkdirSync(config.runDir, { recursive: true, mode: 0o700 });
     const lock = await lockInstance(config.dataDir);
     opened.push(() => lock.close());
 

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { load } from 'js-yaml';
 import { destination, type Logger, pino } from 'pino';
 import { containersPath } from '../controller/index.ts';
+import { InstanceConflictError } from '../runtime/index.ts';
 import { DatabaseOpenError, ListenError, PkiError } from '../store/index.ts';
 import { applyFolderOnce, DocumentError } from './apply-folder.ts';
 import { type Config, ConfigError, options, parseConfig } from './config.ts';
@@ -151,9 +152,15 @@ async function main(): Promise<void> {
 try {
   await main();
 } catch (error) {
-  const isUsers = [ConfigError, InstanceRunsError, DocumentError, ListenError, DatabaseOpenError, PkiError].some(
-    (known) => error instanceof known,
-  );
+  const isUsers = [
+    ConfigError,
+    InstanceRunsError,
+    InstanceConflictError,
+    DocumentError,
+    ListenError,
+    DatabaseOpenError,
+    PkiError,
+  ].some((known) => error instanceof known);
   process.stderr.write(
     `holdfast: ${error instanceof Error ? (isUsers ? error.message : (error.stack ?? error.message)) : String(error)}\n`,
   );

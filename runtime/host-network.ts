@@ -14,6 +14,8 @@ export interface HostNetworkDeps {
   readonly bridge: string;
   readonly nftTable: string;
   readonly subnet: Subnet;
+  /** Says on the bridge that it is ours. Throws InstanceConflictError if it is not. */
+  markBridge(): void;
   /** Host ends of the containers' cables, to plug in again when the bridge was made anew. */
   hostInterfaces(): readonly string[];
   readonly log: Logger;
@@ -45,6 +47,7 @@ export class HostNetwork {
     const { bridge, nftTable, log } = this.#deps;
     const hasBridge = existsSync(`/sys/class/net/${bridge}`);
     if (!hasBridge) await this.#makeBridge();
+    else if (how !== 'bridge') this.#deps.markBridge();
     if (hasBridge && how === 'bridge') return;
     await writeSysctl('net/ipv4/ip_forward', '1');
     // Packets from the host's loopback to a published port leave by the bridge.
@@ -139,6 +142,7 @@ export class HostNetwork {
     if (made.code !== 0 && !existsSync(`/sys/class/net/${bridge}`)) {
       throw new RuntimeOperationError('network', `the bridge ${bridge} cannot be made: ${made.stderr.trim()}`);
     }
+    this.#deps.markBridge();
     const cables = this.#deps.hostInterfaces().filter((name) => existsSync(`/sys/class/net/${name}`));
     if (cables.length === 0) return;
     const plug = cables.flatMap((name) => [`link set dev ${name} master ${bridge}`, `link set dev ${name} up`]);

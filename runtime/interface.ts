@@ -399,6 +399,21 @@ export class RuntimeOperationError extends Error {
   }
 }
 
+/** The run dir or the bridge belongs to another Holdfast of this host, whose containers must not be touched. */
+export class InstanceConflictError extends Error {
+  override readonly name = 'InstanceConflictError';
+  /** The other's data dir; undefined when it is not known whose the thing is. */
+  readonly ownerDataDir: string | undefined;
+  constructor(what: 'run dir' | 'bridge', which: string, ownerDataDir: string | undefined, options?: ErrorOptions) {
+    const owner = ownerDataDir === undefined ? 'something else on this host' : `the instance of ${ownerDataDir}`;
+    super(
+      `the ${what} ${which} belongs to ${owner}; give this instance a ${what} of its own, or take the other one down first`,
+      options,
+    );
+    this.ownerDataDir = ownerDataDir;
+  }
+}
+
 /** The runtime was closed. */
 export class RuntimeClosedError extends Error {
   override readonly name = 'RuntimeClosedError';

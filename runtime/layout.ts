@@ -64,6 +64,8 @@ export interface Layout {
   readonly shortLinks: string;
   readonly seccompCache: string;
   readonly bootID: string;
+  /** Which instance the run dir belongs to. */
+  readonly owner: string;
   /** Parent of all our cgroups, as in linux.cgroupsPath. */
   readonly cgroupParent: string;
   readonly nftTable: string;
@@ -95,6 +97,7 @@ export function createLayout({ dataDir, runDir, bridge }: LayoutInput): Layout {
     shortLinks: join(runDir, 'layers'),
     seccompCache: join(runDir, 'seccomp.json'),
     bootID: join(runDir, 'boot-id'),
+    owner: join(runDir, 'owner.json'),
     cgroupParent: `/holdfast-${bridge}`,
     nftTable: `holdfast_${bridge}`,
     container(id) {

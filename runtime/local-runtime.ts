@@ -16,6 +16,7 @@ import { LocalContainers } from './containers.ts';
 import { ExitWatch } from './exit-watch.ts';
 import { HostNetwork } from './host-network.ts';
 import { createImageStore, type ImageStore, type ImageStoreDeps } from './images/index.ts';
+import { checkBridge, claimRunDir, markBridge, openInstance } from './instance.ts';
 import type { Runtime, RuntimeEvent } from './interface.ts';
 import { createLayout } from './layout.ts';
 import { LogRotator } from './log-rotator.ts';
@@ -55,8 +56,9 @@ const lookIntervalMs = 5_000;
 const looksPerNetworkCheck = 8;
 
 /**
- * Opens the runtime and takes up the containers that are there. Throws RuntimeOperationError if the host lacks
- * something, TypeError for a bridge name or subnet that cannot be.
+ * Opens the runtime and takes up the containers that are there. Throws InstanceConflictError if run dir or bridge are
+ * another instance's (then nothing was changed), RuntimeOperationError if the host lacks something, TypeError for a
+ * bridge name or subnet that cannot be.
  */
 export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
   const { log, metrics: registry } = deps;
@@ -65,7 +67,12 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
   const layout = createLayout(deps);
   const subnet = parseSubnet(deps.subnet);
   const cgroups = parseCgroupLayout(await readFile('/proc/self/mountinfo', 'utf8'));
-  await prepareFolders(layout, (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim());
+  const bootID = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
+  const instance = await openInstance(layout.dataDir, randomHex);
+  // Before anything is made or ended: what is another instance's is not ours to recover.
+  checkBridge(layout.bridge, instance, subnet.gateway);
+  await claimRunDir(layout, instance, bootID);
+  await prepareFolders(layout, bootID);
   const [runtime, conmon] = await Promise.all([findOciRuntime(cgroups.kind, log, deps.ociRuntime), findMonitor()]);
   const closers: (() => void | Promise<void>)[] = [];
   const close = async (): Promise<void> => {
@@ -75,7 +82,7 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
     const syscalls = new Syscalls();
     closers.push(() => syscalls.close());
     const runDeps = { layout, cgroups, runtime, conmon: conmon.path, syscalls, nowMs, log };
-    const opened: { containers?: LocalContainers; pool?: NetnsPool } = {};
+    const opened: { containers?: LocalContainers; pool?: NetnsPool; rotator?: LogRotator } = {};
     const metrics = createRuntimeMetrics({
       registry,
       // Somebody may look while we are still opening.
@@ -100,6 +107,7 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
     const hostNetwork = new HostNetwork({
       bridge: layout.bridge,
       nftTable: layout.nftTable,
+      markBridge: () => markBridge(layout.bridge, instance),
       subnet,
       hostInterfaces: () => [...containers.hostInterfaces(), ...pool.readyInterfaces()],
       log,
@@ -129,6 +137,7 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
         primer: new CgroupPrimer(cgroups),
         randomHex,
         emit,
+        logBegins: (containerLog) => opened.rotator?.begin(containerLog),
         startConcurrency: Math.max(4, 2 * availableParallelism()),
       },
       entries,
@@ -161,7 +170,8 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
     });
     closers.push(() => watch.close());
     containers.resume();
-    const rotator = new LogRotator({ growing: () => containers.growingLogs(), nowMs, log });
+    const rotator = new LogRotator({ logs: () => containers.logs(), log });
+    opened.rotator = rotator;
     closers.push(() => rotator.close());
     const emptying = emptyTrash(layout).catch((error: unknown) =>
       log.warn({ err: error }, 'the trash cannot be emptied'),

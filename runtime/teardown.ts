@@ -10,6 +10,7 @@ import { readJsonObject } from './atomic-file.ts';
 import { cgroupDirs, parseCgroupLayout, removeCgroup } from './cgroups.ts';
 import { runCommand, runSuccessfully } from './command.ts';
 import { forwardRules } from './host-network.ts';
+import { checkBridge, checkRunDir, findInstance } from './instance.ts';
 import { RuntimeOperationError } from './interface.ts';
 import { createLayout, type LayoutInput } from './layout.ts';
 import { findMonitor, findOciRuntime } from './oci-runtime.ts';
@@ -35,12 +36,16 @@ export function mountsBelow(mountinfo: string, folder: string): readonly string[
 }
 
 /**
- * For `holdfast down`, when no runtime of the instance is open. Goes on past what fails and throws
- * RuntimeOperationError at the end, naming all that stayed; calling it again tries again.
+ * For `holdfast down`, when no runtime of the instance is open. Throws InstanceConflictError at once if run dir or
+ * bridge are another instance's. Goes on past what fails and throws RuntimeOperationError at the end, naming all that
+ * stayed; calling it again tries again.
  */
 export async function removeHostState(deps: HostStateDeps): Promise<void> {
   const { log } = deps;
   const layout = createLayout(deps);
+  const instance = findInstance(layout.dataDir);
+  await checkRunDir(layout, instance, (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim());
+  checkBridge(layout.bridge, instance);
   const problems: string[] = [];
   const attempt = async (what: string, work: () => Promise<unknown>): Promise<void> => {
     try {
@@ -81,11 +86,13 @@ export async function removeHostState(deps: HostStateDeps): Promise<void> {
       ...runFolders,
       layout.shortLinks,
       layout.seccompCache,
-      layout.bootID,
       layout.containers,
       layout.trash,
+      layout.bootID,
     ];
     for (const path of gone) await attempt(`folder ${path}`, () => rm(path, { recursive: true, force: true }));
+    // What stayed is still ours.
+    if (problems.length === 0) await attempt('owner', () => rm(layout.owner, { force: true }));
   } finally {
     syscalls.close();
   }

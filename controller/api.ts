@@ -17,7 +17,7 @@ export interface ContainerApi {
 }
 
 export function createContainerApi(access: ApiAccess, breaker: Breaker): ContainerApi {
-  const call = (request: ApiRequest): Promise<unknown> => breaker.run(() => callApi(access, request));
+  const call = (request: ApiRequest): Promise<unknown> => breaker.run(() => callApi(access, request), request.signal);
   const pathOf = ({ metadata }: Container): string =>
     `/apis/${group}/${version}/namespaces/${metadata.namespace}/${plural}/${metadata.name}`;
   const patch = async (

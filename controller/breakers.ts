@@ -17,12 +17,15 @@ export class BreakerOpenError extends Error {
   }
 }
 
+/** `removed`: it is not kept any more, and reports nothing further. */
+export type BreakerState = 'closed' | 'open' | 'half_open' | 'removed';
+
 export interface BreakerOptions {
   /** "store" or "registry:HOST". */
   readonly name: string;
   /** Whether an error says that the other side is ill (and not that the request was wrong). */
   readonly countsAsFailure: (error: unknown) => boolean;
-  readonly onState: (name: string, state: 'closed' | 'open' | 'half_open') => void;
+  onState(name: string, state: BreakerState): void;
   readonly now: () => number;
   /** Wait before the probe. */
   readonly resetMs: number;
@@ -31,8 +34,11 @@ export interface BreakerOptions {
 }
 
 export interface Breaker {
-  /** Makes the call or throws BreakerOpenError; errors of the call come out as they are. */
-  run<T>(action: () => Promise<T>): Promise<T>;
+  /**
+   * Makes the call or throws BreakerOpenError; errors of the call come out as they are. An error after `signal` aborted
+   * says nothing about the other side: if the call was the probe, the breaker is open again.
+   */
+  run<T>(action: () => Promise<T>, signal: AbortSignal): Promise<T>;
   readonly isOpen: boolean;
   close(): void;
 }
@@ -57,16 +63,29 @@ export function createBreaker({ name, countsAsFailure, onState, now, resetMs, vo
   circuit.on('close', () => onState(name, 'closed'));
   onState(name, 'closed');
   return {
-    run: async <T>(action: () => Promise<T>): Promise<T> => {
-      try {
-        // fire() resolves to what the action resolved to.
-        return (await circuit.fire(action)) as T;
-      } catch (error) {
-        if (error instanceof Error && 'code' in error && error.code === 'EOPENBREAKER')
-          throw new BreakerOpenError(name, openedAtMs + resetMs, { cause: error });
-        throw error;
-      }
-    },
+    run: <T>(action: () => Promise<T>, signal: AbortSignal): Promise<T> =>
+      new Promise<T>((resolve, reject) => {
+        const guarded = async (): Promise<T> => {
+          const isProbe = circuit.halfOpen;
+          try {
+            return await action();
+          } catch (error) {
+            if (!signal.aborted) throw error;
+            if (isProbe && circuit.halfOpen) circuit.open();
+            reject(error);
+            // opossum takes each end for a success or a failure, so it is not told of any.
+            return await new Promise<never>(() => {});
+          }
+        };
+        circuit.fire(guarded).then(
+          // fire() resolves to what the action resolved to.
+          (value) => resolve(value as T),
+          (error: unknown) => {
+            const isRefused = error instanceof Error && 'code' in error && error.code === 'EOPENBREAKER';
+            reject(isRefused ? new BreakerOpenError(name, openedAtMs + resetMs, { cause: error }) : error);
+          },
+        );
+      }),
     get isOpen() {
       return circuit.opened;
     },
@@ -74,24 +93,28 @@ export function createBreaker({ name, countsAsFailure, onState, now, resetMs, vo
   };
 }
 
+const maxRegistries = 64;
+
 /** Breakers by registry host, made at first use; at most 64, so that odd image names cannot fill the memory. */
 export function createRegistryBreakers(options: Omit<BreakerOptions, 'name'>): {
   of(registry: string): Breaker;
   close(): void;
 } {
   const breakers = new Map<string, Breaker>();
+  const nameOf = (registry: string): string => `registry:${registry}`;
   return {
     of: (registry) => {
       const known = breakers.get(registry);
       if (known !== undefined) return known;
-      if (breakers.size >= 64) {
+      if (breakers.size >= maxRegistries) {
         const idle = [...breakers].find(([, one]) => !one.isOpen) ?? [...breakers][0];
         if (idle !== undefined) {
           idle[1].close();
           breakers.delete(idle[0]);
+          options.onState(nameOf(idle[0]), 'removed');
         }
       }
-      const made = createBreaker({ ...options, name: `registry:${registry}` });
+      const made = createBreaker({ ...options, name: nameOf(registry) });
       breakers.set(registry, made);
       return made;
     },

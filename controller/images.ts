@@ -81,7 +81,7 @@ export function createImagePuller({ images, breakerOf, events, wake, now, log }:
       const isOverNetwork = registry !== undefined && pullPolicy !== 'never';
       if (isOverNetwork) events.record(object, 'Normal', 'Pulling', `fetching the image "${image}"`);
       let isInTime = true;
-      const task = (isOverNetwork ? breakerOf(registry).run(pull) : pull())
+      const task = (isOverNetwork ? breakerOf(registry).run(pull, stop.signal) : pull())
         .then(
           (info) => {
             slot.state = { kind: 'present', imageID: info.id };

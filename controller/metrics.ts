@@ -3,6 +3,7 @@
  * dashboards work. Effects on the registry passed in. Series of a container go when it goes.
  */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import type { BreakerState } from './breakers.ts';
 
 /** Most containers that get series of their own: beyond it only totals are kept, so that Prometheus is never flooded. */
 const maxContainerSeries = 1_000;
@@ -99,7 +100,7 @@ export interface ControllerMetrics {
   reconcileStarted(): (result: ReconcileResult) => void;
   report(key: string, container: ContainerReport): void;
   forget(key: string): void;
-  breaker(name: string, state: 'closed' | 'open' | 'half_open'): void;
+  breaker(name: string, state: BreakerState): void;
   watchReconnected(reason: string): void;
   watchActive(atMs: number): void;
   /** Something on the host was not as it was left; found by a relist. */
@@ -253,8 +254,10 @@ export function createControllerMetrics(registry: Registry, workers: number): Co
       for (const series of [ready, backoff, restarts, exitCode]) series.remove(labels);
     },
     breaker: (name, now) => {
-      for (const one of ['closed', 'open', 'half_open'])
-        breakerState.set({ breaker: name, state: one }, one === now ? 1 : 0);
+      for (const state of ['closed', 'open', 'half_open']) {
+        if (now === 'removed') breakerState.remove({ breaker: name, state });
+        else breakerState.set({ breaker: name, state }, state === now ? 1 : 0);
+      }
     },
     watchReconnected: (reason) => reconnects.inc({ reason }),
     watchActive: (atMs) => activity.set(atMs / 1000),

@@ -1,4 +1,5 @@
 /** The controller: list and watch, queue, workers, relist of the host. Effects; wires the other files. */
+import { setTimeout as wait } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import type { Container } from '../crds/index.ts';
@@ -7,12 +8,16 @@ import { containersPath, createContainerApi, isStoreFailure, parseContainer } fr
 import { createBreaker, createRegistryBreakers } from './breakers.ts';
 import type { ApiAccess } from './client.ts';
 import { containerIDOf, keyOf, labelKeys } from './desired.ts';
+import { type Entry, type ReconcileDeps, signatureOf, type View } from './entry.ts';
 import { createEventRecorder } from './events.ts';
 import { createImagePuller } from './images.ts';
 import { startListWatch } from './list-watch.ts';
 import { createControllerMetrics, createQueueMetrics } from './metrics.ts';
 import { WorkQueue } from './queue.ts';
-import { type Entry, reconcile, signatureOf, type View } from './reconcile.ts';
+import { reconcile } from './reconcile.ts';
+import { type Backoff, backoffDelayMs } from './restart.ts';
+
+const firstLookBackoff: Backoff = { initialMs: 200, factor: 2, maxMs: 10_000, jitter: 0.5, resetAfterMs: 60_000 };
 
 export interface ControllerDeps {
   readonly access: ApiAccess;
@@ -32,8 +37,6 @@ export interface Controller {
   /** Resolves when the objects are known and the host's containers are adopted. */
   readonly synced: Promise<void>;
   readonly isSynced: boolean;
-  /** Containers on this host that it keeps or is about to remove. */
-  readonly containerCount: number;
   /** Stops deciding; containers go on. */
   close(): Promise<void>;
 }
@@ -78,26 +81,42 @@ export function createController(deps: ControllerDeps): Controller {
   const entries = new Map<string, Entry>();
   let isSynced = false;
 
+  const retryLater = (key: string, failure: unknown): void => {
+    if (stop.signal.aborted) return;
+    const delayMs = queue.addRateLimited(key);
+    log.warn({ container: key, err: failure, delayMs }, 'reconciliation failed, trying again');
+  };
+  const writeEnded = (key: string, failure: unknown): void =>
+    failure === undefined ? queue.add(key) : retryLater(key, failure);
+  const reconcileDeps: ReconcileDeps = {
+    runtime,
+    api,
+    view,
+    entries,
+    puller,
+    events,
+    metrics,
+    nodeName,
+    now,
+    log,
+    writeEnded,
+  };
+
   const work = async (): Promise<void> => {
     for (;;) {
       const key = await queue.take();
       if (key === undefined) return;
       const finished = metrics.reconcileStarted();
       try {
-        const { againInMs } = await reconcile(
-          key,
-          { runtime, api, view, entries, puller, events, metrics, nodeName, now, log },
-          stop.signal,
-        );
-        queue.forget(key);
+        const { againInMs, failure } = await reconcile(key, reconcileDeps, stop.signal);
+        // A failure is tried again later and later; what is due at its time is due all the same (the earliest add counts).
+        if (failure === undefined) queue.forget(key);
+        else retryLater(key, failure);
         if (againInMs !== undefined) queue.addAfter(key, againInMs);
-        finished(againInMs === undefined ? 'success' : 'requeue_after');
+        finished(failure !== undefined ? 'error' : againInMs === undefined ? 'success' : 'requeue_after');
       } catch (error) {
         finished('error');
-        if (!stop.signal.aborted) {
-          const delayMs = queue.addRateLimited(key);
-          log.warn({ container: key, err: error, delayMs }, 'reconciliation failed, trying again');
-        }
+        retryLater(key, error);
       } finally {
         queue.done(key);
       }
@@ -109,7 +128,8 @@ export function createController(deps: ControllerDeps): Controller {
     for (const container of found.values()) {
       const key = `${container.labels[labelKeys.namespace] ?? ''}/${container.labels[labelKeys.name] ?? ''}`;
       view.claim(key, container.id);
-      const isOrphan = view.object(key) === undefined;
+      const object = view.object(key);
+      const isOrphan = object === undefined || containerIDOf(object.metadata.uid) !== container.id;
       if (isFirst || isOrphan) queue.add(key);
     }
     for (const [id, entry] of entries) {
@@ -173,9 +193,18 @@ export function createController(deps: ControllerDeps): Controller {
   const synced = (async () => {
     await listWatch.synced;
     if (stop.signal.aborted) return;
-    await relist(true).catch((error: unknown) => {
-      log.error({ err: error }, 'the host could not be looked at at start; it is tried again with the next relist');
-    });
+    // Who runs already must be known before anything is started beside it.
+    for (let attempt = 1; !stop.signal.aborted; attempt += 1) {
+      try {
+        await relist(true);
+        break;
+      } catch (error) {
+        log.error({ err: error, attempt }, 'the host could not be looked at at start, trying again');
+        const delayMs = backoffDelayMs(firstLookBackoff, attempt, random());
+        await wait(delayMs, undefined, { signal: stop.signal }).catch(() => {}); // Aborted: the loop ends.
+      }
+    }
+    if (stop.signal.aborted) return;
     isSynced = true;
     for (const key of view.keys()) queue.add(key);
     running = Promise.all(Array.from({ length: workers }, work));
@@ -185,9 +214,6 @@ export function createController(deps: ControllerDeps): Controller {
     synced,
     get isSynced() {
       return isSynced;
-    },
-    get containerCount() {
-      return view.containerCount();
     },
     close: async () => {
       stop.abort(new Error('the controller was closed'));
@@ -216,7 +242,6 @@ interface FullView extends View {
   remove(object: Container): void;
   keys(): string[];
   keyOfContainer(id: string): string | undefined;
-  containerCount(): number;
 }
 
 /** The objects by key, who depends on whom, and which containers carry which key. `wake` gets the keys of dependents. */
@@ -238,11 +263,22 @@ function createView(wake: (key: string) => void): FullView {
   };
   const put = (object: Container): void => {
     const key = keyOf(object);
-    const isNew = !objects.has(key);
+    const old = objects.get(key);
     unlink(key);
     objects.set(key, object);
     for (const edge of edgesOf(object)) dependents.set(edge, (dependents.get(edge) ?? new Set()).add(key));
-    if (isNew) stateChanged(key);
+    // Its ports and environment reach those that link to it, and its own dependencies may open or close a circle far away.
+    if (old?.metadata.generation !== object.metadata.generation) wakeAllAbove(key);
+  };
+  const wakeAllAbove = (key: string): void => {
+    const seen = new Set([key]);
+    for (const one of seen) {
+      for (const dependent of dependents.get(one) ?? []) {
+        if (seen.has(dependent)) continue;
+        seen.add(dependent);
+        wake(dependent);
+      }
+    }
   };
   const remove = (key: string): void => {
     unlink(key);
@@ -280,6 +316,5 @@ function createView(wake: (key: string) => void): FullView {
     },
     keys: () => [...objects.keys()],
     keyOfContainer: (id) => keyOfContainer.get(id),
-    containerCount: () => keyOfContainer.size,
   };
 }

@@ -1,6 +1,6 @@
 /** The next step for one container, from what should be, what is, and what was. Pure. */
 import type { ContainerInfo } from '../runtime/index.ts';
-import { type Desired, labelKeys, type SpecProblem } from './desired.ts';
+import { type Desired, labelKeys } from './desired.ts';
 import type { History } from './history.ts';
 import type { Dependency } from './links.ts';
 
@@ -13,7 +13,7 @@ export type ImageState =
 export interface DecideInput {
   readonly isDeleting: boolean;
   readonly hasFinalizer: boolean;
-  readonly desired: Desired | SpecProblem;
+  readonly desired: Desired;
   /** Hash of what can change in place, as it should be; undefined while a link's target has no address. */
   readonly mutableHash: string | undefined;
   readonly container: ContainerInfo | undefined;
@@ -48,9 +48,13 @@ export function decide(input: DecideInput): Step {
     if (container === undefined) return input.hasFinalizer ? { kind: 'finalize' } : { kind: 'settled' };
     return container.state.kind === 'running' ? decideStop(input, 'deleted') : { kind: 'remove', because: 'deleted' };
   }
-  if ('message' in desired) return { kind: 'wait', reason: desired.reason, message: desired.message };
+  if (desired.problem !== undefined && (desired.shouldRun || container?.state.kind !== 'running'))
+    return { kind: 'wait', ...desired.problem };
 
-  const mustReplace = container !== undefined && container.labels[labelKeys.specHash] !== desired.specHash;
+  const mustReplace =
+    container !== undefined &&
+    desired.problem === undefined &&
+    container.labels[labelKeys.specHash] !== desired.specHash;
   if (mustReplace) {
     return container.state.kind === 'running' ? decideStop(input, 'replaced') : { kind: 'remove', because: 'replaced' };
   }
@@ -104,11 +108,12 @@ function decideStop(
   { desired, history, nowMs, container }: DecideInput,
   because: 'deleted' | 'replaced' | 'stopped',
 ): Step {
-  const graceMs = 'message' in desired ? Number(container?.labels[labelKeys.graceMs] ?? 0) : desired.graceMs;
+  // The grace of a spec that cannot be carried out is not to be trusted; the container has the last good one.
+  const graceMs = desired.problem === undefined ? desired.graceMs : Number(container?.labels[labelKeys.graceMs] ?? 0);
   return decideHalt({ stop: history.stop, graceMs, nowMs }, because);
 }
 
-/** The steps of a graceful stop of a running container: signal, wait, kill. */
+/** The steps of a graceful stop of a running container: signal, wait, kill. The clock is followed by followClock (history.ts). */
 export function decideHalt<Because extends string>(
   { stop, graceMs, nowMs }: { readonly stop: History['stop']; readonly graceMs: number; readonly nowMs: number },
   because: Because,
@@ -116,9 +121,10 @@ export function decideHalt<Because extends string>(
   | { kind: 'stop'; killAtMs: number; because: Because }
   | { kind: 'kill' }
   | { kind: 'wait'; reason: string; message: string; untilMs: number } {
-  if (stop === undefined) return graceMs <= 0 ? { kind: 'kill' } : { kind: 'stop', killAtMs: nowMs + graceMs, because };
-  // A grace that was shortened meanwhile counts; so does a clock that was set back.
-  const killAtMs = Math.min(stop.killAtMs, stop.sinceMs + graceMs, nowMs + graceMs);
+  if (stop === undefined || stop.isWithdrawn)
+    return graceMs <= 0 ? { kind: 'kill' } : { kind: 'stop', killAtMs: nowMs + graceMs, because };
+  // A grace that was shortened meanwhile counts.
+  const killAtMs = Math.min(stop.killAtMs, stop.sinceMs + graceMs);
   if (nowMs >= killAtMs) return { kind: 'kill' };
   return { kind: 'wait', reason: 'Terminating', message: 'was asked to stop', untilMs: killAtMs };
 }

@@ -22,6 +22,8 @@ export interface Desired {
   readonly config: Omit<ContainerConfig, 'imageID' | 'hosts' | 'labels'>;
   /** Changes when the container must be replaced. */
   readonly specHash: string;
+  /** Why it may not be started or changed as it stands; what runs is left alone. */
+  readonly problem?: SpecProblem | undefined;
 }
 
 export interface Link {
@@ -45,6 +47,8 @@ export const labelKeys = {
   /** Of hosts, env, limits and log as last applied. */
   mutableHash: 'holdfast.dev/mutable-hash',
   graceMs: 'holdfast.dev/grace-ms',
+  /** Number of the signal that asks it to stop; without the label, what the image says. */
+  stopSignal: 'holdfast.dev/stop-signal',
 } as const;
 
 /** The container's id: derived from the object's uid, so that it is known again when its status was lost. */
@@ -61,8 +65,8 @@ const minMemoryBytes = 4 * 2 ** 20;
 const minLogBytes = 4096;
 const pullPolicies = { Always: 'always', IfNotPresent: 'if-not-present', Never: 'never' } as const;
 
-/** Parses the spec of a stored object. The store's schema has checked single fields; here they meet. */
-export function parseDesired(object: Container): Desired | SpecProblem {
+/** Parses the spec of a stored object. The store's schema has checked single fields; here they meet. Values with a `problem` are stand-ins. */
+export function parseDesired(object: Container): Desired {
   const { spec, metadata } = object;
   const problems: string[] = [];
   const must = <T>(value: T | undefined, field: string, seen: unknown, fix: string, fallback: T): T => {
@@ -161,8 +165,6 @@ export function parseDesired(object: Container): Desired | SpecProblem {
     problems.push(`spec.links: the alias "${alias}" is given twice; each link needs an alias of its own`);
   }
 
-  if (problems.length > 0) return { reason: 'InvalidSpec', message: problems.join('; ') };
-
   const config: Desired['config'] = {
     id: containerIDOf(metadata.uid),
     name: keyOf(object),
@@ -190,6 +192,7 @@ export function parseDesired(object: Container): Desired | SpecProblem {
     dependsOn: [...new Set([...links.map(({ name }) => name), ...(spec.dependsOn ?? []).map(({ name }) => name)])],
     config,
     specHash: hashOf(immutablePart(spec.image, config, links)),
+    problem: problems.length > 0 ? { reason: 'InvalidSpec', message: problems.join('; ') } : undefined,
   };
 }
 
@@ -210,6 +213,11 @@ export interface Mutable {
   readonly log: LogLimits;
 }
 
+/** Changes when something is to be changed in place. */
+export function mutableHashOf({ graceMs, stopSignal }: Desired, mutable: Mutable): string {
+  return hashOf({ ...mutable, graceMs, stopSignal });
+}
+
 /** All labels of a container; the hashes tell later what it was made from. */
 export function labelsOf(object: Container, desired: Desired, mutable: Mutable): Record<string, string> {
   return {
@@ -217,8 +225,9 @@ export function labelsOf(object: Container, desired: Desired, mutable: Mutable):
     [labelKeys.namespace]: object.metadata.namespace,
     [labelKeys.name]: object.metadata.name,
     [labelKeys.specHash]: desired.specHash,
-    [labelKeys.mutableHash]: hashOf({ ...mutable, graceMs: desired.graceMs }),
+    [labelKeys.mutableHash]: mutableHashOf(desired, mutable),
     [labelKeys.graceMs]: String(desired.graceMs),
+    ...(desired.stopSignal === undefined ? {} : { [labelKeys.stopSignal]: String(desired.stopSignal) }),
   };
 }
 

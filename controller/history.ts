@@ -1,7 +1,7 @@
 /** What the controller remembers of one container from one decision to the next, and how what it sees changes that. Pure. */
 import type { ContainerStatus } from '../crds/index.ts';
 import type { ContainerInfo } from '../runtime/index.ts';
-import type { Desired } from './desired.ts';
+import { type Desired, hashOf } from './desired.ts';
 import { backoffDelayMs, decideRestart, drawFor } from './restart.ts';
 
 /** How a run ended, or that it could not begin. */
@@ -26,6 +26,20 @@ export interface Retry {
   readonly message: string;
 }
 
+/** A stop under way; SIGKILL is due at killAtMs. */
+export interface Stop {
+  readonly sinceMs: number;
+  readonly killAtMs: number;
+  /** The wish was taken back before the process ended: no SIGKILL, and a later stop begins anew. */
+  readonly isWithdrawn: boolean;
+}
+
+/** Digests of the parts of the spec that a wait or a verdict came from; another spec deserves another verdict. */
+export interface Basis {
+  readonly spec: string;
+  readonly policy: string;
+}
+
 export interface History {
   readonly restartCount: number;
   /** Exits and failed starts in a row. */
@@ -40,16 +54,20 @@ export interface History {
   readonly retry?: Retry | undefined;
   /** Policy forbids a further start. */
   readonly final?: { readonly reason: string; readonly message: string } | undefined;
+  /** What retry and final were decided from. */
+  readonly basis?: Basis | undefined;
   /** It was stopped because its spec (or its deletion) asked for that. */
   readonly isHalted: boolean;
-  /** A stop is under way; SIGKILL is due at killAtMs. */
-  readonly stop?: { readonly sinceMs: number; readonly killAtMs: number } | undefined;
+  readonly stop?: Stop | undefined;
 }
 
 export const emptyHistory: History = { restartCount: 0, failures: 0, imageFailures: 0, isHalted: false };
 
-/** What a new controller can know from the status that an earlier one wrote. Unknown or broken values are left out. */
-export function historyFromStatus(status: ContainerStatus | undefined): History {
+/**
+ * What a new controller can know from the status that an earlier one wrote. Unknown or broken values are left out.
+ * `generation`: the object's; a status that speaks of an earlier one was written for another spec.
+ */
+export function historyFromStatus(status: ContainerStatus | undefined, generation?: number): History {
   if (status === undefined) return emptyHistory;
   const ms = (time: string | undefined): number | undefined => {
     const parsed = time === undefined ? Number.NaN : Date.parse(time);
@@ -92,6 +110,10 @@ export function historyFromStatus(status: ContainerStatus | undefined): History 
       status.state === 'Exited' && status.reason !== undefined && finalReasons.has(status.reason)
         ? { reason: status.reason, message: status.message ?? '' }
         : undefined,
+    basis:
+      generation !== undefined && status.observedGeneration !== generation
+        ? { spec: 'an earlier one', policy: 'an earlier one' }
+        : undefined,
     isHalted: status.state === 'Exited' && status.reason === 'Stopped',
   };
 }
@@ -107,74 +129,132 @@ function retryOf(reason: string | undefined): Retry['of'] {
   return reason !== undefined && createReasons.has(reason) ? 'create' : 'start';
 }
 
-/** Takes note of what the runtime shows: each new run and each new exit exactly once. */
+/** Takes note of what the runtime and the clock show: each new run and each new exit exactly once. */
 export function accountFor(
-  history: History,
+  before: History,
   desired: Desired,
   container: ContainerInfo | undefined,
   nowMs: number,
 ): History {
+  const history = reconsider(followClock(before, nowMs), desired, container, nowMs);
   const isIdle = container === undefined || container.state.kind !== 'running';
   // Asked to be stopped while it does not run: whatever it waited for or gave up on is over, and Running starts it at once.
-  if (!desired.shouldRun && isIdle && (history.retry ?? history.final) !== undefined) {
-    return accountFor(
-      { ...history, retry: undefined, final: undefined, failures: 0, imageFailures: 0, isHalted: true },
-      desired,
-      container,
-      nowMs,
-    );
-  }
-  if (container === undefined) return history;
+  const halted: History =
+    !desired.shouldRun && isIdle && (history.retry ?? history.final) !== undefined
+      ? { ...history, retry: undefined, final: undefined, failures: 0, imageFailures: 0, isHalted: true }
+      : history;
+  if (container === undefined) return halted;
   const { state } = container;
   switch (state.kind) {
     case 'created':
-      return history;
-    case 'running': {
-      const isNewRun = state.startedAtMs !== history.seenStartMs;
-      // A long run clears the count while it lasts, so that status and metrics are right before it ends.
-      const isLong = nowMs - state.startedAtMs >= desired.restart.backoff.resetAfterMs;
-      if (!isNewRun && !(isLong && history.failures > 0)) return history;
-      const isRestart = isNewRun && history.seenStartMs !== undefined && !history.isHalted;
-      return {
-        ...history,
-        restartCount: history.restartCount + (isRestart ? 1 : 0),
-        failures: isLong ? 0 : history.failures,
-        imageFailures: 0,
-        seenStartMs: state.startedAtMs,
-        retry: undefined,
-        final: undefined,
-        isHalted: false,
-      };
-    }
-    case 'exited': {
-      const finishedAtMs = Math.round(state.exit.finishedAtMs);
-      if (finishedAtMs === history.seenExitMs) return history;
-      const startedAtMs = state.startedAtMs;
-      // A run that began and ended between two looks was a run all the same.
-      const isUnseenRun = startedAtMs !== undefined && startedAtMs !== history.seenStartMs;
-      const isRestart = isUnseenRun && history.seenStartMs !== undefined && !history.isHalted;
-      const termination = terminationOf(state);
-      const seen: History = {
-        ...history,
-        restartCount: history.restartCount + (isRestart ? 1 : 0),
-        seenStartMs: startedAtMs ?? history.seenStartMs,
-        seenExitMs: finishedAtMs,
-        lastTermination: termination,
-        stop: undefined,
-      };
-      if (history.stop !== undefined || !desired.shouldRun)
-        return { ...seen, failures: 0, retry: undefined, final: undefined, isHalted: true };
-      const ranForMs = startedAtMs === undefined ? 0 : Math.max(0, finishedAtMs - startedAtMs);
-      return afterFailure(
-        seen,
-        desired,
-        { termination, ranForMs, of: 'start', reason: 'CrashLoopBackOff', message: describe(termination) },
-        nowMs,
-      );
-    }
+      return halted;
+    case 'running':
+      return accountForRun(halted, desired, state, nowMs);
+    case 'exited':
+      return accountForExit(halted, desired, state, nowMs);
     default:
       throw new TypeError(`unknown state: ${JSON.stringify(state satisfies never)}`);
   }
+}
+
+/** A clock that was set back must not make a wait longer than it was chosen to be. Returns the same object if nothing changes. */
+export function followClock(history: History, nowMs: number): History {
+  const { retry, stop } = history;
+  const isRetryLate = retry !== undefined && retry.atMs > nowMs + retry.delayMs;
+  const isStopLate = stop !== undefined && stop.sinceMs > nowMs;
+  if (!isRetryLate && !isStopLate) return history;
+  return {
+    ...history,
+    retry: isRetryLate ? { ...retry, atMs: nowMs + retry.delayMs } : retry,
+    stop: isStopLate ? { ...stop, sinceMs: nowMs, killAtMs: nowMs + (stop.killAtMs - stop.sinceMs) } : stop,
+  };
+}
+
+function basisOf({ specHash, pullPolicy, restart }: Desired): Basis {
+  return { spec: hashOf({ specHash, pullPolicy }), policy: hashOf({ ...restart }) };
+}
+
+/** A wait or a verdict that came from another spec is thought over again. */
+function reconsider(history: History, desired: Desired, container: ContainerInfo | undefined, nowMs: number): History {
+  const { retry, final, basis, lastTermination } = history;
+  if (retry === undefined && final === undefined) return history;
+  const present = basisOf(desired);
+  if (basis === undefined) return { ...history, basis: present };
+  const isOtherSpec = basis.spec !== present.spec;
+  const isOtherPolicy = basis.policy !== present.policy;
+  if (!isOtherSpec && !isOtherPolicy) return history;
+  // Nothing was made of the old spec yet, so its troubles are over. (A container that exists is replaced, see decide.ts.)
+  if (isOtherSpec && container === undefined)
+    return { ...history, retry: undefined, final: undefined, basis: undefined, failures: 0, imageFailures: 0 };
+  const isAboutExit = final !== undefined || retry?.of === 'start';
+  if (!isOtherPolicy || !isAboutExit || lastTermination === undefined) return { ...history, basis: present };
+  const cleared: History = {
+    ...history,
+    retry: undefined,
+    final: undefined,
+    failures: Math.max(0, history.failures - 1),
+  };
+  return afterFailure(cleared, desired, failureFrom(lastTermination), nowMs);
+}
+
+function accountForRun(
+  history: History,
+  desired: Desired,
+  state: Extract<ContainerInfo['state'], { kind: 'running' }>,
+  nowMs: number,
+): History {
+  const isNewRun = state.startedAtMs !== history.seenStartMs;
+  // A long run clears the count while it lasts, so that status and metrics are right before it ends.
+  const isLong = nowMs - state.startedAtMs >= desired.restart.backoff.resetAfterMs;
+  if (!isNewRun && !(isLong && history.failures > 0)) return history;
+  const isRestart = isNewRun && history.seenStartMs !== undefined && !history.isHalted;
+  return {
+    ...history,
+    restartCount: history.restartCount + (isRestart ? 1 : 0),
+    failures: isLong ? 0 : history.failures,
+    imageFailures: 0,
+    seenStartMs: state.startedAtMs,
+    retry: undefined,
+    final: undefined,
+    basis: undefined,
+    stop: isNewRun ? undefined : history.stop,
+    isHalted: false,
+  };
+}
+
+function accountForExit(
+  history: History,
+  desired: Desired,
+  state: Extract<ContainerInfo['state'], { kind: 'exited' }>,
+  nowMs: number,
+): History {
+  const finishedAtMs = Math.round(state.exit.finishedAtMs);
+  if (finishedAtMs === history.seenExitMs) return history;
+  const { startedAtMs } = state;
+  // A run that began and ended between two looks was a run all the same.
+  const isUnseenRun = startedAtMs !== undefined && startedAtMs !== history.seenStartMs;
+  const isRestart = isUnseenRun && history.seenStartMs !== undefined && !history.isHalted;
+  const termination = terminationOf(state);
+  const { stop } = history;
+  const seen: History = {
+    ...history,
+    restartCount: history.restartCount + (isRestart ? 1 : 0),
+    seenStartMs: startedAtMs ?? history.seenStartMs,
+    seenExitMs: finishedAtMs,
+    lastTermination: termination,
+    stop: undefined,
+  };
+  const wasAskedFor = stop !== undefined && (!stop.isWithdrawn || finishedAtMs <= stop.killAtMs);
+  if (wasAskedFor || !desired.shouldRun)
+    return { ...seen, failures: 0, retry: undefined, final: undefined, basis: undefined, isHalted: true };
+  return afterFailure(seen, desired, failureFrom(termination), nowMs);
+}
+
+/** The wish to stop was taken back while the process had not ended. */
+export function withdrawStop(history: History): History {
+  return history.stop === undefined || history.stop.isWithdrawn
+    ? history
+    : { ...history, stop: { ...history.stop, isWithdrawn: true } };
 }
 
 /** A start or creation that failed before there was a process. `exitCode`: as a shell would give it; undefined when the host, not the spec, is at fault. */
@@ -183,6 +263,8 @@ export interface StartFailure {
   readonly reason: string;
   readonly message: string;
   readonly exitCode: number | undefined;
+  /** When the runtime says that it failed, so that it is known again after a restart of the controller. */
+  readonly finishedAtMs?: number | undefined;
 }
 
 /** Takes note of a failed creation or start. A fault of the host is retried under every policy; a command that cannot run counts as an exit. */
@@ -192,34 +274,18 @@ export function accountForStartFailure(
   failure: StartFailure,
   nowMs: number,
 ): History {
-  if (failure.exitCode === undefined) {
+  const { of, reason, message, exitCode } = failure;
+  const seenExitMs = failure.finishedAtMs ?? history.seenExitMs;
+  if (exitCode === undefined) {
     const attempt = history.failures + 1;
     const delayMs = backoffDelayMs(desired.restart.backoff, attempt, drawFor(desired.containerID, 'host', attempt));
-    return {
-      ...history,
-      failures: attempt,
-      retry: {
-        atMs: nowMs + delayMs,
-        delayMs,
-        attempt,
-        of: failure.of,
-        reason: failure.reason,
-        message: failure.message,
-      },
-    };
+    const retry: Retry = { atMs: nowMs + delayMs, delayMs, attempt, of, reason, message };
+    return { ...history, failures: attempt, seenExitMs, retry, basis: basisOf(desired) };
   }
-  const termination: Termination = {
-    reason: 'StartError',
-    message: failure.message,
-    exitCode: failure.exitCode,
-    finishedAtMs: nowMs,
-  };
-  return afterFailure(
-    { ...history, lastTermination: termination, isHalted: false },
-    desired,
-    { termination, ranForMs: 0, of: failure.of, reason: failure.reason, message: failure.message },
-    nowMs,
-  );
+  const finishedAtMs = failure.finishedAtMs ?? nowMs;
+  const termination: Termination = { reason: 'StartError', message, exitCode, finishedAtMs };
+  const seen: History = { ...history, lastTermination: termination, seenExitMs: finishedAtMs, isHalted: false };
+  return afterFailure(seen, desired, { termination, ranForMs: 0, of, reason, message }, nowMs);
 }
 
 /** Takes note of an image that could not be fetched; the wait grows as between restarts. */
@@ -229,16 +295,14 @@ export function accountForImageFailure(
   failure: { readonly reason: string; readonly message: string; readonly notBeforeMs?: number | undefined },
   nowMs: number,
 ): History {
+  const { reason, message } = failure;
   const attempt = history.imageFailures + 1;
   const delayMs = Math.max(
     backoffDelayMs(desired.restart.backoff, attempt, drawFor(desired.containerID, 'image', attempt)),
     (failure.notBeforeMs ?? 0) - nowMs,
   );
-  return {
-    ...history,
-    imageFailures: attempt,
-    retry: { atMs: nowMs + delayMs, delayMs, attempt, of: 'image', reason: failure.reason, message: failure.message },
-  };
+  const retry: Retry = { atMs: nowMs + delayMs, delayMs, attempt, of: 'image', reason, message };
+  return { ...history, imageFailures: attempt, retry, basis: basisOf(desired) };
 }
 
 /** After the container was taken away to be made anew from another spec: its troubles were the old spec's. */
@@ -252,19 +316,27 @@ export function accountForReplacement(history: History): History {
   };
 }
 
-function afterFailure(
-  history: History,
-  desired: Desired,
-  failure: {
-    readonly termination: Termination;
-    readonly ranForMs: number;
-    readonly of: Retry['of'];
-    readonly reason: string;
-    readonly message: string;
-  },
-  nowMs: number,
-): History {
-  const { termination } = failure;
+interface Failure {
+  readonly termination: Termination;
+  readonly ranForMs: number;
+  readonly of: Retry['of'];
+  readonly reason: string;
+  readonly message: string;
+}
+
+function failureFrom(termination: Termination): Failure {
+  const { startedAtMs, finishedAtMs, reason } = termination;
+  return {
+    termination,
+    ranForMs: startedAtMs === undefined ? 0 : Math.max(0, finishedAtMs - startedAtMs),
+    of: 'start',
+    reason: reason === 'StartError' ? 'RunContainerError' : 'CrashLoopBackOff',
+    message: describe(termination),
+  };
+}
+
+function afterFailure(history: History, desired: Desired, failure: Failure, nowMs: number): History {
+  const { termination, of, reason, message } = failure;
   const { failures } = history;
   const restart = decideRestart({
     ...desired.restart,
@@ -272,32 +344,23 @@ function afterFailure(
     failures,
     random: drawFor(desired.containerID, termination.finishedAtMs, failures),
   });
+  const basis = basisOf(desired);
   if (restart.kind === 'after') {
+    const { delayMs, attempt } = restart;
     // Counted from the exit, so that a controller that was away for a while does not add its absence to the wait.
-    const atMs = Math.min(termination.finishedAtMs, nowMs) + restart.delayMs;
-    return {
-      ...history,
-      failures: restart.attempt,
-      final: undefined,
-      isHalted: false,
-      retry: {
-        atMs,
-        delayMs: restart.delayMs,
-        attempt: restart.attempt,
-        of: failure.of,
-        reason: failure.reason,
-        message: failure.message,
-      },
-    };
+    const atMs = Math.min(termination.finishedAtMs, nowMs) + delayMs;
+    const retry: Retry = { atMs, delayMs, attempt, of, reason, message };
+    return { ...history, failures: attempt, final: undefined, isHalted: false, retry, basis };
   }
+  const { maxRetries } = desired.restart;
   const final =
     restart.because === 'RetriesUsedUp'
       ? {
           reason: 'BackoffLimitExceeded',
-          message: `gave up after ${desired.restart.maxRetries} restarts in a row (spec.restart.maxRetries); the last: ${failure.message}`,
+          message: `gave up after ${maxRetries} restarts in a row (spec.restart.maxRetries); the last: ${message}`,
         }
-      : { reason: termination.reason, message: failure.message };
-  return { ...history, failures: restart.attempt, retry: undefined, final, isHalted: false };
+      : { reason: termination.reason, message };
+  return { ...history, failures: restart.attempt, retry: undefined, final, isHalted: false, basis };
 }
 
 function terminationOf(state: Extract<ContainerInfo['state'], { kind: 'exited' }>): Termination {

@@ -16,29 +16,29 @@ export interface Dependency {
 }
 
 /**
- * The first cycle that can be reached from `start`, as a path that ends where it began (a, b, a); undefined if none.
+ * A cycle that `start` is part of, as a path that ends where it began (a, b, a); undefined if it is in none.
  * `dependenciesOf` gives the names a container depends on; unknown names have none.
  */
 export function findCycle(
   start: string,
   dependenciesOf: (name: string) => readonly string[],
 ): readonly string[] | undefined {
-  const finished = new Set<string>();
-  const path: string[] = [];
-  const visit = (name: string): readonly string[] | undefined => {
-    const seenAt = path.indexOf(name);
-    if (seenAt !== -1) return [...path.slice(seenAt), name];
-    if (finished.has(name)) return undefined;
-    path.push(name);
+  /** Who led to a name first. */
+  const from = new Map<string, string>();
+  const open = [start];
+  for (let name = open.pop(); name !== undefined; name = open.pop()) {
     for (const next of dependenciesOf(name)) {
-      const cycle = visit(next);
-      if (cycle !== undefined) return cycle;
+      if (next === start) {
+        const path = [start];
+        for (let at: string | undefined = name; at !== undefined && at !== start; at = from.get(at)) path.unshift(at);
+        return [start, ...path];
+      }
+      if (from.has(next)) continue;
+      from.set(next, name);
+      open.push(next);
     }
-    path.pop();
-    finished.add(name);
-    return undefined;
-  };
-  return visit(start);
+  }
+  return undefined;
 }
 
 /** /etc/hosts lines of the links whose targets have an address: alias, name and host name. */

@@ -42,11 +42,17 @@ export function decideRestart({ policy, backoff, maxRetries, exit, failures, ran
   return { kind: 'after', attempt, delayMs: backoffDelayMs(backoff, attempt, random) };
 }
 
+/** The wait after a second exit in a row where spec.backoff.initial is 0. */
+const stormFloorMs = 100;
+
 /** The wait before the start that follows `attempt` exits in a row (1 or more); at most maxMs, jitter included. */
 export function backoffDelayMs(backoff: Backoff, attempt: number, random: number): number {
+  // Without an initial wait the first restart is at once; a loop of them would be a storm.
+  const isLoop = backoff.initialMs === 0 && attempt > 1;
+  const firstMs = isLoop ? stormFloorMs : backoff.initialMs;
+  const exponent = isLoop ? attempt - 2 : attempt - 1;
   // 0 times a factor that overflowed is no number.
-  const baseMs =
-    backoff.initialMs === 0 ? 0 : Math.min(backoff.maxMs, backoff.initialMs * backoff.factor ** (attempt - 1));
+  const baseMs = firstMs === 0 ? 0 : Math.min(backoff.maxMs, firstMs * backoff.factor ** exponent);
   const spreadMs = Math.round(baseMs * (1 + backoff.jitter * (2 * random - 1)));
   return Math.min(backoff.maxMs, spreadMs);
 }

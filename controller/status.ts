@@ -2,17 +2,19 @@
 import type { Container, ContainerStatus } from '../crds/index.ts';
 import type { ContainerInfo } from '../runtime/index.ts';
 import type { ImageState, Step } from './decide.ts';
-import type { Desired, SpecProblem } from './desired.ts';
+import type { Desired } from './desired.ts';
 import { describe, type History } from './history.ts';
 
 export interface StatusInput {
   readonly object: Container;
-  readonly desired: Desired | SpecProblem;
+  readonly desired: Desired;
   readonly container: ContainerInfo | undefined;
   readonly history: History;
   readonly image: ImageState;
   /** The step at which the controller came to rest. */
   readonly step: Step;
+  /** A step that failed and is tried again: a limit that cannot be set, a container that cannot be removed. */
+  readonly trouble?: { readonly reason: string; readonly message: string } | undefined;
   readonly nodeName: string;
   readonly nowMs: number;
 }
@@ -26,14 +28,13 @@ export function formatStatus(input: StatusInput): ContainerStatus {
   const runs = container?.state.kind === 'running' ? container.state : undefined;
   const { state, reason, message } = formatState(input);
   const last = history.lastTermination;
-  const startedAtMs = runs?.startedAtMs ?? last?.startedAtMs;
-  const retry = runs === undefined ? history.retry : undefined;
+  const startedAtMs = runs?.startedAtMs ?? last?.startedAtMs ?? history.seenStartMs;
   return dropUndefined({
     state,
     reason,
     message,
     nodeName,
-    containerID: 'message' in desired ? object.status?.containerID : desired.containerID,
+    containerID: desired.containerID,
     imageID: container?.imageID,
     pid: runs?.pid,
     podIP: container?.ip,
@@ -60,43 +61,62 @@ export function formatStatus(input: StatusInput): ContainerStatus {
             exitCode: last.exitCode,
             signal: last.signal,
             reason: last.reason,
-            message: last.message,
+            message: clip(last.message),
             startedAt: formatTime(last.startedAtMs),
             finishedAt: formatTime(last.finishedAtMs),
           }),
-    backoff:
-      retry === undefined
-        ? undefined
-        : {
-            attempt: retry.attempt,
-            delaySeconds: retry.delayMs / 1000,
-            nextRestartAt: new Date(retry.atMs).toISOString(),
-          },
+    backoff: formatBackoff(input),
     observedGeneration: object.metadata.generation,
     conditions: formatConditions(input, { reason, message }),
   });
 }
 
-function formatState({ desired, container, history, step }: StatusInput): {
-  state: NonNullable<ContainerStatus['state']>;
-  reason?: string | undefined;
-  message?: string | undefined;
-} {
+/** The count of failures is kept here while the container runs, so that a restarted controller goes on counting. */
+function formatBackoff({ container, history, nowMs }: StatusInput): ContainerStatus['backoff'] {
+  const { retry, failures } = history;
+  if (container?.state.kind !== 'running' && retry !== undefined && retry.atMs > nowMs) {
+    const { attempt, delayMs, atMs } = retry;
+    return { attempt, delaySeconds: delayMs / 1000, nextRestartAt: new Date(atMs).toISOString() };
+  }
+  return failures > 0 ? { attempt: failures } : undefined;
+}
+
+interface StateWords {
+  readonly state: NonNullable<ContainerStatus['state']>;
+  readonly reason?: string | undefined;
+  readonly message?: string | undefined;
+}
+
+/** The CRD allows 32768 characters; nobody reads more than this. */
+const maxMessageLength = 4_096;
+
+function clip<T extends string | undefined>(message: T): T | string {
+  return message === undefined || message.length <= maxMessageLength
+    ? message
+    : `${message.slice(0, maxMessageLength - 1)}…`;
+}
+
+function formatState(input: StatusInput): StateWords {
+  const { state, reason, message } = { ...findState(input), ...input.trouble };
+  return { state, reason, message: clip(message) };
+}
+
+function findState({ desired, container, history, step }: StatusInput): StateWords {
   if (container?.state.kind === 'running') {
-    if (history.stop !== undefined) return { state: 'Running', reason: 'Terminating', message: 'was asked to stop' };
-    return 'message' in desired
-      ? { state: 'Running', reason: desired.reason, message: desired.message }
-      : { state: 'Running' };
+    if (history.stop?.isWithdrawn === false)
+      return { state: 'Running', reason: 'Terminating', message: 'was asked to stop' };
+    return { state: 'Running', ...desired.problem };
   }
   const hasRun = history.lastTermination !== undefined;
-  if ('message' in desired)
-    return { state: hasRun ? 'Exited' : 'Created', reason: desired.reason, message: desired.message };
+  if (desired.problem !== undefined && desired.shouldRun)
+    return { state: hasRun ? 'Exited' : 'Created', ...desired.problem };
   if (!desired.shouldRun)
     return hasRun
       ? { state: 'Exited', reason: 'Stopped', message: 'stopped by spec.desiredState' }
       : { state: 'Created', reason: 'Stopped', message: 'not started: spec.desiredState is Stopped' };
   if (history.final !== undefined) return { state: 'Exited', ...history.final };
-  if (history.retry !== undefined) {
+  const waitsForOther = step.kind === 'wait' && step.reason !== history.retry?.reason;
+  if (history.retry !== undefined && !waitsForOther) {
     const { reason, message, of } = history.retry;
     return { state: of === 'start' || hasRun ? 'Restarting' : 'Created', reason, message };
   }
@@ -111,7 +131,7 @@ function formatConditions(
   const { desired, container, history, image, step, object } = input;
   const isRunning = container?.state.kind === 'running';
   const last = history.lastTermination;
-  const isFine = isRunning && history.stop === undefined;
+  const isFine = isRunning && history.stop?.isWithdrawn !== false;
   const verdicts: Record<string, Verdict> = {
     Ready: isFine
       ? { status: 'True', reason: 'Running', message: 'the container runs' }
@@ -126,8 +146,8 @@ function formatConditions(
         ? { status: 'False', reason: step.reason, message: step.message }
         : { status: 'True', reason: 'Met', message: 'nothing that it depends on is missing' },
     SpecValid:
-      'message' in desired
-        ? { status: 'False', reason: desired.reason, message: desired.message }
+      desired.problem !== undefined
+        ? { status: 'False', ...desired.problem }
         : { status: 'True', reason: 'Valid', message: 'the spec can be carried out' },
   };
   const before = new Map((object.status?.conditions ?? []).map((one) => [one.type, one]));
@@ -137,6 +157,7 @@ function formatConditions(
     return {
       type,
       ...verdict,
+      message: clip(verdict.message),
       lastTransitionTime: old?.status === verdict.status ? old.lastTransitionTime : now,
       observedGeneration: object.metadata.generation,
     };

@@ -281,7 +281,7 @@ describe('the controller over the store, with simulated containers', function ()
   });
   it('starts again when an exit comes right after the start, and never runs one container twice', async () => {
     behaviours.set('flash', () => ({ exitAfterMs: 0, exitCode: 1 }));
-    await create('flash', { backoff: { initial: '0s', max: '1s' } });
+    await create('flash', { backoff: { initial: '0s', max: '20ms' } });
     await reach('flash', ({ restartCount }) => (restartCount ?? 0) >= 20, 'restarted twenty times');
     assert.equal(runtime.peakRunning, 1);
   });

@@ -113,7 +113,7 @@ const cases: { it: string; given: Partial<DecideInput>; want: Step }[] = [
     given: {
       desired: stopped,
       container: container(running()),
-      history: history({ stop: { sinceMs: 9_000, killAtMs: 39_000 } }),
+      history: history({ stop: { sinceMs: 9_000, killAtMs: 39_000, isWithdrawn: false } }),
     },
     want: { kind: 'wait', reason: 'Terminating', message: 'was asked to stop', untilMs: 39_000 },
   },
@@ -122,7 +122,7 @@ const cases: { it: string; given: Partial<DecideInput>; want: Step }[] = [
     given: {
       desired: stopped,
       container: container(running()),
-      history: history({ stop: { sinceMs: 0, killAtMs: 10_000 } }),
+      history: history({ stop: { sinceMs: 0, killAtMs: 10_000, isWithdrawn: false } }),
     },
     want: { kind: 'kill' },
   },
@@ -131,19 +131,26 @@ const cases: { it: string; given: Partial<DecideInput>; want: Step }[] = [
     given: {
       desired: desired({ spec: { desiredState: 'Stopped', terminationGracePeriodSeconds: 1 } }),
       container: container(running()),
-      history: history({ stop: { sinceMs: 8_000, killAtMs: 38_000 } }),
+      history: history({ stop: { sinceMs: 8_000, killAtMs: 38_000, isWithdrawn: false } }),
     },
     want: { kind: 'kill' },
   },
   {
-    it: 'never waits longer than the grace when the clock was set back',
+    it: 'takes a stop that was taken back for none: the signal comes first again',
     given: {
       desired: stopped,
-      nowMs: 0,
       container: container(running()),
-      history: history({ stop: { sinceMs: 1e9, killAtMs: 1e9 + 30_000 } }),
+      history: history({ stop: { sinceMs: 0, killAtMs: 5_000, isWithdrawn: true } }),
     },
-    want: { kind: 'wait', reason: 'Terminating', message: 'was asked to stop', untilMs: 30_000 },
+    want: { kind: 'stop', killAtMs: 40_000, because: 'stopped' },
+  },
+  {
+    it: 'stops also what has an impossible spec when it is asked to',
+    given: {
+      desired: { ...stopped, problem: { reason: 'DependencyCycle', message: 'x' } },
+      container: container(running()),
+    },
+    want: { kind: 'stop', killAtMs: 40_000, because: 'stopped' },
   },
   {
     it: 'kills at once without a grace',
@@ -171,12 +178,19 @@ const cases: { it: string; given: Partial<DecideInput>; want: Step }[] = [
   },
   {
     it: 'deletes also what has an impossible spec',
-    given: { isDeleting: true, desired: { reason: 'InvalidSpec', message: 'x' }, container: container(running()) },
+    given: {
+      isDeleting: true,
+      desired: { ...desired(), problem: { reason: 'InvalidSpec', message: 'x' } },
+      container: container(running()),
+    },
     want: { kind: 'stop', killAtMs: 40_000, because: 'deleted' },
   },
   {
     it: 'leaves what runs alone when the new spec is impossible',
-    given: { desired: { reason: 'InvalidSpec', message: 'x' }, container: container(running()) },
+    given: {
+      desired: { ...desired(), problem: { reason: 'InvalidSpec', message: 'x' } },
+      container: container(running()),
+    },
     want: { kind: 'wait', reason: 'InvalidSpec', message: 'x' },
   },
   {

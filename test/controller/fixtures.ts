@@ -48,7 +48,7 @@ export function object(options: ObjectOptions = {}): Container {
 /** The parsed spec; fails the test if the spec is not valid. */
 export function desired(options: ObjectOptions = {}): Desired {
   const parsed = parseDesired(object(options));
-  if ('message' in parsed) throw new Error(parsed.message);
+  if (parsed.problem !== undefined) throw new Error(parsed.problem.message);
   return parsed;
 }
 

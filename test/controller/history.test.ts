@@ -41,7 +41,7 @@ describe('accountFor', () => {
     assert.equal(accountFor(after, wanted, container(exited(1, 2_000)), 2_500), after);
   });
   it('does not hold an exit that was asked for against the container', () => {
-    const stopping: History = { ...ran, failures: 3, stop: { sinceMs: 1_500, killAtMs: 9_000 } };
+    const stopping: History = { ...ran, failures: 3, stop: { sinceMs: 1_500, killAtMs: 9_000, isWithdrawn: false } };
     const after = accountFor(stopping, wanted, container(exited(143, 2_000)), 2_100);
     assert.deepEqual([after.isHalted, after.failures, after.retry, after.stop], [true, 0, undefined, undefined]);
   });
@@ -92,6 +92,71 @@ describe('accountFor', () => {
   });
 });
 
+describe('followClock', () => {
+  const waiting: History = accountFor(ran, wanted, container(exited(1, 2_000)), 2_000);
+  it('shortens a wait that a clock set back has made longer', () => {
+    assert.equal(accountFor(waiting, wanted, container(exited(1, 2_000)), -3_600_000).retry?.atMs, -3_599_000);
+  });
+  it('moves the deadline of a stop with the clock', () => {
+    const stopping: History = { ...ran, stop: { sinceMs: 1e9, killAtMs: 1e9 + 30_000, isWithdrawn: false } };
+    assert.deepEqual(accountFor(stopping, wanted, container(running()), 0).stop, {
+      sinceMs: 0,
+      killAtMs: 30_000,
+      isWithdrawn: false,
+    });
+  });
+  it('changes nothing while the clock goes on', () =>
+    assert.equal(accountFor(waiting, wanted, container(exited(1, 2_000)), 2_500), waiting));
+});
+
+describe('a changed spec', () => {
+  const exitedUnder = (spec: Parameters<typeof desired>[0], code: number): History =>
+    accountFor(ran, desired(spec), container(exited(code)), 2_100);
+  it('starts what had completed when the policy becomes Always', () => {
+    const done = exitedUnder({ spec: { restartPolicy: 'Never' } }, 0);
+    assert.equal(done.final?.reason, 'Completed');
+    assert.equal(accountFor(done, wanted, container(exited(0)), 2_200).retry?.atMs, 3_000);
+  });
+  it('goes on when a limit of retries is taken away', () => {
+    const gaveUp = exitedUnder({ spec: { restart: { maxRetries: 0 } } }, 1);
+    assert.equal(gaveUp.final?.reason, 'BackoffLimitExceeded');
+    const again = accountFor(gaveUp, wanted, container(exited(1)), 2_200);
+    assert.deepEqual([again.final, again.retry?.attempt], [undefined, 1]);
+  });
+  it('stays down when the policy becomes Never during the wait', () => {
+    assert.equal(
+      accountFor(exitedUnder({}, 1), desired({ spec: { restartPolicy: 'Never' } }), container(exited(1)), 2_200).final
+        ?.reason,
+      'Error',
+    );
+  });
+  it('does not wait out the wait for an image that it no longer names', () => {
+    const failed = accountForImageFailure(emptyHistory, wanted, { reason: 'ErrImagePull', message: 'x' }, 0);
+    assert.equal(accountFor(failed, wanted, undefined, 10).retry?.reason, 'ErrImagePull');
+    assert.equal(accountFor(failed, desired({ spec: { image: 'web:2' } }), undefined, 10).retry, undefined);
+  });
+  it('does not wait for it after a restart of the controller either', () => {
+    const status = {
+      state: 'Created',
+      reason: 'ErrImagePull',
+      observedGeneration: 1,
+      backoff: { attempt: 3, delaySeconds: 60, nextRestartAt: '2999-01-01T00:00:00Z' },
+    } as const;
+    assert.notEqual(accountFor(historyFromStatus(status, 1), wanted, undefined, 10).retry, undefined);
+    assert.equal(accountFor(historyFromStatus(status, 2), wanted, undefined, 10).retry, undefined);
+  });
+});
+
+describe('a stop that is taken back', () => {
+  const withdrawn: History = { ...ran, stop: { sinceMs: 1_500, killAtMs: 5_000, isWithdrawn: true } };
+  it('still explains an exit before its deadline', () =>
+    assert.equal(accountFor(withdrawn, wanted, container(exited(143, 2_000)), 2_100).isHalted, true));
+  it('does not explain a later exit', () =>
+    assert.equal(accountFor(withdrawn, wanted, container(exited(143, 6_000)), 6_100).retry?.attempt, 1));
+  it('is forgotten with the next run', () =>
+    assert.equal(accountFor(withdrawn, wanted, container(running(7_000)), 7_100).stop, undefined));
+});
+
 describe('accountForStartFailure', () => {
   it('counts a command that cannot run as an exit', () => {
     const after = accountForStartFailure(
@@ -104,6 +169,16 @@ describe('accountForStartFailure', () => {
       [after.lastTermination?.reason, after.lastTermination?.exitCode, after.retry?.reason, after.retry?.atMs],
       ['StartError', 127, 'RunContainerError', 6_000],
     );
+  });
+  it('is known again by the time that the runtime gives, so that a restarted controller does not count it twice', () => {
+    const failed = accountForStartFailure(
+      ran,
+      wanted,
+      { of: 'start', reason: 'RunContainerError', message: 'nope', exitCode: 127, finishedAtMs: 4_990 },
+      5_000,
+    );
+    const state = { kind: 'exited', exit: { code: 127, oomKilled: false, finishedAtMs: 4_990 } } as const;
+    assert.equal(accountFor(failed, wanted, container(state), 5_100), failed);
   });
   it('gives up on it under restartPolicy Never', () => {
     const after = accountForStartFailure(
@@ -163,7 +238,7 @@ describe('historyFromStatus', () => {
       image: { kind: 'unknown' },
       step: { kind: 'settled' },
       nodeName: 'n',
-      nowMs: 3_000,
+      nowMs: 2_600,
     });
 
   it('knows after a restart of the controller what the status told: nothing is counted twice', () => {
@@ -176,7 +251,7 @@ describe('historyFromStatus', () => {
           const info = container(exited(code, 2_000));
           const before = accountFor({ ...ran, failures, restartCount }, wanted, info, 2_500);
           const after = historyFromStatus(statusOf(before, info));
-          assert.deepEqual(accountFor(after, wanted, info, 2_600), after);
+          assert.deepEqual({ ...accountFor(after, wanted, info, 2_600), basis: undefined }, after);
           assert.deepEqual(
             [after.restartCount, after.failures, after.retry?.atMs, after.retry?.attempt],
             [before.restartCount, before.failures, before.retry?.atMs, before.retry?.attempt],
@@ -189,6 +264,11 @@ describe('historyFromStatus', () => {
     const info = container(running(1_000));
     const before = accountFor({ ...emptyHistory, restartCount: 2 }, wanted, info, 1_500);
     assert.equal(accountFor(historyFromStatus(statusOf(before, info)), wanted, info, 1_600).restartCount, 2);
+  });
+  it('goes on counting failures that the status tells of while the container runs', () => {
+    const info = container(running(1_000));
+    const after = historyFromStatus(statusOf({ ...ran, failures: 4 }, info));
+    assert.equal(accountFor(after, wanted, container(exited(1, 2_000)), 2_100).retry?.attempt, 5);
   });
   it('takes a container that waits for a dependency for one that may run', () => {
     assert.equal(historyFromStatus({ state: 'Exited', reason: 'WaitingForDependency', message: 'x' }).final, undefined);
@@ -211,6 +291,7 @@ describe('historyFromStatus', () => {
         lastTermination: undefined,
         retry: undefined,
         final: undefined,
+        basis: undefined,
       },
     );
   });

@@ -13,10 +13,23 @@ describe('findCycle', () => {
     { it: 'finds none in a diamond', edges: { a: ['b', 'c'], b: ['d'], c: ['d'] }, want: undefined },
     { it: 'finds one that depends on itself', edges: { a: ['a'] }, want: ['a', 'a'] },
     { it: 'gives the whole path of a circle', edges: { a: ['b'], b: ['c'], c: ['a'] }, want: ['a', 'b', 'c', 'a'] },
-    { it: 'gives only the circle, not the way to it', edges: { a: ['b'], b: ['c'], c: ['b'] }, want: ['b', 'c', 'b'] },
+    {
+      it: 'finds none for one that merely depends on a circle',
+      edges: { a: ['b'], b: ['c'], c: ['b'] },
+      want: undefined,
+    },
+    {
+      it: 'finds its own circle behind another one',
+      edges: { a: ['b', 'c'], b: ['b2'], b2: ['b'], c: ['a'] },
+      want: ['a', 'c', 'a'],
+    },
   ];
   for (const c of cases) it(c.it, () => assert.deepEqual(findCycle('a', graph(c.edges)), c.want));
 
+  it('walks a chain of twenty thousand', () => {
+    const next = (name: string): string[] => [String((Number(name) + 1) % 20_000)];
+    assert.equal(findCycle('0', next)?.length, 20_001);
+  });
   it('finds none in any graph whose edges only go up', () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(fc.nat(30), fc.nat(30)), { maxLength: 200 }), (pairs) => {

@@ -91,9 +91,14 @@ const cases: { it: string; given: Partial<RestartInput>; want: Restart }[] = [
     want: { kind: 'never', because: 'RetriesUsedUp', attempt: 1 },
   },
   {
-    it: 'does not wait with an initial wait of 0 however often it failed',
+    it: 'waits after a second exit in a row even with an initial wait of 0, so that a loop is no storm',
+    given: { failures: 1, backoff: { ...backoff, initialMs: 0 } },
+    want: { kind: 'after', attempt: 2, delayMs: 100 },
+  },
+  {
+    it: 'reaches the maximum with an initial wait of 0 too',
     given: { failures: 100_000, backoff: { ...backoff, initialMs: 0 } },
-    want: { kind: 'after', attempt: 100_001, delayMs: 0 },
+    want: { kind: 'after', attempt: 100_001, delayMs: 60_000 },
   },
   {
     it: 'does not wait with an initial wait of 0',

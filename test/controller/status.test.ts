@@ -13,7 +13,7 @@ const base: StatusInput = {
   image: { kind: 'unknown' },
   step: { kind: 'settled' },
   nodeName: 'host',
-  nowMs: 5_000,
+  nowMs: 2_500,
 };
 const retry = {
   atMs: 6_000,
@@ -35,7 +35,10 @@ const cases: { it: string; given: Partial<StatusInput>; want: Partial<ContainerS
   },
   {
     it: 'one that is being stopped',
-    given: { container: container(running()), history: { ...emptyHistory, stop: { sinceMs: 1, killAtMs: 2 } } },
+    given: {
+      container: container(running()),
+      history: { ...emptyHistory, stop: { sinceMs: 1, killAtMs: 2, isWithdrawn: false } },
+    },
     want: { state: 'Running', reason: 'Terminating' },
     ready: 'Terminating',
   },
@@ -86,13 +89,16 @@ const cases: { it: string; given: Partial<StatusInput>; want: Partial<ContainerS
   },
   {
     it: 'one with an impossible spec',
-    given: { desired: { reason: 'InvalidSpec', message: 'spec.x: no' } },
+    given: { desired: { ...desired(), problem: { reason: 'InvalidSpec', message: 'spec.x: no' } } },
     want: { state: 'Created', reason: 'InvalidSpec', message: 'spec.x: no' },
     ready: 'InvalidSpec',
   },
   {
     it: 'one that runs on under an impossible spec',
-    given: { desired: { reason: 'InvalidSpec', message: 'spec.x: no' }, container: container(running()) },
+    given: {
+      desired: { ...desired(), problem: { reason: 'InvalidSpec', message: 'spec.x: no' } },
+      container: container(running()),
+    },
     want: { state: 'Running', reason: 'InvalidSpec' },
     ready: 'Running',
   },

@@ -1,0 +1,177 @@
+/** Carries one step out. Effects; it has no rule of its own. */
+import type { Container } from '../crds/index.ts';
+import {
+  ContainerConfigError,
+  type ContainerInfo,
+  ImageNotPresentError,
+  PortTakenError,
+  StartError,
+} from '../runtime/index.ts';
+import type { Step } from './decide.ts';
+import { type Desired, keyOf, labelsOf, type Mutable } from './desired.ts';
+import type { Entry, ReconcileDeps } from './entry.ts';
+import { accountForReplacement, accountForStartFailure, type StartFailure, withdrawStop } from './history.ts';
+import { killCheckMs } from './orphans.ts';
+
+export interface Work {
+  readonly object: Container;
+  readonly desired: Desired;
+  /** undefined while a link's target has no address; decide.ts then neither creates nor updates. */
+  readonly mutable: Mutable | undefined;
+  readonly container: ContainerInfo | undefined;
+  readonly entry: Entry;
+}
+
+export type Applied =
+  /** Something changed: decide anew. */
+  | { readonly kind: 'again' }
+  /** Nothing more to do now; look again in so many milliseconds, or when something happens. */
+  | { readonly kind: 'rest'; readonly ms: number | undefined }
+  /** Nothing of the container is left; the object may go. */
+  | { readonly kind: 'gone' };
+
+const again: Applied = { kind: 'again' };
+
+export async function applyStep(step: Step, work: Work, deps: ReconcileDeps, signal: AbortSignal): Promise<Applied> {
+  const { object, entry, container, desired } = work;
+  const { runtime, events, now } = deps;
+  const id = desired.containerID;
+  switch (step.kind) {
+    case 'settled':
+    case 'wait':
+      if (step.kind === 'settled' && desired.shouldRun) entry.history = withdrawStop(entry.history);
+      tell(step, work, deps);
+      return { kind: 'rest', ms: step.untilMs === undefined ? undefined : step.untilMs - now() };
+    case 'finalize':
+      return { kind: 'gone' };
+    case 'remove':
+      await runtime.containers.remove(id);
+      deps.puller.forget(id);
+      entry.history = accountForReplacement(entry.history);
+      if (step.because === 'replaced')
+        events.record(object, 'Normal', 'Replaced', 'removed the container of the former spec');
+      return again;
+    case 'stop':
+      // Noted after the signal: one that could not be sent is sent again.
+      await runtime.containers.signal(id, desired.stopSignal ?? container?.stopSignal ?? 15);
+      entry.history = { ...entry.history, stop: { sinceMs: now(), killAtMs: step.killAtMs, isWithdrawn: false } };
+      events.record(object, 'Normal', 'Killing', `stopping the container (${step.because})`);
+      return again;
+    case 'kill':
+      await runtime.containers.signal(id, 9);
+      entry.history = {
+        ...entry.history,
+        stop: { sinceMs: now(), killAtMs: now(), ...entry.history.stop, isWithdrawn: false },
+      };
+      return { kind: 'rest', ms: killCheckMs };
+    case 'ensure-image':
+      return (await deps.puller.ensure({ object, desired, entry }, signal)) ? again : { kind: 'rest', ms: undefined };
+    case 'create':
+    case 'start':
+      await createOrStart(step, work, deps, signal);
+      return again;
+    case 'update': {
+      const mutable = provideMutable(work);
+      await runtime.containers.update(id, { ...mutable, labels: labelsOf(object, desired, mutable) });
+      return again;
+    }
+    default:
+      throw new TypeError(`unknown step: ${JSON.stringify(step satisfies never)}`);
+  }
+}
+
+function provideMutable({ mutable }: Work): Mutable {
+  if (mutable === undefined) throw new TypeError('a step needs the addresses of links that have none');
+  return mutable;
+}
+
+async function createOrStart(
+  step: Extract<Step, { kind: 'create' | 'start' }>,
+  work: Work,
+  deps: ReconcileDeps,
+  signal: AbortSignal,
+): Promise<void> {
+  const { object, desired, entry } = work;
+  const { runtime, events, view, puller, now, log } = deps;
+  const id = desired.containerID;
+  try {
+    if (step.kind === 'create') {
+      const mutable = provideMutable(work);
+      const { hosts, env } = mutable;
+      const labels = labelsOf(object, desired, mutable);
+      view.claim(keyOf(object), id);
+      await runtime.containers.create({ ...desired.config, imageID: step.imageID, hosts, env, labels }, signal);
+      // The next creation asks for the image anew, as imagePullPolicy says.
+      puller.forget(id);
+      events.record(object, 'Normal', 'Created', `created the container from the image "${desired.image}"`);
+      return;
+    }
+    await runtime.containers.start(id, signal);
+    const isFirst = entry.history.seenStartMs === undefined;
+    events.record(object, 'Normal', 'Started', isFirst ? 'started the container' : 'started the container again');
+  } catch (error) {
+    if (signal.aborted) throw error;
+    if (error instanceof ImageNotPresentError) return puller.forget(id);
+    const { name, namespace } = object.metadata;
+    log.warn({ container: name, namespace, containerID: id, step: step.kind, err: error }, 'step failed');
+    const after = await runtime.containers.inspect(id);
+    const finishedAtMs = after?.state.kind === 'exited' ? Math.round(after.state.exit.finishedAtMs) : undefined;
+    const failure = { ...failureOf(step.kind, error), finishedAtMs };
+    entry.history = accountForStartFailure(entry.history, desired, failure, now());
+    events.record(object, 'Warning', 'Failed', failure.message);
+  }
+}
+
+/** The runtime's words for what the spec calls otherwise. */
+const specFields: Readonly<Record<string, string>> = { entrypoint: 'command', cmd: 'args' };
+
+/** In Kubernetes' words, what went wrong. A command that cannot run is the spec's fault; the rest may heal by itself. */
+function failureOf(of: 'create' | 'start', error: unknown): StartFailure {
+  const message = error instanceof Error ? error.message : String(error);
+  const failure = { of, message, exitCode: undefined };
+  if (error instanceof StartError) return { ...failure, reason: 'RunContainerError', exitCode: error.exitCode };
+  if (error instanceof PortTakenError) return { ...failure, reason: 'HostPortConflict' };
+  if (error instanceof ContainerConfigError) {
+    const field = specFields[error.field] ?? error.field;
+    return { ...failure, reason: 'CreateContainerConfigError', message: `spec.${field}: ${message}` };
+  }
+  return { ...failure, reason: of === 'create' ? 'CreateContainerError' : 'RunContainerError' };
+}
+
+/** Each wait and each verdict becomes one event. */
+function tell(
+  step: Extract<Step, { kind: 'wait' | 'settled' }>,
+  { object, entry }: Work,
+  { events }: ReconcileDeps,
+): void {
+  const { retry, final } = entry.history;
+  if (step.kind === 'settled') {
+    if (final === undefined) entry.told = undefined;
+    else if (isNews(entry, wordsOf(entry)))
+      events.record(object, final.reason === 'Completed' ? 'Normal' : 'Warning', final.reason, final.message);
+    return;
+  }
+  if (retry !== undefined && step.reason === retry.reason) {
+    if (!isNews(entry, wordsOf(entry))) return;
+    const what = retry.of === 'image' ? 'tries to fetch the image again' : 'starts the container again';
+    const when = `${(retry.delayMs / 1000).toFixed(1)}s`;
+    events.record(object, 'Warning', 'BackOff', `${what} in ${when}: ${retry.message}`);
+    return;
+  }
+  const isNewWait = isNews(entry, `${step.reason} ${step.message}`);
+  const isProblem = step.reason === 'InvalidSpec' || step.reason === 'DependencyCycle';
+  if (isNewWait && (isProblem || step.reason === 'WaitingForDependency'))
+    events.record(object, isProblem ? 'Warning' : 'Normal', step.reason, step.message);
+}
+
+function isNews(entry: Entry, words: string | undefined): boolean {
+  if (entry.told === words) return false;
+  entry.told = words;
+  return true;
+}
+
+/** What an event about this history says, to know it again; also for one that an earlier controller told of. */
+export function wordsOf({ history: { retry, final } }: Pick<Entry, 'history'>): string | undefined {
+  if (final !== undefined) return `final ${final.reason}`;
+  return retry === undefined ? undefined : `retry ${retry.attempt} ${retry.message}`;
+}

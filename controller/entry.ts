@@ -1,0 +1,70 @@
+/** What the controller keeps in memory, and what a reconciliation is given to work with. Types, and one pure function. */
+import type { Logger } from 'pino';
+import type { Container, ContainerStatus } from '../crds/index.ts';
+import type { ContainerInfo, Runtime } from '../runtime/index.ts';
+import type { ContainerApi } from './api.ts';
+import type { EventRecorder } from './events.ts';
+import type { History } from './history.ts';
+import type { ImagePuller } from './images.ts';
+import type { ControllerMetrics } from './metrics.ts';
+
+/** Of one container of this host, by its id. */
+export interface Entry {
+  readonly key: string;
+  history: History;
+  /**
+   * The status that was last written, and the versions of the object that it was written over: while the view still shows
+   * one of those, the written status is the newer one.
+   */
+  written?:
+    | { readonly status: ContainerStatus | undefined; readonly version: string; readonly over: readonly string[] }
+    | undefined;
+  /** A write to the store that has not ended yet. */
+  writing?: Promise<void> | undefined;
+  /** What the runtime last showed, to tell drift from news. */
+  signature?: string | undefined;
+  /** Waits and verdicts that were told of, so that each becomes one event. */
+  told?: string | undefined;
+}
+
+/** The present objects, and which containers of the host belong to which key. */
+export interface View {
+  object(key: string): Container | undefined;
+  /** Ids of the containers on this host, known or suspected, that carry this key. */
+  containersOf(key: string): readonly string[];
+  claim(key: string, id: string): void;
+  release(key: string, id: string): void;
+  /** Called when the state of a container changed, for those that depend on it. */
+  stateChanged(key: string): void;
+}
+
+export interface ReconcileDeps {
+  readonly runtime: Runtime;
+  readonly api: ContainerApi;
+  readonly view: View;
+  readonly entries: Map<string, Entry>;
+  readonly puller: ImagePuller;
+  readonly events: EventRecorder;
+  readonly metrics: ControllerMetrics;
+  readonly nodeName: string;
+  readonly now: () => number;
+  readonly log: Logger;
+  /** A write that was left to the background has ended: look at the key again, after a while if it failed. */
+  readonly writeEnded: (key: string, failure: unknown) => void;
+}
+
+/** Changes whenever something that others may wait for, or that a relist should notice, changes. */
+export function signatureOf(container: ContainerInfo | undefined): string {
+  if (container === undefined) return 'none';
+  const { state, ip } = container;
+  switch (state.kind) {
+    case 'created':
+      return `created ${ip ?? ''}`;
+    case 'running':
+      return `running ${state.pid} ${state.startedAtMs} ${ip ?? ''}`;
+    case 'exited':
+      return `exited ${state.exit.code} ${state.exit.finishedAtMs} ${ip ?? ''}`;
+    default:
+      throw new TypeError(`unknown state: ${JSON.stringify(state satisfies never)}`);
+  }
+}

@@ -1,0 +1,55 @@
+/** Containers whose object is gone: stopped gracefully, then removed. Effects. */
+import type { ContainerInfo } from '../runtime/index.ts';
+import { decideHalt } from './decide.ts';
+import { labelKeys } from './desired.ts';
+import type { ReconcileDeps } from './entry.ts';
+import { emptyHistory, followClock } from './history.ts';
+
+/** After SIGKILL: how soon to look again if no exit is reported. */
+export const killCheckMs = 500;
+
+/** Returns when to look again, in milliseconds, or undefined once nothing is left of it. */
+export async function haltOrphan(key: string, id: string, deps: ReconcileDeps): Promise<number | undefined> {
+  const { runtime, log, puller, entries, view } = deps;
+  puller.forget(id);
+  const container = await runtime.containers.inspect(id);
+  if (container?.state.kind === 'running') return await stopOrphan(key, container, deps);
+  if (container !== undefined) {
+    log.info({ containerID: id, container: key }, 'removing a container whose object is gone');
+    await runtime.containers.remove(id);
+  }
+  entries.delete(id);
+  view.release(key, id);
+  view.stateChanged(key);
+  return undefined;
+}
+
+async function stopOrphan(key: string, container: ContainerInfo, deps: ReconcileDeps): Promise<number> {
+  const { runtime, now, log, entries } = deps;
+  const { id, labels } = container;
+  const entry = entries.get(id) ?? { key, history: emptyHistory };
+  entries.set(id, entry);
+  entry.history = followClock(entry.history, now());
+  const graceMs = Number(labels[labelKeys.graceMs] ?? 0);
+  const step = decideHalt({ stop: entry.history.stop, graceMs, nowMs: now() }, 'orphaned');
+  log.info({ containerID: id, container: key, step: step.kind }, 'container without an object');
+  switch (step.kind) {
+    case 'wait':
+      return step.untilMs - now();
+    case 'stop':
+      await runtime.containers.signal(id, stopSignalOf(container));
+      entry.history = { ...entry.history, stop: { sinceMs: now(), killAtMs: step.killAtMs, isWithdrawn: false } };
+      return step.killAtMs - now();
+    case 'kill':
+      await runtime.containers.signal(id, 9);
+      return killCheckMs;
+    default:
+      throw new TypeError(`unknown step: ${JSON.stringify(step satisfies never)}`);
+  }
+}
+
+/** The signal that asks it to stop: its spec's, as kept in a label, or its image's. */
+function stopSignalOf({ labels, stopSignal }: ContainerInfo): number {
+  const label = Number(labels[labelKeys.stopSignal]);
+  return Number.isInteger(label) && label >= 1 && label <= 64 ? label : stopSignal;
+}

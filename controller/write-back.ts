@@ -1,0 +1,128 @@
+/**
+ * Tells the store: the finalizer, the status, that an object may go. A store that is slow or away must not keep a worker from
+ * healing containers, so after a moment a write goes on in the background. Effects.
+ */
+import type { Container } from '../crds/index.ts';
+import { finalizer } from './api.ts';
+import { ApiError } from './client.ts';
+import type { Desired } from './desired.ts';
+import { keyOf } from './desired.ts';
+import type { Entry, ReconcileDeps } from './entry.ts';
+import { diffStatus, formatStatus, type StatusInput } from './status.ts';
+
+/** A write that ends sooner is waited for. The store answers in 2 to 5 ms when it is well. */
+const patienceMs = 500;
+
+export type WriteResult =
+  | { readonly kind: 'done' }
+  | { readonly kind: 'failed'; readonly failure: unknown }
+  | { readonly kind: 'pending' };
+
+/**
+ * Adds the finalizer if it is missing and writes the status if it changed. One write at a time for a container: while one is
+ * under way this answers `pending`, and the key is looked at again when it ends.
+ */
+export async function writeBack(
+  input: Omit<StatusInput, 'object' | 'nodeName' | 'nowMs' | 'history'> & {
+    readonly object: Container;
+    readonly entry: Entry;
+  },
+  deps: ReconcileDeps,
+  signal: AbortSignal,
+): Promise<WriteResult> {
+  const { object, entry, desired } = input;
+  const { api, metrics, nodeName, now, view } = deps;
+  const key = keyOf(object);
+  const latest = view.object(key);
+  const isUnseen = entry.written?.over.includes(latest?.metadata.resourceVersion ?? '') === true;
+  const present = isUnseen ? entry.written?.status : (latest ?? object).status;
+  const wanted = formatStatus({
+    ...input,
+    object: { ...object, status: present },
+    history: entry.history,
+    nodeName,
+    nowMs: now(),
+  });
+  metrics.report(key, {
+    namespace: object.metadata.namespace,
+    container: object.metadata.name,
+    state: wanted.state ?? 'Created',
+    isReady: wanted.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false,
+    shouldRun: isWantedUp(desired, entry),
+    backoffSeconds: wanted.backoff?.delaySeconds ?? 0,
+    restartCount: wanted.restartCount ?? 0,
+    exitCode: wanted.exitCode,
+  });
+  const patch = diffStatus(present, wanted);
+  const { deletionTimestamp, finalizers } = object.metadata;
+  const needsFinalizer = deletionTimestamp === undefined && finalizers?.includes(finalizer) !== true;
+  if (patch === undefined && !needsFinalizer) return { kind: 'done' };
+  const write = async (): Promise<void> => {
+    const over = [latest?.metadata.resourceVersion ?? ''];
+    if (needsFinalizer) over.push((await api.setFinalizer(object, true, signal)).metadata.resourceVersion);
+    if (patch === undefined) return;
+    const after = await api.patchStatus(object, patch, signal);
+    entry.written = { status: after.status, version: after.metadata.resourceVersion, over };
+  };
+  return await waitAWhile(entry, write, isGoneOrChanged, deps);
+}
+
+/** Lets a deleted object go. */
+export async function releaseObject(
+  object: Container,
+  entry: Entry,
+  deps: ReconcileDeps,
+  signal: AbortSignal,
+): Promise<WriteResult> {
+  return await waitAWhile(
+    entry,
+    async () => {
+      await deps.api.setFinalizer(object, false, signal);
+    },
+    isGone,
+    deps,
+  );
+}
+
+/** `isFine`: an error after which there is nothing to write any more. */
+async function waitAWhile(
+  entry: Entry,
+  write: () => Promise<void>,
+  isFine: (error: unknown) => boolean,
+  deps: ReconcileDeps,
+): Promise<WriteResult> {
+  if (entry.writing !== undefined) return { kind: 'pending' };
+  let isLate = false;
+  const result = write().then(
+    (): WriteResult => ({ kind: 'done' }),
+    (failure: unknown): WriteResult => (isFine(failure) ? { kind: 'done' } : { kind: 'failed', failure }),
+  );
+  entry.writing = result.then((end) => {
+    entry.writing = undefined;
+    if (isLate) deps.writeEnded(entry.key, end.kind === 'failed' ? end.failure : undefined);
+  });
+  let timer: NodeJS.Timeout | undefined;
+  const patience = new Promise<WriteResult>((resolve) => {
+    timer = setTimeout(() => {
+      isLate = true;
+      resolve({ kind: 'pending' });
+    }, patienceMs);
+  });
+  const first = await Promise.race([result, patience]);
+  clearTimeout(timer);
+  return first;
+}
+
+/** Counted as one that should run: also when it gave up, or cannot start for its spec, so that an alert sees it. */
+function isWantedUp({ shouldRun }: Desired, { history: { final } }: Entry): boolean {
+  return shouldRun && (final === undefined || final.reason === 'BackoffLimitExceeded');
+}
+
+function isGone(error: unknown): boolean {
+  return error instanceof ApiError && error.code === 404;
+}
+
+/** 404: the object is gone; 409: it changed, or is another one by now. The watch tells of both, and the key comes again. */
+function isGoneOrChanged(error: unknown): boolean {
+  return isGone(error) || (error instanceof ApiError && error.code === 409);
+}

@@ -6,6 +6,7 @@
 import { existsSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import type { ContainerInfo, ContainerState, Exit } from './interface.ts';
 import type { ContainerPaths } from './layout.ts';
+import type { ContainerLog } from './log-rotator.ts';
 import type { Monitor } from './monitor.ts';
 import type { Network } from './netns-pool.ts';
 import { isAlive } from './proc.ts';
@@ -29,6 +30,16 @@ export interface ContainerEntry {
 /** Whether its first process runs, or has ended so recently that its monitor is about to say how. */
 export function isRunning(entry: ContainerEntry): boolean {
   return entry.processes !== undefined && entry.lastRun?.exit === undefined;
+}
+
+/** Its log, for who keeps it within its limits: asked anew each time, since limits and state change. */
+export function logOf(entry: ContainerEntry): ContainerLog {
+  const { logDir: dir, log: path, ctl } = entry.paths;
+  return {
+    ...{ id: entry.record.config.id, dir, path, ctl },
+    limits: () => entry.record.config.log,
+    isGrowing: () => isRunning(entry) || entry.isStarting,
+  };
 }
 
 export function stateOf(entry: ContainerEntry): ContainerState {

@@ -9,7 +9,7 @@ import type { Logger } from 'pino';
 import { replaceFile } from './atomic-file.ts';
 import type { CgroupPrimer } from './cgroup-primer.ts';
 import { applyLimits } from './cgroups.ts';
-import { type ContainerEntry, infoOf, isRunning, stateOf, writeLastRun } from './container-entry.ts';
+import { type ContainerEntry, infoOf, isRunning, logOf, stateOf, writeLastRun } from './container-entry.ts';
 import { choosePorts, claimPorts, type PortsDeps, publishedPorts } from './container-ports.ts';
 import {
   dropNetwork,
@@ -43,7 +43,7 @@ import {
 } from './interface.ts';
 import { KeyedLock, Semaphore, settleAll } from './keyed-lock.ts';
 import { readLog } from './log-reader.ts';
-import type { GrowingLog } from './log-rotator.ts';
+import type { ContainerLog } from './log-rotator.ts';
 import type { RuntimeMetrics } from './metrics.ts';
 import { releaseStart } from './oci-runtime.ts';
 import { isAlive } from './proc.ts';
@@ -60,6 +60,8 @@ export interface ContainersDeps extends SetupDeps, RunDeps {
   readonly primer: CgroupPrimer;
   readonly randomHex: (bytes: number) => string;
   emit(event: RuntimeEvent): void;
+  /** Called before each start. */
+  logBegins(log: ContainerLog): void;
   /** How many containers are created by conmon at the same time. */
   readonly startConcurrency: number;
   readonly log: Logger;
@@ -111,6 +113,7 @@ export class LocalContainers implements Containers {
       this.#deps.primer.prime();
       this.#startsUnderWay += 1;
       entry.isStarting = true;
+      this.#deps.logBegins(logOf(entry));
       try {
         await this.#start(entry, signal);
       } finally {
@@ -209,12 +212,8 @@ export class LocalContainers implements Containers {
     for (const entry of this.#entries.values()) this.#runs.look(entry);
   }
 
-  *growingLogs(): Generator<GrowingLog> {
-    for (const [id, entry] of this.#entries) {
-      if (!isRunning(entry)) continue;
-      const { logDir: dir, log: path, ctl } = entry.paths;
-      yield { id, dir, path, ctl, limits: entry.record.config.log };
-    }
+  *logs(): Generator<ContainerLog> {
+    for (const entry of this.#entries.values()) if (!entry.isRemoving) yield logOf(entry);
   }
 
   countStates(): Record<'created' | 'running' | 'exited', number> {

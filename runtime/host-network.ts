@@ -8,7 +8,7 @@ import type { Logger } from 'pino';
 import type { Subnet } from './addresses.ts';
 import { runCommand, runSuccessfully } from './command.ts';
 import { type ContainerID, RuntimeOperationError } from './interface.ts';
-import { formatPortChange, formatTable, type PublishedPort } from './nft-rules.ts';
+import { findFault, formatPortChange, formatTable, type PublishedPort, parseTable } from './nft-rules.ts';
 
 export interface HostNetworkDeps {
   readonly bridge: string;
@@ -44,7 +44,7 @@ export class HostNetwork {
 
   /** Makes or mends bridge, forwarding and table. Cheap when nothing is amiss and `thorough` is not asked for. */
   async ensure(how: 'bridge' | 'thorough' | 'rebuild'): Promise<void> {
-    const { bridge, nftTable, log } = this.#deps;
+    const { bridge } = this.#deps;
     const hasBridge = existsSync(`/sys/class/net/${bridge}`);
     if (!hasBridge) await this.#makeBridge();
     else if (how !== 'bridge') this.#deps.markBridge();
@@ -53,13 +53,29 @@ export class HostNetwork {
     // Packets from the host's loopback to a published port leave by the bridge.
     await writeSysctl(`net/ipv4/conf/${bridge}/route_localnet`, '1');
     await this.#allowForwarding();
-    const listed =
-      how === 'rebuild'
-        ? undefined
-        : await runCommand('network', ['nft', 'list', 'chain', 'ip', nftTable, 'postrouting'], { deadlineMs });
-    if (listed?.code === 0) return;
-    if (listed !== undefined) log.warn({ table: nftTable }, 'the nftables table was gone and is made again');
-    await this.rebuildTable();
+    if (how === 'rebuild') await this.rebuildTable();
+    else await this.#inQueue(() => this.#mendTable());
+  }
+
+  /** A look that costs one short process (4 ms): whether the table is what it should be, and a missing bridge. */
+  async mend(): Promise<void> {
+    if (!existsSync(`/sys/class/net/${this.#deps.bridge}`)) await this.ensure('bridge');
+    else await this.#inQueue(() => this.#mendTable());
+  }
+
+  async #mendTable(): Promise<void> {
+    // A change that waits for its turn is known to us but not yet to the kernel; the next look compares.
+    if (this.#waiting.length > 0) return;
+    const { nftTable, log } = this.#deps;
+    const wanted = [...this.#published.values()].flat();
+    const listed = await runCommand('network', ['nft', '-j', 'list', 'table', 'ip', nftTable], { deadlineMs });
+    const content = listed.code === 0 ? parseTable(listed.stdout) : undefined;
+    // More than a command's output may hold: thousands of ports, and nothing to compare.
+    if (listed.code === 0 && content === undefined) return;
+    const fault = content === undefined ? 'the table is gone' : findFault(content, wanted);
+    if (fault === undefined) return;
+    log.warn({ table: nftTable, fault }, 'the nftables table was changed by somebody and is made again');
+    await this.#applyWhole();
   }
 
   /** Replaces the whole table by what should be published. */

@@ -52,7 +52,7 @@ export interface RuntimeDeps {
 const seccompProfile = '/usr/share/containers/seccomp.json';
 const cniPluginDirs = ['/usr/lib/cni', '/opt/cni/bin', '/usr/libexec/cni'];
 const lookIntervalMs = 5_000;
-/** How many looks pass between two checks of the nftables table, which cost a process each. */
+/** How many looks pass between two checks of all of the network; those of bridge and ports are made at each. */
 const looksPerNetworkCheck = 8;
 
 /**
@@ -93,6 +93,7 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
     const entries = await metrics.time('recover', () => recoverContainers(runDeps));
     const listeners = new Set<(event: RuntimeEvent) => void>();
     const emit = (event: RuntimeEvent): void => {
+      if (event.kind === 'exited') opened.rotator?.end(event.id);
       for (const listener of listeners) listener(event);
     };
     const images = await (deps.openImages ?? createImageStore)({
@@ -158,11 +159,8 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
       onLookAgain(why) {
         containers.checkAll();
         looks += 1;
-        if (looks % looksPerNetworkCheck === 0) {
-          hostNetwork
-            .ensure('thorough')
-            .catch((error: unknown) => log.error({ err: error }, 'the network cannot be mended'));
-        }
+        const mending = looks % looksPerNetworkCheck === 0 ? hostNetwork.ensure('thorough') : hostNetwork.mend();
+        mending.catch((error: unknown) => log.error({ err: error }, 'the network cannot be mended'));
         if (why === 'afterGap') emit({ kind: 'relist' });
       },
       intervalMs: lookIntervalMs,

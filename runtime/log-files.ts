@@ -1,9 +1,10 @@
 /**
  * The log files of one container: ctr.log is written by conmon, ctr.log.1, ctr.log.2 … are older, the highest number
  * the youngest. Rotation links the file to its new name before conmon opens a new one, so no line is ever lost; between
- * the two steps one file has two names, and readers tell files by inode.
+ * the two steps one file has two names, and readers tell files by inode. One that was cut short (log-trim.ts) is a copy
+ * named ctr.log.N.of-INODE after the file whose end it is: who has read that one is told not to read the copy.
  */
-import { constants } from 'node:fs';
+import { constants, linkSync, readdirSync, statSync, unlinkSync } from 'node:fs';
 import { link, open, readdir, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -11,62 +12,93 @@ import { RuntimeOperationError } from './interface.ts';
 
 const current = 'ctr.log';
 
-/** Pure: log files by age, the oldest first, the one being written last. */
+interface LogName {
+  readonly name: string;
+  readonly number: number;
+  readonly cutFrom: number | undefined;
+}
+
+function parseRotated(name: string): LogName | undefined {
+  const [, number, cutFrom] = /^ctr\.log\.([0-9]+)(?:\.of-([0-9]+))?$/.exec(name) ?? [];
+  if (number === undefined) return undefined;
+  return { name, number: Number(number), cutFrom: cutFrom === undefined ? undefined : Number(cutFrom) };
+}
+
+/** Pure: log files by age, the oldest first, the one being written last. A copy cut short follows its original. */
 export function orderLogFiles(names: readonly string[]): readonly string[] {
   const rotated = names
-    .flatMap((name) => {
-      const number = /^ctr\.log\.([0-9]+)$/.exec(name)?.[1];
-      return number === undefined ? [] : [{ name, number: Number(number) }];
-    })
-    .sort((a, b) => a.number - b.number)
+    .flatMap((name) => parseRotated(name) ?? [])
+    .sort((a, b) => a.number - b.number || a.name.length - b.name.length)
     .map((file) => file.name);
   return names.includes(current) ? [...rotated, current] : rotated;
 }
 
-function numberOf(name: string | undefined): number {
-  return Number(name?.slice(current.length + 1) ?? 0);
+function nameAfter(youngest: string | undefined): string {
+  return `${current}.${(parseRotated(youngest ?? '')?.number ?? 0) + 1}`;
 }
 
 export interface LogFile {
   readonly path: string;
   readonly inode: number;
   readonly sizeBytes: number;
+  /** The inode of the file whose end this is; undefined for a whole one. */
+  readonly cutFrom: number | undefined;
 }
 
 /** Every file once, the oldest first. undefined if the folder is gone. */
 export async function observeLogFiles(dir: string): Promise<readonly LogFile[] | undefined> {
+  let before = await observeNames(dir);
+  for (let tries = 0; before !== undefined; tries += 1) {
+    const files = new Map<number, LogFile>();
+    let isWhole = true;
+    for (const name of before) {
+      const path = join(dir, name);
+      const found = await stat(path).catch(() => undefined); // rotated away since the folder was read
+      if (found === undefined) isWhole = false;
+      else if (!files.has(found.ino)) {
+        files.set(found.ino, { path, inode: found.ino, sizeBytes: found.size, cutFrom: parseRotated(name)?.cutFrom });
+      }
+    }
+    const after = await observeNames(dir);
+    // A file that was rotated between reading the folder and looking at its files would be missing among them.
+    if ((isWhole && after?.join() === before.join()) || tries >= mostTries) {
+      return [...files.values()];
+    }
+    before = after;
+  }
+  return undefined;
+}
+
+const mostTries = 50;
+
+async function observeNames(dir: string): Promise<readonly string[] | undefined> {
   const names = await readdir(dir).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined;
     throw error;
   });
   if (names === undefined) return undefined;
-  const files = new Map<number, LogFile>();
-  for (const name of orderLogFiles(names)) {
-    const path = join(dir, name);
-    const found = await stat(path).catch(() => undefined); // rotated away since the folder was read
-    if (found !== undefined && !files.has(found.ino)) {
-      files.set(found.ino, { path, inode: found.ino, sizeBytes: found.size });
-    }
-  }
-  return [...files.values()];
+  // Until the original is gone, its copy does not count.
+  return orderLogFiles(names).filter((name) => {
+    const original = name.replace(/\.of-[0-9]+$/, '');
+    return original === name || !names.includes(original);
+  });
 }
 
 export interface RotateInput {
   readonly dir: string;
   /** conmon's control FIFO. */
   readonly ctl: string;
-  readonly maxFiles: number;
   readonly deadlineMs: number;
 }
 
 /** Rotates once. False if no monitor listens (the container has ended). Throws RuntimeOperationError. */
-export async function rotateLog({ dir, ctl, maxFiles, deadlineMs }: RotateInput): Promise<boolean> {
+export async function rotateLog({ dir, ctl, deadlineMs }: RotateInput): Promise<boolean> {
   const path = join(dir, current);
   const before = await stat(path);
   const rotated = orderLogFiles(await readdir(dir)).filter((name) => name !== current);
   const youngest = rotated.at(-1);
   const wasLinked = youngest !== undefined && (await stat(join(dir, youngest))).ino === before.ino;
-  const target = wasLinked ? youngest : `${current}.${numberOf(youngest) + 1}`;
+  const target = wasLinked ? youngest : nameAfter(youngest);
   if (!wasLinked) await link(path, join(dir, target));
   if (!(await sendControl(ctl, '2 0 0\n'))) {
     await unlink(join(dir, target));
@@ -80,13 +112,20 @@ export async function rotateLog({ dir, ctl, maxFiles, deadlineMs }: RotateInput)
     }
     await wait(1);
   }
-  const all = wasLinked ? rotated : [...rotated, target];
-  for (const name of all.slice(0, Math.max(0, all.length - (maxFiles - 1)))) {
-    await unlink(join(dir, name)).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'ENOENT') throw error;
-    });
-  }
   return true;
+}
+
+/**
+ * Makes the log of a container that does not run a rotated one, so that it can be cut short. Synchronous, so that no
+ * start comes between the caller's look at the container and the change.
+ */
+export function retireLog(dir: string): void {
+  const path = join(dir, current);
+  const youngest = orderLogFiles(readdirSync(dir).filter((name) => name !== current)).at(-1);
+  if (youngest === undefined || statSync(join(dir, youngest)).ino !== statSync(path).ino) {
+    linkSync(path, join(dir, nameAfter(youngest)));
+  }
+  unlinkSync(path);
 }
 
 /** Writes to a FIFO without waiting for a reader; false if there is none. */
@@ -107,13 +146,15 @@ async function sendControl(fifo: string, text: string): Promise<boolean> {
 export interface GrowthInput {
   readonly sizeBytes: number;
   readonly maxSizeBytes: number;
-  /** Bytes per ms since the last look; undefined at the first. */
+  /** Above 0; undefined: it began to grow just now. */
   readonly bytesPerMs: number | undefined;
 }
 
-/** Pure: when to look at a log again, so that it is seen when it is full but an idle one costs nothing. */
+/** Pure: when to look again at a log that grows, so that it is seen when it is full, also if it grows faster by then. */
 export function decideNextLookMs({ sizeBytes, maxSizeBytes, bytesPerMs }: GrowthInput): number {
-  if (bytesPerMs === undefined) return 500;
-  if (bytesPerMs <= 0) return 5_000;
-  return Math.min(5_000, Math.max(100, (maxSizeBytes - sizeBytes) / bytesPerMs / 2));
+  if (bytesPerMs === undefined) return growingLookMs.most;
+  return Math.min(growingLookMs.most, Math.max(growingLookMs.least, (maxSizeBytes - sizeBytes) / bytesPerMs));
 }
+
+/** 390 MB/s were seen of one writer (2026-11), so 10 MiB in 27 ms. */
+const growingLookMs = { least: 2, most: 25 } as const;

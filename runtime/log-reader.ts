@@ -1,6 +1,7 @@
 /**
  * Reads a container's log: rotated files in order, the last lines only, since a time, and following what is written
- * across rotations and restarts. A file is known by its inode, since its name changes under the reader.
+ * across rotations and restarts. A file is known by its inode, since its name changes under the reader, and is held
+ * open as long as it matters, since it may be removed meanwhile and its inode given to the next.
  */
 import { type FSWatcher, watch } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
@@ -13,9 +14,11 @@ const lineFeed = 0x0a;
 /** inotify drops events without a word when its queue is full, so a follower also looks now and then. */
 const lookAgainMs = 2_000;
 
-interface Place {
+/** A log file as it was when reading began; it stays readable when it is removed. */
+interface OpenFile {
+  readonly handle: FileHandle;
   readonly inode: number;
-  readonly offset: number;
+  readonly sizeBytes: number;
 }
 
 /** Wakes a follower when something in the folder changes. */
@@ -54,51 +57,64 @@ class Wakeup {
   }
 }
 
-/** Calls back with each raw line, without its newline, and the offset after it. */
-async function forEachLine(path: string, see: (line: Buffer, endOffset: number) => void): Promise<void> {
-  const handle = await open(path, 'r').catch(() => undefined); // rotated out of existence
-  if (handle === undefined) return;
-  try {
-    let carry = Buffer.alloc(0);
-    let offset = 0;
-    for (;;) {
-      const { buffer, bytesRead } = await handle.read({ buffer: Buffer.allocUnsafe(chunkBytes) });
-      if (bytesRead === 0) return;
-      const data = Buffer.concat([carry, buffer.subarray(0, bytesRead)]);
-      let start = 0;
-      for (let end = data.indexOf(lineFeed); end >= 0; end = data.indexOf(lineFeed, start)) {
-        offset += end + 1 - start;
-        see(data.subarray(start, end), offset);
-        start = end + 1;
-      }
-      carry = data.subarray(start);
+/** Undefined if it is no longer there or something else has its name. */
+async function openFile(file: LogFile): Promise<OpenFile | undefined> {
+  const handle = await open(file.path, 'r').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined;
+    throw error;
+  });
+  if (handle === undefined) return undefined;
+  const found = await handle.stat();
+  if (found.ino === file.inode) return { handle, inode: found.ino, sizeBytes: found.size };
+  await handle.close();
+  return undefined;
+}
+
+/** Opens all that there is, the oldest first. */
+async function openAll(dir: string): Promise<OpenFile[]> {
+  for (let tries = 0; ; tries += 1) {
+    const opened: OpenFile[] = [];
+    let isWhole = true;
+    for (const file of (await observeLogFiles(dir)) ?? []) {
+      const found = await openFile(file);
+      if (found === undefined) isWhole = false;
+      else opened.push(found);
     }
-  } finally {
-    await handle.close();
+    if (isWhole || tries === mostTries) return opened;
+    for (const { handle } of opened) await handle.close();
   }
 }
 
+const mostTries = 50;
+
+interface Tail {
+  /** Of the files given. */
+  readonly index: number;
+  readonly offset: number;
+}
+
 /** Where the last so many lines begin. A line in several parts counts once. */
-async function findTail(files: readonly LogFile[], lines: number): Promise<Place | undefined> {
-  let missing = lines;
+async function findTail(files: readonly OpenFile[], lines: number): Promise<Tail> {
   const last = files.at(-1);
-  if (last === undefined) return undefined;
-  if (lines === 0) return { inode: last.inode, offset: last.sizeBytes };
-  for (const file of files.toReversed()) {
+  if (lines === 0) return { index: files.length - 1, offset: last?.sizeBytes ?? 0 };
+  let missing = lines;
+  for (const [index, file] of [...files.entries()].toReversed()) {
     const starts: number[] = [];
     let startsLine = true;
-    let offset = 0;
-    await forEachLine(file.path, (line, endOffset) => {
-      if (startsLine) starts.push(offset);
-      if (starts.length > missing) starts.shift();
-      startsLine = endsLine(line);
-      offset = endOffset;
-    });
+    for await (const chunk of readLines(file.handle, 0, file.sizeBytes)) {
+      let offset = chunk.offset - chunk.lines.reduce((bytes, line) => bytes + line.length + 1, 0);
+      for (const line of chunk.lines) {
+        if (startsLine) starts.push(offset);
+        if (starts.length > missing) starts.shift();
+        startsLine = endsLine(line);
+        offset += line.length + 1;
+      }
+    }
     const first = starts[0];
-    if (starts.length === missing && first !== undefined) return { inode: file.inode, offset: first };
+    if (starts.length === missing && first !== undefined) return { index, offset: first };
     missing -= starts.length;
   }
-  return undefined; // there are fewer: all of them
+  return { index: 0, offset: 0 }; // there are fewer: all of them
 }
 
 export interface ReadLogInput {
@@ -108,86 +124,81 @@ export interface ReadLogInput {
 }
 
 export async function* readLog({ dir, options, signal }: ReadLogInput): AsyncGenerator<LogEntry> {
-  const isFollowing = options.follow === true;
   // Before the first look, or what is written between the two would not wake us.
-  const wakeup = isFollowing ? new Wakeup(dir, signal) : undefined;
+  const wakeup = options.follow === true ? new Wakeup(dir, signal) : undefined;
+  let files: OpenFile[] = [];
   try {
-    const files = (await observeLogFiles(dir)) ?? [];
-    const last = files.at(-1);
-    // Without follow, what is written while we read is not chased.
-    const end: Place | undefined =
-      isFollowing || last === undefined ? undefined : { inode: last.inode, offset: last.sizeBytes };
-    if (!isFollowing && end === undefined) return;
-    const start = options.tailLines === undefined ? undefined : await findTail(files, options.tailLines);
-    for await (const entry of readFrom({ dir, start, end, wakeup, signal })) {
+    files = await openAll(dir);
+    let offset = 0;
+    if (options.tailLines !== undefined) {
+      const tail = await findTail(files, options.tailLines);
+      offset = tail.offset;
+      for (const { handle } of files.splice(0, Math.max(0, tail.index))) await handle.close();
+    }
+    for await (const line of readFrom({ dir, files, offset, wakeup, signal })) {
+      if (signal.aborted) return;
+      const entry = parseLogLine(line);
+      if (entry === undefined) continue;
       if (options.sinceMs === undefined || Date.parse(entry.time) >= options.sinceMs) yield entry;
     }
   } finally {
     wakeup?.close();
+    for (const { handle } of files) await handle.close();
   }
 }
 
 interface ReadFromInput {
   readonly dir: string;
-  readonly start: Place | undefined;
-  readonly end: Place | undefined;
+  /** The first is being read. The caller closes what is left in it. */
+  readonly files: OpenFile[];
+  /** In the first file. */
+  readonly offset: number;
+  /** Given if what is written from now on is to be followed. */
   readonly wakeup: Wakeup | undefined;
   readonly signal: AbortSignal;
 }
 
-async function* readFrom({ dir, start, end, wakeup, signal }: ReadFromInput): AsyncGenerator<LogEntry> {
-  let inode = start?.inode;
-  let offset = start?.offset ?? 0;
-  let handle: FileHandle | undefined;
-  try {
-    while (!signal.aborted) {
-      const files = await observeLogFiles(dir);
-      if (files === undefined) return; // the container was removed
-      if (handle === undefined) {
-        const file = files.find((candidate) => candidate.inode === inode) ?? files[0];
-        handle = file === undefined ? undefined : await open(file.path, 'r').catch(() => undefined); // rotated: look again
-        if (handle !== undefined) {
-          const opened = (await handle.stat()).ino;
-          if (opened !== inode) offset = 0;
-          inode = opened;
-        } else if (file !== undefined) {
-          continue;
-        }
-      }
-      const next = successor(files, inode);
-      if (handle !== undefined) {
-        // After a successor was seen nothing more is written here, so this reads the last of it.
-        for await (const chunk of readLines(handle, offset)) {
-          offset = chunk.offset;
-          for (const line of chunk.lines) {
-            const entry = parseLogLine(line);
-            if (entry !== undefined) yield entry;
-            if (signal.aborted) return;
-          }
-          if (end !== undefined && inode === end.inode && offset >= end.offset) return;
-        }
-        if (end !== undefined && inode === end.inode) return;
-      }
-      if (next !== undefined) {
-        await handle?.close();
-        handle = undefined;
-        inode = next.inode;
-        offset = 0;
-      } else if (wakeup === undefined) {
-        return;
-      } else {
-        await wakeup.next();
+async function* readFrom({ dir, files, offset: start, wakeup, signal }: ReadFromInput): AsyncGenerator<Buffer> {
+  let offset = start;
+  while (!signal.aborted) {
+    const [file] = files;
+    // What was there when reading began comes first: it needs no further look at the folder.
+    const isLast = files.length <= 1;
+    const found = isLast && wakeup !== undefined ? await observeLogFiles(dir) : [];
+    if (found === undefined) return; // the container was removed
+    const next = successor(found, file?.inode);
+    if (file !== undefined) {
+      // After a successor was seen nothing more is written here, so this reads the last of it. Without follow, what is
+      // written while we read is not chased.
+      const endOffset = wakeup === undefined ? file.sizeBytes : undefined;
+      for await (const chunk of readLines(file.handle, offset, endOffset)) {
+        offset = chunk.offset;
+        for (const line of chunk.lines) yield line;
       }
     }
-  } finally {
-    await handle?.close();
+    if (isLast && next === undefined) {
+      if (wakeup === undefined) return;
+      await wakeup.next();
+      continue;
+    }
+    if (next !== undefined) {
+      const opened = await openFile(next);
+      if (opened === undefined) continue; // rotated just now: look again
+      files.push(opened);
+    }
+    // Only now, or its inode could be the next file's.
+    if (file !== undefined) await files.shift()?.handle.close();
+    offset = 0;
   }
 }
 
-/** The file written after this one. One that has been deleted was the oldest, so all that are left come after it. */
+/**
+ * The file written after this one. One that is gone without a copy was the oldest, so all that are left come after it.
+ */
 function successor(files: readonly LogFile[], inode: number | undefined): LogFile | undefined {
-  if (inode === undefined) return undefined;
-  return files[files.findIndex((file) => file.inode === inode) + 1];
+  const itself = files.findIndex((file) => file.inode === inode);
+  const index = itself < 0 ? files.findIndex((file) => file.cutFrom === inode && inode !== undefined) : itself;
+  return files[index + 1];
 }
 
 interface Chunk {
@@ -196,17 +207,19 @@ interface Chunk {
   readonly offset: number;
 }
 
-/** Whole lines from the offset to the present end of the file. */
-async function* readLines(handle: FileHandle, from: number): AsyncGenerator<Chunk> {
+/** Whole lines from the offset to the end given, or else to the present end of the file. */
+async function* readLines(handle: FileHandle, from: number, endOffset = Infinity): AsyncGenerator<Chunk> {
   let sizeBytes = chunkBytes;
   let offset = from;
   for (;;) {
-    const { buffer, bytesRead } = await handle.read({ buffer: Buffer.allocUnsafe(sizeBytes), position: offset });
+    const buffer = Buffer.allocUnsafe(Math.min(sizeBytes, endOffset - offset));
+    if (buffer.length === 0) return;
+    const { bytesRead } = await handle.read({ buffer, position: offset });
     if (bytesRead === 0) return;
     const data = buffer.subarray(0, bytesRead);
     const lastEnd = data.lastIndexOf(lineFeed);
     if (lastEnd < 0) {
-      if (bytesRead < sizeBytes) return; // a line that is still being written
+      if (bytesRead < buffer.length || offset + bytesRead >= endOffset) return; // a line that is still being written
       sizeBytes *= 2;
       continue;
     }

@@ -1,100 +1,219 @@
-/** Keeps the logs of running containers within their limits: one timer, and a stat of each log when it is due. */
-import { statSync } from 'node:fs';
+/**
+ * Keeps the logs of containers within their limits. An idle log costs nothing: inotify tells that it begins to grow.
+ * While it grows it is looked at every few milliseconds instead, since inotify would wake us at each write.
+ */
+import { type FSWatcher, statSync, watch } from 'node:fs';
 import type { Logger } from 'pino';
 import type { ContainerID, LogLimits } from './interface.ts';
-import { decideNextLookMs, rotateLog } from './log-files.ts';
+import { decideNextLookMs, retireLog, rotateLog } from './log-files.ts';
+import { trimLog } from './log-trim.ts';
 
-/** A log that is being written. */
-export interface GrowingLog {
+/** The log of a container, as it stands. */
+export interface ContainerLog {
   readonly id: ContainerID;
   readonly dir: string;
   readonly path: string;
   readonly ctl: string;
-  readonly limits: LogLimits;
+  limits(): LogLimits;
+  /** Whether the container runs or is being started; after that nothing is written any more. */
+  isGrowing(): boolean;
 }
 
 export interface LogRotatorDeps {
-  /** Logs of the containers that run. */
-  growing(): Iterable<GrowingLog>;
-  readonly nowMs: () => number;
+  /** Of all containers that there are. */
+  logs(): Iterable<ContainerLog>;
   readonly log: Logger;
 }
 
-/** Between two rounds, however many logs there are; a log that has just begun is first looked at after the longer. */
-const roundMs = { least: 100, most: 1_000 } as const;
+/** inotify loses events when its queue is full, and limits may change: so all are looked at now and then. */
+const lookAgainMs = 5_000;
 const rotateDeadlineMs = 5_000;
+const retryMs = 1_000;
+const noMonitorMs = 20;
+
+export class LogRotator {
+  readonly #deps: LogRotatorDeps;
+  readonly #keepers = new Map<ContainerID, LogKeeper>();
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(deps: LogRotatorDeps) {
+    this.#deps = deps;
+    this.#timer = setInterval(() => this.#lookAtAll(), lookAgainMs).unref();
+    this.#lookAtAll();
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    await Promise.all([...this.#keepers.values()].map((keeper) => keeper.close()));
+  }
+
+  /** A container is about to start: its log is watched from the first byte. */
+  begin(log: ContainerLog): void {
+    this.#keeperOf(log).look();
+  }
+
+  /** A container has ended: its log has its last size. */
+  end(id: ContainerID): void {
+    this.#keepers.get(id)?.look();
+  }
+
+  #keeperOf(log: ContainerLog): LogKeeper {
+    const known = this.#keepers.get(log.id);
+    if (known !== undefined) return known;
+    const keeper = new LogKeeper(log, this.#deps.log);
+    this.#keepers.set(log.id, keeper);
+    return keeper;
+  }
+
+  #lookAtAll(): void {
+    const seen = new Set<ContainerID>();
+    for (const log of this.#deps.logs()) {
+      seen.add(log.id);
+      this.#keeperOf(log).lookAgain();
+    }
+    for (const [id, keeper] of this.#keepers) {
+      if (seen.has(id)) continue;
+      this.#keepers.delete(id);
+      void keeper.close();
+    }
+  }
+}
 
 interface Look {
   readonly atMs: number;
   readonly sizeBytes: number;
-  readonly nextMs: number;
 }
 
-export class LogRotator {
-  readonly #deps: LogRotatorDeps;
-  readonly #looks = new Map<ContainerID, Look>();
-  readonly #rotating = new Map<ContainerID, Promise<void>>();
-  #timer: NodeJS.Timeout;
+/** Looks after one log. Always in one of these states: watched, waiting for a timer, at work, or at rest. */
+class LogKeeper {
+  readonly #container: ContainerLog;
+  readonly #log: Logger;
+  #watcher: FSWatcher | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #work: Promise<void> | undefined;
+  #last: Look | undefined;
+  /** Nothing is written any more and what is there has been trimmed. */
+  #isAtRest = false;
   #isClosed = false;
 
-  constructor(deps: LogRotatorDeps) {
-    this.#deps = deps;
-    this.#timer = this.#schedule(roundMs.least);
+  constructor(container: ContainerLog, log: Logger) {
+    this.#container = container;
+    this.#log = log;
   }
 
   async close(): Promise<void> {
     this.#isClosed = true;
+    this.#unwatch();
     clearTimeout(this.#timer);
-    await Promise.all(this.#rotating.values());
+    await this.#work;
   }
 
-  #schedule(delayMs: number): NodeJS.Timeout {
-    return setTimeout(() => {
-      this.#round();
-      if (this.#isClosed) return;
-      const soonestMs = Math.min(...[...this.#looks.values()].map((look) => look.nextMs)) - this.#deps.nowMs();
-      this.#timer = this.#schedule(Math.min(roundMs.most, Math.max(roundMs.least, soonestMs)));
-    }, delayMs).unref();
+  lookAgain(): void {
+    if (this.#timer !== undefined || (this.#isAtRest && !this.#container.isGrowing())) return;
+    this.look();
   }
 
-  #round(): void {
-    const nowMs = this.#deps.nowMs();
-    const seen = new Set<ContainerID>();
-    for (const log of this.#deps.growing()) {
-      seen.add(log.id);
-      const last = this.#looks.get(log.id);
-      // A clock that was set back must not stop rotation.
-      if (last !== undefined && nowMs < last.nextMs && nowMs >= last.atMs) continue;
-      if (!this.#rotating.has(log.id)) this.#look(log, last, nowMs);
-    }
-    for (const id of this.#looks.keys()) if (!seen.has(id)) this.#looks.delete(id);
-  }
-
-  #look(log: GrowingLog, last: Look | undefined, nowMs: number): void {
-    let sizeBytes = 0;
-    try {
-      sizeBytes = statSync(log.path).size;
-    } catch {
-      // not written yet: size 0
-    }
-    if (sizeBytes >= log.limits.maxSizeBytes && sizeBytes > 0) {
-      this.#looks.delete(log.id);
-      const work = this.#rotate(log).finally(() => this.#rotating.delete(log.id));
-      this.#rotating.set(log.id, work);
+  look(): void {
+    if (this.#isClosed || this.#work !== undefined) return;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#isAtRest = false;
+    if (!this.#container.isGrowing()) {
+      this.#unwatch();
+      this.#begin(() => this.#finish());
       return;
     }
-    const grownBytes = last === undefined || sizeBytes < last.sizeBytes ? undefined : sizeBytes - last.sizeBytes;
-    const bytesPerMs =
-      grownBytes === undefined || last === undefined ? undefined : grownBytes / (nowMs - last.atMs || 1);
-    const delayMs = decideNextLookMs({ sizeBytes, maxSizeBytes: log.limits.maxSizeBytes, bytesPerMs });
-    this.#looks.set(log.id, { atMs: nowMs, sizeBytes, nextMs: nowMs + delayMs });
+    const now = this.#observe();
+    const last = this.#last;
+    this.#last = now;
+    const { maxSizeBytes } = this.#container.limits();
+    if (now.sizeBytes > 0 && now.sizeBytes >= maxSizeBytes) {
+      this.#unwatch();
+      this.#begin(() => this.#rotate());
+      return;
+    }
+    const grownBytes = last === undefined ? 0 : now.sizeBytes - last.sizeBytes;
+    if (last === undefined || grownBytes === 0) {
+      this.#watch(now);
+      return;
+    }
+    this.#unwatch();
+    // Smaller: it was rotated meanwhile, and all of it is new.
+    const bytesPerMs = (grownBytes > 0 ? grownBytes : now.sizeBytes + 1) / Math.max(0.1, now.atMs - last.atMs);
+    this.#lookIn(decideNextLookMs({ sizeBytes: now.sizeBytes, maxSizeBytes, bytesPerMs }));
   }
 
-  async #rotate(log: GrowingLog): Promise<void> {
+  #observe(): Look {
+    // Not written yet: size 0.
+    const sizeBytes = statSync(this.#container.path, { throwIfNoEntry: false })?.size ?? 0;
+    return { atMs: performance.now(), sizeBytes };
+  }
+
+  #lookIn(delayMs: number): void {
+    if (this.#isClosed) return;
+    this.#timer = setTimeout(() => this.look(), delayMs).unref();
+  }
+
+  #watch(seen: Look): void {
+    if (this.#watcher !== undefined) return;
     try {
-      await rotateLog({ dir: log.dir, ctl: log.ctl, maxFiles: log.limits.maxFiles, deadlineMs: rotateDeadlineMs });
+      this.#watcher = watch(this.#container.dir, { persistent: false }, () => this.#wake());
+      this.#watcher.on('error', () => this.#unwatch()); // the periodic look watches anew
     } catch (error) {
-      this.#deps.log.warn({ err: error, containerID: log.id }, 'a log could not be rotated; trying again');
+      this.#unwatch();
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return; // removed just now
+      this.#log.warn({ err: error, containerID: this.#container.id }, 'a log cannot be watched; looking now and then');
+      this.#lookIn(retryMs);
+      return;
     }
+    // What was written before the watch began would wake nobody.
+    if (this.#observe().sizeBytes !== seen.sizeBytes) this.#wake();
+  }
+
+  /** One line costs one look, a little later, when it is clear whether more follows. */
+  #wake(): void {
+    this.#unwatch();
+    if (this.#timer !== undefined || this.#work !== undefined) return;
+    const { maxSizeBytes } = this.#container.limits();
+    this.#lookIn(decideNextLookMs({ sizeBytes: 0, maxSizeBytes, bytesPerMs: undefined }));
+  }
+
+  #unwatch(): void {
+    this.#watcher?.close();
+    this.#watcher = undefined;
+  }
+
+  #begin(work: () => Promise<number | undefined>): void {
+    this.#work = work()
+      .catch((error: unknown) => {
+        this.#log.warn({ err: error, containerID: this.#container.id }, 'a log could not be rotated; trying again');
+        return retryMs;
+      })
+      .then((nextMs) => {
+        this.#work = undefined;
+        if (nextMs !== undefined) this.#lookIn(nextMs);
+      });
+  }
+
+  async #rotate(): Promise<number> {
+    const { dir, ctl } = this.#container;
+    const isRotated = await rotateLog({ dir, ctl, deadlineMs: rotateDeadlineMs });
+    // No monitor listens: it has just ended or not yet begun.
+    if (!isRotated) return noMonitorMs;
+    await trimLog(dir, this.#container.limits(), true);
+    return 0;
+  }
+
+  /** Nobody writes: what is too much goes, from the file written last too. */
+  async #finish(): Promise<undefined> {
+    const { dir, path } = this.#container;
+    const { maxSizeBytes } = this.#container.limits();
+    this.#isAtRest = true;
+    this.#last = undefined;
+    const isFull = this.#observe().sizeBytes > maxSizeBytes;
+    // Still in the same turn of the event loop as the look at the container: no start has come between.
+    if (isFull) retireLog(dir);
+    await trimLog(dir, this.#container.limits(), !isFull && statSync(path, { throwIfNoEntry: false }) !== undefined);
+    return undefined;
   }
 }

@@ -78,3 +78,72 @@ table ip ${table} {
 }
 ${elements(table, 'add', ports)}`;
 }
+
+/** What is in a table: how many rules each chain has, and the published ports. */
+export interface TableContent {
+  readonly rules: ReadonlyMap<string, number>;
+  readonly ports: readonly PublishedPort[];
+}
+
+/** Rules that formatTable puts into each chain. */
+const rulesPerChain: Readonly<Record<string, number>> = { guard: 2, prerouting: 2, output: 2, postrouting: 3 };
+
+/**
+ * Reads `nft -j list table`, format of libnftables-json(5); undefined if it is not in that format (nft was cut short).
+ * A chain counts only while it has its hook, and elements of a form that we never write are left out.
+ */
+export function parseTable(text: string): TableContent | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  const items = memberOf(value, 'nftables');
+  if (!Array.isArray(items)) return undefined;
+  const rules = new Map<string, number>();
+  const ports: PublishedPort[] = [];
+  for (const item of items) {
+    const chain = memberOf(item, 'chain');
+    const name = memberOf(chain, 'name');
+    if (typeof name === 'string' && memberOf(chain, 'hook') !== undefined) rules.set(name, 0);
+    const owner = memberOf(memberOf(item, 'rule'), 'chain');
+    // Chains are listed before their rules.
+    const count = typeof owner === 'string' ? rules.get(owner) : undefined;
+    if (typeof owner === 'string' && count !== undefined) rules.set(owner, count + 1);
+    const elements = memberOf(memberOf(item, 'map'), 'elem');
+    if (Array.isArray(elements)) ports.push(...elements.flatMap((element) => parseElement(element) ?? []));
+  }
+  return { rules, ports };
+}
+
+function memberOf(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
+}
+
+function parseElement(element: unknown): PublishedPort | undefined {
+  if (!Array.isArray(element)) return undefined;
+  const [key, target] = element.map((side: unknown) => memberOf(side, 'concat'));
+  if (!Array.isArray(key) || !Array.isArray(target)) return undefined;
+  const [hostPort, protocol, hostIP] = key.toReversed();
+  const [ip, containerPort] = target;
+  if ((protocol !== 'tcp' && protocol !== 'udp') || typeof ip !== 'string') return undefined;
+  if (typeof hostPort !== 'number' || typeof containerPort !== 'number') return undefined;
+  return { protocol, hostPort, ip, containerPort, ...(typeof hostIP === 'string' ? { hostIP } : {}) };
+}
+
+/** Pure: what of the table is not as it should be, in words for the log; undefined when all is well. */
+export function findFault(content: TableContent, wanted: readonly PublishedPort[]): string | undefined {
+  for (const [chain, count] of Object.entries(rulesPerChain)) {
+    const seen = content.rules.get(chain);
+    if (seen !== count)
+      return `the chain ${chain} ${seen === undefined ? 'is gone' : `has ${seen} rules, not ${count}`}`;
+  }
+  const textOf = (port: PublishedPort): string => `${keyOf(port)} to ${port.ip} port ${port.containerPort}`;
+  const there = new Set(content.ports.map(textOf));
+  const expected = new Set(wanted.map(textOf));
+  const missing = [...expected].find((text) => !there.has(text));
+  if (missing !== undefined) return `${missing} is missing`;
+  const extra = [...there].find((text) => !expected.has(text));
+  return extra === undefined ? undefined : `${extra} should not be there`;
+}

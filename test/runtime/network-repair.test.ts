@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type ContainerInfo, removeHostState } from '../../runtime/index.ts';
@@ -43,6 +44,42 @@ describe('a network that somebody takes away', () => {
     const other = await server();
     await until('an answer of the new one', async () => (await asked(other)) === 'here\n');
     await until('an answer of the old one', async () => (await asked(info)) === 'here\n');
+  });
+
+  it('puts back a bridge, a table, rules and elements within 10 s, with nobody asking for anything', async () => {
+    const info = await server();
+    const port = info.ports[0]?.hostPort ?? 0;
+    const table = `holdfast_${host.deps.bridge}`;
+    const element = `{ tcp . ${port} : ${info.ip} . 80 }`;
+    const answers = (): Promise<boolean> =>
+      new Promise((resolve) => {
+        const socket = connect({ port, host: '127.0.0.1', timeout: 1_000 });
+        let isAnswered = false;
+        socket.on('data', () => {
+          isAnswered = true;
+        });
+        socket.on('timeout', () => socket.destroy());
+        socket.on('error', () => {}); // 'close' follows
+        socket.on('close', () => resolve(isAnswered));
+      });
+    await until('an answer', answers);
+    for (const harm of [
+      ['nft', 'flush', 'table', 'ip', table],
+      ['nft', 'delete', 'element', 'ip', table, 'published', element],
+      ['nft', 'delete', 'table', 'ip', table],
+      ['ip', 'link', 'delete', host.deps.bridge],
+    ] as const) {
+      const [program, ...args] = harm;
+      execFileSync(program, args);
+      assert.equal(await answers(), false, `${harm.join(' ')} does harm`);
+      await until(`an answer after ${harm.join(' ')}`, answers, 10_000);
+    }
+    const stranger = '{ tcp . 1 : 10.0.0.1 . 1 }';
+    execFileSync('nft', ['add', 'element', 'ip', table, 'published', stranger]);
+    await until(
+      'a strange element to go',
+      () => !execFileSync('nft', ['list', 'map', 'ip', table, 'published']).toString().includes('tcp . 1 :'),
+    );
   });
 
   it('gives a container another network when its own is gone', async () => {

@@ -10,9 +10,10 @@ import { type AnswerSink, answerJson, answerObject, setWarnings } from './answer
 import { type OpenLog, serveLog } from './container-log.ts';
 import { formatContinueToken } from './continue-token.ts';
 import type { Json } from './json.ts';
-import type { Entry } from './memory.ts';
+import { type Entry, keyOf } from './memory.ts';
 import { type DeleteOptions, parseDeleteOptions, type Subresource } from './object-rules.ts';
 import type { ObjectPlace, Operations, Patch, WriteMode, Written } from './operations.ts';
+import type { CollectionView } from './projection.ts';
 import { decodeText, mediaTypeOf, type ParsedBody, parseJson, parseObjectBody } from './request-body.ts';
 import type { ResourcePath } from './request-path.ts';
 import {
@@ -31,6 +32,8 @@ import {
   badRequest,
   expired,
   methodNotAllowed,
+  notFound,
+  readOnlyKind,
   revisionTooLarge,
   type StatusError,
   unknownPath,
@@ -44,6 +47,8 @@ import type { Writer } from './writer.ts';
 export interface ApiDeps {
   readonly kinds: readonly ResourceKind[];
   readonly writer: Writer;
+  /** What there is of a kind to read. */
+  readonly viewOf: (kind: ResourceKind) => CollectionView;
   readonly operations: Operations;
   readonly openLog: OpenLog | undefined;
   readonly now: () => number;
@@ -75,6 +80,8 @@ const patchKinds: ReadonlyMap<string, Patch['kind']> = new Map([
   ['application/strategic-merge-patch+json', 'strategic'],
 ]);
 
+const isReading: ReadonlySet<Verb> = new Set(['GET', 'LIST', 'WATCH']);
+
 export class Api {
   readonly #deps: ApiDeps;
   readonly #byPath: ReadonlyMap<string, ResourceKind>;
@@ -98,8 +105,9 @@ export class Api {
     if (namespace !== undefined && !kind.isNamespaced) throw unknownPath();
     if (kind.isNamespaced && namespace === undefined && name !== undefined) throw unknownPath();
     const place = { kind, namespace, name: name ?? '' };
-    if (subresource === 'log' && kind.hasLog) return this.#log(place, request, response);
+    if (subresource === 'log' && kind.hasStreams) return this.#log(place, request, response);
     const verb = decideVerb(method, path, query);
+    if (kind.projection !== undefined && !isReading.has(verb)) throw readOnlyKind(method, kind, name);
     const call = { ...request, form: negotiateAnswer(request.headers.accept) };
     parseIncludeObject(query, call.form);
     if (name === undefined) return this.#serveCollection(verb, kind, call, response);
@@ -113,6 +121,19 @@ export class Api {
       default:
         throw unknownPath();
     }
+  }
+
+  /** The stored object whose host's streams are below a place. Throws StatusError 404. */
+  streamedObject({ kind, namespace, name }: ObjectPlace): Entry {
+    const entry = this.#deps.writer.collection(kind.projection ?? kind).get(keyOf(namespace, name));
+    if (entry === undefined) throw notFound(kind, name);
+    return entry;
+  }
+
+  #find({ kind, namespace, name }: ObjectPlace): Entry {
+    const entry = this.#deps.viewOf(kind).get(keyOf(namespace, name));
+    if (entry === undefined) throw notFound(kind, name);
+    return entry;
   }
 
   async #serveCollection(verb: Verb, kind: ResourceKind, request: Call, response: ApiResponse): Promise<void> {
@@ -146,7 +167,7 @@ export class Api {
     const { operations } = this.#deps;
     switch (verb) {
       case 'GET':
-        return this.#answerEntry(200, place.kind, operations.get(place), request, response);
+        return this.#answerEntry(200, place.kind, this.#find(place), request, response);
       case 'WATCH':
         return this.#watch(place.kind, request, response);
       case 'PUT': {
@@ -221,7 +242,7 @@ export class Api {
     const revision = position.atRevision ?? writer.revision;
     const entries: Entry[] = [];
     let remaining = 0;
-    for (const entry of writer.collection(kind).list(path.namespace, position)) {
+    for (const entry of this.#deps.viewOf(kind).list(path.namespace, position)) {
       if (!selector.isEverything && !selector.matches(entry.object)) continue;
       if (limit === undefined || entries.length < limit) entries.push(entry);
       else {
@@ -250,19 +271,19 @@ export class Api {
     const selector = parseSelector(textOf(query, 'labelSelector'), fieldSelector, kind);
     const parameters = parseWatchParameters(query, this.#deps.random());
     const includeObject = parseIncludeObject(query, form);
-    const { writer, now, stop } = this.#deps;
+    const { writer, viewOf, now, stop } = this.#deps;
     response.setHeader('Content-Type', 'application/json');
     response.setHeader('Cache-Control', 'no-cache, private');
     response.writeHead(200);
     response.flushHeaders();
     const options = { kind, namespace: path.namespace, selector, form, includeObject, ...parameters };
-    const deps = { collection: writer.collection(kind), revision: () => writer.revision, now };
+    const deps = { collection: viewOf(kind), revision: () => writer.revision, now };
     await serveWatch(options, deps, response, stop);
   }
 
   async #log(place: ObjectPlace, { query, method }: ApiRequest, response: ApiResponse): Promise<void> {
     if (method !== 'GET') throw methodNotAllowed(method);
-    const { object } = this.#deps.operations.get(place);
+    const { object } = this.streamedObject(place);
     await serveLog(object, parseLogOptions(query), this.#deps, response);
   }
 

@@ -12,7 +12,8 @@ const maxDataBytes = 1024 * 1024;
 
 const eventTtlMs = 60 * 60 * 1000; // kube-apiserver's --event-ttl
 
-const text = (description: string): OpenApiSchema => ({ type: 'string', description });
+/** The schema of a string. */
+export const text = (description: string): OpenApiSchema => ({ type: 'string', description });
 const time = (description: string): OpenApiSchema => ({ type: 'string', format: 'date-time', description });
 const int32 = (description: string): OpenApiSchema => ({ type: 'integer', format: 'int32', description });
 const textMap = (description: string): OpenApiSchema => ({
@@ -40,7 +41,8 @@ const objectReference = (description: string): OpenApiSchema => ({
   },
 });
 
-function root(
+/** The schema of a kind: the properties given, beside those that every object has. */
+export function root(
   description: string,
   properties: Readonly<Record<string, OpenApiSchema>>,
   required: readonly string[] = [],
@@ -60,7 +62,8 @@ function root(
 
 type CoreKind = Pick<ResourceKind, 'kind' | 'plural' | 'isNamespaced' | 'openApi' | 'columns'> & Partial<ResourceKind>;
 
-function core(kind: CoreKind): ResourceKind {
+/** A core kind: what is not given is as most of them have it. */
+export function core(kind: CoreKind): ResourceKind {
   return {
     group: '',
     version: 'v1',
@@ -71,7 +74,7 @@ function core(kind: CoreKind): ResourceKind {
     isCustom: false,
     hasStatus: false,
     hasGeneration: false,
-    hasLog: false,
+    hasStreams: false,
     schema: compileSchema(kind.openApi, kind.kind),
     definitionName: `io.k8s.api.core.v1.${kind.kind}`,
     storageKey: kind.plural,
@@ -84,7 +87,8 @@ function core(kind: CoreKind): ResourceKind {
   };
 }
 
-const column = (name: string, type: string, value: Column['value'], priority = 0): Column => ({
+/** A column without a description. */
+export const column = (name: string, type: string, value: Column['value'], priority = 0): Column => ({
   name,
   type,
   description: '',

@@ -1,7 +1,7 @@
 /** Discovery: which groups, versions and resources there are, plain and aggregated (apidiscovery.k8s.io). Pure. */
 import { createHash } from 'node:crypto';
 import type { JsonObject } from './json.ts';
-import { allVerbs, apiVersionOf, type ResourceKind } from './resources.ts';
+import { apiVersionOf, type ResourceKind, verbsOf } from './resources.ts';
 
 /** What the store says it speaks: the API conventions of this Kubernetes version. */
 export function formatVersion(nodeVersion: string): JsonObject {
@@ -18,17 +18,26 @@ export function formatVersion(nodeVersion: string): JsonObject {
   };
 }
 
-const subresourceVerbs = { status: ['get', 'patch', 'update'], log: ['get'] } as const;
-
 interface Subresource {
-  readonly name: keyof typeof subresourceVerbs;
+  readonly name: string;
+  /** Of what it answers. */
   readonly kind: string;
+  readonly verbs: readonly string[];
 }
 
+const streamVerbs = ['create', 'get'];
+
 function subresourcesOf(kind: ResourceKind): readonly Subresource[] {
+  const statusVerbs = kind.projection === undefined ? ['get', 'patch', 'update'] : ['get'];
+  const streams: readonly Subresource[] = [
+    { name: 'log', kind: kind.kind, verbs: ['get'] },
+    { name: 'exec', kind: 'PodExecOptions', verbs: streamVerbs },
+    { name: 'attach', kind: 'PodAttachOptions', verbs: streamVerbs },
+    { name: 'portforward', kind: 'PodPortForwardOptions', verbs: streamVerbs },
+  ];
   return [
-    ...(kind.hasStatus ? [{ name: 'status', kind: kind.kind } as const] : []),
-    ...(kind.hasLog ? [{ name: 'log', kind: kind.kind } as const] : []),
+    ...(kind.hasStatus ? [{ name: 'status', kind: kind.kind, verbs: statusVerbs }] : []),
+    ...(kind.hasStreams ? streams : []),
   ];
 }
 
@@ -45,17 +54,17 @@ export function formatResourceList(kinds: readonly ResourceKind[], groupVersion:
       singularName: kind.singular,
       namespaced: kind.isNamespaced,
       kind: kind.kind,
-      verbs: allVerbs,
+      verbs: verbsOf(kind),
       ...(kind.shortNames.length > 0 ? { shortNames: kind.shortNames } : {}),
       ...(kind.categories.length > 0 ? { categories: kind.categories } : {}),
       storageVersionHash: storageHash(kind),
     },
-    ...subresourcesOf(kind).map(({ name, kind: answer }) => ({
+    ...subresourcesOf(kind).map(({ name, kind: answer, verbs }) => ({
       name: `${kind.plural}/${name}`,
       singularName: '',
       namespaced: kind.isNamespaced,
       kind: answer,
-      verbs: subresourceVerbs[name],
+      verbs,
     })),
   ]);
   return { kind: 'APIResourceList', apiVersion: 'v1', groupVersion, resources };
@@ -115,17 +124,17 @@ export function formatAggregated(
 
 function aggregatedResource(kind: ResourceKind): JsonObject {
   const { group, version } = kind;
-  const subresources = subresourcesOf(kind).map(({ name, kind: answer }) => ({
+  const subresources = subresourcesOf(kind).map(({ name, kind: answer, verbs }) => ({
     subresource: name,
     responseKind: { group, version, kind: answer },
-    verbs: subresourceVerbs[name],
+    verbs,
   }));
   return {
     resource: kind.plural,
     responseKind: { group, version, kind: kind.kind },
     scope: kind.isNamespaced ? 'Namespaced' : 'Cluster',
     singularResource: kind.singular,
-    verbs: allVerbs,
+    verbs: verbsOf(kind),
     ...(kind.shortNames.length > 0 ? { shortNames: kind.shortNames } : {}),
     ...(kind.categories.length > 0 ? { categories: kind.categories } : {}),
     ...(subresources.length > 0 ? { subresources } : {}),

@@ -119,7 +119,10 @@ function pathsOf(kinds: readonly ResourceKind[], dialect: Dialect): JsonObject {
 function pathItem(kind: ResourceKind, dialect: Dialect, place: 'collection' | 'object'): JsonObject {
   const inPath = [...(kind.isNamespaced ? ['namespace'] : []), ...(place === 'object' ? ['name'] : [])];
   const parameters = inPath.map((name) => parameter(dialect, name, 'path'));
-  const operations = methods.filter(({ onCollection }) => onCollection === (place === 'collection'));
+  const operations = methods.filter(
+    ({ onCollection, method }) =>
+      onCollection === (place === 'collection') && (kind.projection === undefined || method === 'get'),
+  );
   const entries = operations.map(({ method, action }) => [method, operation(kind, dialect, action)] as const);
   return { ...Object.fromEntries(entries), ...(parameters.length > 0 ? { parameters } : {}) };
 }

@@ -54,6 +54,12 @@ export interface Column {
 
 export type Verb = 'create' | 'delete' | 'deletecollection' | 'get' | 'list' | 'patch' | 'update' | 'watch';
 
+/** How a kind is made from another, whose objects are kept under `storageKey`. `project` is pure. */
+export interface Projection {
+  readonly storageKey: string;
+  readonly project: (object: KubeObject) => KubeObject;
+}
+
 export interface ResourceKind extends ResourceName {
   readonly version: string;
   readonly kind: string;
@@ -67,8 +73,10 @@ export interface ResourceKind extends ResourceName {
   readonly hasStatus: boolean;
   /** Whether metadata.generation counts changes of the spec. */
   readonly hasGeneration: boolean;
-  /** Whether its host's log can be read below it. */
-  readonly hasLog: boolean;
+  /** Whether its host's log, exec, attach and port-forward are below it. */
+  readonly hasStreams: boolean;
+  /** The kind is read-only, and made from another. */
+  readonly projection?: Projection;
   readonly schema: CompiledSchema;
   readonly openApi: OpenApiSchema;
   /** Under which name the schema is published, like io.k8s.api.core.v1.Secret. */
@@ -97,6 +105,13 @@ export const allVerbs: readonly Verb[] = [
   'update',
   'watch',
 ];
+
+const readingVerbs: readonly Verb[] = ['get', 'list', 'watch'];
+
+/** What may be done with objects of a kind. */
+export function verbsOf({ projection }: Pick<ResourceKind, 'projection'>): readonly Verb[] {
+  return projection === undefined ? allVerbs : readingVerbs;
+}
 
 export function apiVersionOf({ group, version }: { readonly group: string; readonly version: string }): string {
   return group === '' ? version : `${group}/${version}`;
@@ -181,7 +196,7 @@ export function parseCustomResourceDefinition(value: Json): readonly ResourceKin
       openApi,
       schema: compileSchema(openApi, `${name}/${version}`),
       hasStatus: getPath(served, ['subresources', 'status']) !== undefined,
-      hasLog: group === containers.group && plural === containers.plural,
+      hasStreams: group === containers.group && plural === containers.plural,
       definitionName: `${reversed}.${version}.${kind}`,
       columns: customColumns(getPath(served, ['additionalPrinterColumns'])),
       selectableFields: customSelectableFields(getPath(served, ['selectableFields'])),

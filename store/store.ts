@@ -15,6 +15,8 @@ import { isJsonObject, type Json } from './json.ts';
 import { createMetrics } from './metrics.ts';
 import { Operations } from './operations.ts';
 import { type Credentials, ensureCredentials, writeAdminKubeconfig } from './pki.ts';
+import { podKind } from './pods.ts';
+import { type CollectionView, ProjectedView } from './projection.ts';
 import { parseYaml } from './request-body.ts';
 import { type KubeObject, parseCustomResourceDefinition, type ResourceKind } from './resources.ts';
 import { normalize } from './schema-normalize.ts';
@@ -108,9 +110,11 @@ async function serve(
   const housekeeping = startHousekeeping({ writer, kinds, namespaces: namespaceKind, now, log });
   opened.push(housekeeping);
   const stop = new AbortController();
+  const served = [...kinds, podKind];
   const api = new Api({
-    kinds,
+    kinds: served,
     writer,
+    viewOf: viewsOf(writer),
     operations,
     openLog: deps.openLog,
     now,
@@ -119,7 +123,7 @@ async function serve(
     stop: stop.signal,
   });
   const healthy = () => health.state();
-  const server = await startHttpServer({ api, kinds, credentials, listen, metrics, healthy, log });
+  const server = await startHttpServer({ api, kinds: served, credentials, listen, metrics, healthy, log });
   const renewal = startRenewal(server, deps, credentials);
   const { caCertificate, adminToken } = credentials;
   const { url } = server;
@@ -140,6 +144,17 @@ async function serve(
     await server.close();
     throw error;
   }
+}
+
+/** What there is of each kind to read: the stored objects, or what is made from them. */
+function viewsOf(writer: Writer): (kind: ResourceKind) => CollectionView {
+  const projected = new Map<ResourceKind, CollectionView>();
+  return (kind) => {
+    if (kind.projection === undefined) return writer.collection(kind);
+    const view = projected.get(kind) ?? new ProjectedView(writer.collection(kind.projection), kind.projection);
+    projected.set(kind, view);
+    return view;
+  };
 }
 
 /** The same promise for every call. */

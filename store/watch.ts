@@ -5,7 +5,8 @@
 import { once } from 'node:events';
 import type { AnswerForm } from './accept.ts';
 import type { JsonObject } from './json.ts';
-import type { Change, Collection, Entry } from './memory.ts';
+import type { Change, Entry } from './memory.ts';
+import type { CollectionView } from './projection.ts';
 import { apiVersionOf, type KubeObject, type ResourceKind } from './resources.ts';
 import type { Selector } from './selectors.ts';
 import { StatusError } from './status-error.ts';
@@ -33,7 +34,7 @@ export interface WatchOptions {
 }
 
 export interface WatchDeps {
-  readonly collection: Collection;
+  readonly collection: CollectionView;
   /** The store's present revision. */
   readonly revision: () => number;
   readonly now: () => number;

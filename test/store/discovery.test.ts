@@ -24,13 +24,25 @@ describe('store: discovery', () => {
     const core = (await client.expect(200, 'GET', '/api/v1')).resources as readonly JsonObject[];
     assert.deepEqual(
       core.map(({ name }) => name),
-      ['configmaps', 'events', 'namespaces', 'namespaces/status', 'secrets'],
+      [
+        'configmaps',
+        'events',
+        'namespaces',
+        'namespaces/status',
+        'secrets',
+        'pods',
+        'pods/status',
+        'pods/log',
+        'pods/exec',
+        'pods/attach',
+        'pods/portforward',
+      ],
     );
     const own = (await client.expect(200, 'GET', '/apis/holdfast.dev/v1')).resources as readonly JsonObject[];
     const [containers, ...below] = own;
     assert.deepEqual(
       below.map(({ name }) => name),
-      ['containers/status', 'containers/log'],
+      ['containers/status', 'containers/log', 'containers/exec', 'containers/attach', 'containers/portforward'],
     );
     assert.deepEqual(containers?.shortNames, ['ctr']);
     assert.deepEqual(containers?.categories, ['all']);

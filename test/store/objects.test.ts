@@ -661,7 +661,7 @@ describe('store: objects', () => {
   describe('paths and methods', () => {
     const cases: { method: string; path: string; code: number; reason: string }[] = [
       { method: 'GET', path: '/nothing', code: 404, reason: 'NotFound' },
-      { method: 'GET', path: '/api/v1/pods', code: 404, reason: 'NotFound' },
+      { method: 'GET', path: '/api/v1/services', code: 404, reason: 'NotFound' },
       { method: 'GET', path: '/apis/holdfast.dev/v2/containers', code: 404, reason: 'NotFound' },
       { method: 'GET', path: '/apis/other.dev/v1', code: 404, reason: 'NotFound' },
       { method: 'GET', path: '/api/v1/namespaces/a/namespaces', code: 404, reason: 'NotFound' },

@@ -1,23 +1,43 @@
 /**
  * Builds the images of the examples and imports them into the image store of one instance:
- *   node examples/build-images.ts --data-dir D --run-dir R [--cache-dir C]
+ *   node examples/build-images.ts --data-dir D --run-dir R [--cache-dir C] [--example NAME]…
  * Images that are there and up to date are left alone, in a tenth of a second. Safe beside a running daemon.
  */
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import pino from 'pino';
+import type { ImageRecipe } from './image-recipe.ts';
 import { buildExampleImages } from './import-images.ts';
+import { lampImages } from './lamp/images.ts';
+import { websiteMonitorImages } from './website-monitor/images.ts';
 
-const usage = 'usage: build-images.ts --data-dir DIR --run-dir DIR [--cache-dir DIR]';
+/** The images that each example needs. */
+const examples: Readonly<Record<string, readonly ImageRecipe[]>> = {
+  'website-monitor': websiteMonitorImages,
+  'website-farm': websiteMonitorImages,
+  lamp: lampImages,
+};
+const usage = `usage: build-images.ts --data-dir DIR --run-dir DIR [--cache-dir DIR] [--example NAME]…
+NAME: ${Object.keys(examples).join(', ')} (by default website-monitor)`;
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
-    options: { 'data-dir': { type: 'string' }, 'run-dir': { type: 'string' }, 'cache-dir': { type: 'string' } },
+    options: {
+      'data-dir': { type: 'string' },
+      'run-dir': { type: 'string' },
+      'cache-dir': { type: 'string' },
+      example: { type: 'string', multiple: true, default: ['website-monitor'] },
+    },
   });
   const dataDir = values['data-dir'];
   const runDir = values['run-dir'];
   if (dataDir === undefined || runDir === undefined) throw new TypeError(usage);
+  const recipes = values.example.flatMap((name) => {
+    const known = Object.hasOwn(examples, name) ? examples[name] : undefined;
+    if (known === undefined) throw new TypeError(`there is no example "${name}"\n${usage}`);
+    return known;
+  });
   const cacheDir = values['cache-dir'] ?? join(import.meta.dirname, '..', '.tools', 'debs');
   await mkdir(dataDir, { recursive: true });
   const workDir = await mkdtemp(join(dataDir, '.image-build-'));
@@ -27,6 +47,7 @@ async function main(): Promise<void> {
   }
   try {
     await buildExampleImages({
+      recipes: [...new Set(recipes)],
       dataDir,
       runDir,
       cacheDir,

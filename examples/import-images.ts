@@ -9,9 +9,10 @@ import type { Logger } from 'pino';
 import { Registry } from 'prom-client';
 import { createImageStore, ImageNotPresentError, type ImageStore, imageStoragePaths } from '../runtime/images/index.ts';
 import { writeImageArchive } from './image-archive.ts';
-import { type ImageRecipe, websiteMonitorImages } from './website-monitor/images.ts';
+import type { ImageRecipe } from './image-recipe.ts';
 
 export interface BuildRequest {
+  readonly recipes: readonly ImageRecipe[];
   readonly dataDir: string;
   readonly runDir: string;
   /** Downloaded Debian packages. */
@@ -39,7 +40,7 @@ export async function buildExampleImages(request: BuildRequest): Promise<void> {
     metrics: new Registry(),
   });
   try {
-    for (const recipe of websiteMonitorImages) {
+    for (const recipe of request.recipes) {
       const sources = await digestOfSources(recipe);
       const known = record[recipe.name];
       if (known?.sources === sources && known.imageID === (await presentID(recipe.name, store, request.signal)))

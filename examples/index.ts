@@ -5,5 +5,7 @@
 
 export { writeBusyboxRoot } from './busybox-root.ts';
 export { type ArchiveFormat, type ArchiveRequest, type ImageSettings, writeImageArchive } from './image-archive.ts';
+export type { ImageRecipe } from './image-recipe.ts';
 export { type BuildRequest, buildExampleImages } from './import-images.ts';
-export { type ImageRecipe, websiteMonitorImages } from './website-monitor/images.ts';
+export { lampImages } from './lamp/images.ts';
+export { websiteMonitorImages } from './website-monitor/images.ts';

@@ -2,27 +2,11 @@
  * What the images of the website monitor are made of: Debian's packages and the files of images/ beside this one.
  * Effects: writes below the root folder that it is given, and downloads packages for web.
  */
-import { chmod, copyFile, mkdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeBusyboxRoot } from '../busybox-root.ts';
-import { unpackPackages } from '../debian-packages.ts';
-import type { ImageSettings } from '../image-archive.ts';
-
-/** What a recipe may use. */
-export interface RecipeContext {
-  readonly cacheDir: string;
-  readonly signal: AbortSignal;
-}
-
-export interface ImageRecipe {
-  /** Fully qualified, as the spec documents name it. */
-  readonly name: string;
-  /** Files of this project that go into it: a change of one makes the image anew. */
-  readonly sources: readonly string[];
-  readonly settings: ImageSettings;
-  /** Fills the root folder, which is there and empty. */
-  fill(rootDir: string, context: RecipeContext): Promise<void>;
-}
+import { fillDebianRoot } from '../debian-root.ts';
+import type { ImageRecipe, RecipeContext } from '../image-recipe.ts';
 
 const sourceDir = join(import.meta.dirname, 'images');
 const nginxConfig = join(sourceDir, 'web', 'nginx.conf');
@@ -71,25 +55,18 @@ export const websiteMonitorImages: readonly ImageRecipe[] = [
   },
 ];
 
-async function fillNginx(rootDir: string, { cacheDir, signal }: RecipeContext): Promise<void> {
-  // Packages of Debian 13 expect these links, those of Debian 12 do not mind.
-  for (const dir of ['bin', 'sbin', 'lib', 'lib64']) {
-    await mkdir(join(rootDir, 'usr', dir), { recursive: true });
-    await symlink(`usr/${dir}`, join(rootDir, dir));
-  }
-  // Libraries only: the packages that merely set a machine up are of no use without an init.
-  const wanted = /^(?:lib(?!nginx-)|zlib1g)/;
-  await unpackPackages({ packages: ['nginx', 'nginx-common'], wanted, cacheDir, rootDir, signal });
-  for (const dir of ['doc', 'man', 'locale', 'lintian', 'bug', 'apport', 'vim', 'i18n', 'gcc', 'gdb']) {
-    await rm(join(rootDir, 'usr', 'share', dir), { recursive: true, force: true });
-  }
-  for (const dir of ['etc/init.d', 'etc/ufw', 'etc/logrotate.d', 'etc/nginx/modules-enabled', 'usr/lib/systemd']) {
-    await rm(join(rootDir, dir), { recursive: true, force: true });
-  }
-  await writeBusyboxRoot(rootDir);
-  await copyFile(nginxConfig, join(rootDir, 'etc', 'nginx', 'nginx.conf'));
-  for (const dir of ['var/lib/nginx', 'var/log/nginx']) await mkdir(join(rootDir, dir), { recursive: true });
-  await writeFile(join(rootDir, 'etc', 'nsswitch.conf'), 'passwd: files\ngroup: files\nhosts: files dns\n');
+async function fillNginx(rootDir: string, context: RecipeContext): Promise<void> {
+  await fillDebianRoot(
+    rootDir,
+    {
+      packages: ['nginx', 'nginx-common'],
+      wanted: /^(?:lib(?!nginx-)|zlib1g)/,
+      files: { 'etc/nginx/nginx.conf': nginxConfig },
+      dirs: ['var/lib/nginx', 'var/log/nginx'],
+    },
+    context,
+  );
+  await rm(join(rootDir, 'etc', 'nginx', 'modules-enabled'), { recursive: true, force: true });
 }
 
 async function copyScript(source: string, rootDir: string, name: string): Promise<void> {

@@ -6,10 +6,13 @@ import { type Instance, run } from '../instance.ts';
 const root = join(import.meta.dirname, '..', '..');
 
 /** Builds what is missing (the packages are downloaded once, into .tools/) and imports all of them. */
-export async function importExampleImages({ dataDir, runDir }: Pick<Instance, 'dataDir' | 'runDir'>): Promise<void> {
+export async function importExampleImages(
+  { dataDir, runDir }: Pick<Instance, 'dataDir' | 'runDir'>,
+  example = 'website-monitor',
+): Promise<void> {
   const { code, stderr } = await run(
     process.execPath,
-    [join(root, 'examples', 'build-images.ts'), '--data-dir', dataDir, '--run-dir', runDir],
+    [join(root, 'examples', 'build-images.ts'), '--data-dir', dataDir, '--run-dir', runDir, '--example', example],
     { cwd: root },
     240_000,
   );

@@ -26,6 +26,7 @@ describe('the website monitor', function () {
   const lines: string[] = [];
   const build = () =>
     buildExampleImages({
+      recipes: websiteMonitorImages,
       dataDir: join(dir, 'data'),
       runDir: join(dir, 'run'),
       cacheDir: join(examples, '..', '.tools', 'debs'),

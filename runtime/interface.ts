@@ -26,7 +26,9 @@ export interface PortMapping {
   readonly containerPort: number;
   /** 0 asks for a free one; a reported mapping never holds 0. */
   readonly hostPort: number;
-  /** undefined: every address of the host. */
+  /** With a hostPort other than 0: the last of a range of which a free one is taken. A reported mapping never has it. */
+  readonly hostPortEnd?: number | undefined;
+  /** undefined: every address of the host, IPv4 and IPv6. */
   readonly hostIP?: string | undefined;
   readonly protocol: 'tcp' | 'udp';
 }
@@ -35,6 +37,8 @@ export interface Limits {
   /** Thousandths of a core; undefined: no limit. */
   readonly cpuMillis?: number | undefined;
   readonly memoryBytes?: number | undefined;
+  /** Swap space beyond memoryBytes; undefined: none. Without a memory limit it means nothing. */
+  readonly swapBytes?: number | undefined;
   readonly pids?: number | undefined;
 }
 
@@ -43,6 +47,110 @@ export interface LogLimits {
   readonly maxSizeBytes: number;
   /** Files kept, the one being written included; at least 1. */
   readonly maxFiles: number;
+}
+
+/** What of /etc/resolv.conf is not the host's or the runtime's own. */
+export interface DnsConfig {
+  /** Addresses; empty: the runtime's own resolver, which answers to dnsNames and asks the host's for all else. */
+  readonly servers: readonly string[];
+  readonly searches: readonly string[];
+  /** Lines' words as in resolv.conf(5): "ndots:2". */
+  readonly options: readonly string[];
+}
+
+/** One file of a volume of files. */
+export interface VolumeFile {
+  /** Relative to the volume, without "..". */
+  readonly path: string;
+  readonly dataBase64: string;
+  /** Permission bits. */
+  readonly mode: number;
+}
+
+/** What is mounted into a container, by whoever mounts it. */
+export type VolumeSource =
+  /** A file or folder of the host. `ensure`: what it must be, or is made if it is not there. */
+  | {
+      readonly kind: 'bind';
+      readonly path: string;
+      readonly ensure:
+        | 'any'
+        | 'directory'
+        | 'directory-or-create'
+        | 'file'
+        | 'file-or-create'
+        | 'socket'
+        | 'char-device'
+        | 'block-device';
+    }
+  /** A folder below the data dir that outlives its containers; made when it is first used. */
+  | { readonly kind: 'named'; readonly name: string }
+  /** A folder of this container's own, kept across its restarts. isKept: it outlives the container. */
+  | { readonly kind: 'own'; readonly isKept: boolean }
+  /** Memory, empty at each start. */
+  | { readonly kind: 'tmpfs'; readonly sizeBytes?: number | undefined; readonly mode?: number | undefined }
+  /** Memory that is kept across restarts of the process, until the container is removed or the host goes down. */
+  | { readonly kind: 'memory'; readonly sizeBytes?: number | undefined }
+  /** Files in memory, given by MutableConfig.files under the volume's name; a running container sees a change as one. */
+  | { readonly kind: 'files' };
+
+export interface Volume {
+  /** Of this container's volumes; letters, digits, dots and dashes. */
+  readonly name: string;
+  readonly source: VolumeSource;
+}
+
+export interface VolumeMount {
+  /** Of one of `volumes`. */
+  readonly volume: string;
+  /** Absolute, in the container. */
+  readonly path: string;
+  readonly isReadOnly: boolean;
+  /** Relative to the volume; made if it is not there. */
+  readonly subPath?: string | undefined;
+  /** A named or own volume that is empty is filled at its first use with what the image has at the path. */
+  readonly copiesUp: boolean;
+}
+
+export interface Device {
+  readonly hostPath: string;
+  readonly path: string;
+  /** Of r, w and m. */
+  readonly permissions: string;
+}
+
+export interface Ulimit {
+  /** As in setrlimit(2), lower case, without RLIMIT_: nofile. */
+  readonly name: string;
+  readonly soft: number;
+  readonly hard: number;
+}
+
+/** What differs from the defaults, which are Docker's or stricter. */
+export interface SecurityConfig {
+  /** All capabilities, all devices, no seccomp filter, nothing masked. */
+  readonly isPrivileged?: boolean | undefined;
+  /** CAP_…, or ALL. */
+  readonly addCapabilities?: readonly string[] | undefined;
+  readonly dropCapabilities?: readonly string[] | undefined;
+  readonly noNewPrivileges?: boolean | undefined;
+  /** undefined: the default filter. A file holds a profile in the format of containers/common or Docker. */
+  readonly seccomp?: { readonly kind: 'unconfined' } | { readonly kind: 'file'; readonly path: string } | undefined;
+  readonly devices?: readonly Device[] | undefined;
+  readonly sysctls?: Readonly<Record<string, string>> | undefined;
+  readonly ulimits?: readonly Ulimit[] | undefined;
+  /** undefined: the default lists; empty: none. */
+  readonly maskedPaths?: readonly string[] | undefined;
+  readonly readonlyPaths?: readonly string[] | undefined;
+}
+
+/** Whose namespaces the container has; undefined: its own (and for user: the host's). */
+export interface NamespaceConfig {
+  readonly pid?: 'host' | undefined;
+  readonly ipc?: 'host' | undefined;
+  readonly network?: 'host' | 'none' | undefined;
+  /** mapped: its root is nobody of the host. */
+  readonly user?: 'mapped' | undefined;
 }
 
 /** What of a container can change without restarting its process. All of it is kept across restarts. */
@@ -55,6 +163,10 @@ export interface MutableConfig {
   readonly env: readonly EnvVar[];
   readonly limits: Limits;
   readonly log: LogLimits;
+  /** Names to which the host's resolver answers with the container's address: "web.shop". */
+  readonly dnsNames?: readonly string[] | undefined;
+  /** Contents of volumes of kind files, by the volume's name. */
+  readonly files?: Readonly<Record<string, readonly VolumeFile[]>> | undefined;
 }
 
 export interface ContainerConfig extends MutableConfig {
@@ -80,6 +192,18 @@ export interface ContainerConfig extends MutableConfig {
   /** Its streams are a terminal. */
   readonly hasTerminal?: boolean | undefined;
   readonly ports: readonly PortMapping[];
+  /** Groups beside the user's own, by name or number. */
+  readonly groups?: readonly string[] | undefined;
+  /** A small init as process 1, which hands signals on and reaps. */
+  readonly hasInit?: boolean | undefined;
+  /** undefined: as the host has it, with the runtime's resolver. */
+  readonly dns?: DnsConfig | undefined;
+  readonly namespaces?: NamespaceConfig | undefined;
+  readonly security?: SecurityConfig | undefined;
+  /** Paths that the image declares as volumes and no mount covers get a volume of kind own, isKept as said here. */
+  readonly keepsImageVolumes?: boolean | undefined;
+  readonly volumes?: readonly Volume[] | undefined;
+  readonly mounts?: readonly VolumeMount[] | undefined;
 }
 
 export interface Exit {

@@ -2,6 +2,8 @@
 # The instance that up, down and images work on; every setting of `bin/holdfast --help` can be given as HOLDFAST_… too.
 DATA_DIR ?= /var/lib/holdfast
 RUN_DIR ?= /run/holdfast
+# Whose images `make images` builds: folders of examples/.
+EXAMPLES ?= website-monitor
 NODE := node_modules/.bin/node
 MOCHA := $(NODE) node_modules/mocha/bin/mocha.js
 HOLDFAST := HOLDFAST_DATA_DIR=$(DATA_DIR) HOLDFAST_RUN_DIR=$(RUN_DIR) bin/holdfast
@@ -24,8 +26,8 @@ up: images ## run holdfast in the foreground with the website monitor, and show 
 down: setup ## stop holdfast and its containers, and clean up the host; objects and images stay
 	@$(HOLDFAST) down
 
-images: setup ## the images of examples/website-monitor, imported into the store of DATA_DIR
-	@$(NODE) examples/build-images.ts --data-dir $(DATA_DIR) --run-dir $(RUN_DIR)
+images: setup ## the images of EXAMPLES (default website-monitor), imported into the store of DATA_DIR
+	@$(NODE) examples/build-images.ts --data-dir $(DATA_DIR) --run-dir $(RUN_DIR) $(EXAMPLES:%=--example %)
 
 test: setup-tests ## everything: lint, types, and all suites with real parts
 	@$(MAKE) --no-print-directory lint

@@ -11,12 +11,15 @@ import type { ImageRecipe } from './image-recipe.ts';
 import { buildExampleImages } from './import-images.ts';
 import { lampImages } from './lamp/images.ts';
 import { websiteMonitorImages } from './website-monitor/images.ts';
+import { wordpressImages } from './wordpress/images.ts';
 
 /** The images that each example needs. */
 const examples: Readonly<Record<string, readonly ImageRecipe[]>> = {
   'website-monitor': websiteMonitorImages,
   'website-farm': websiteMonitorImages,
   lamp: lampImages,
+  wordpress: wordpressImages,
+  'client-sites': [...wordpressImages, ...websiteMonitorImages],
 };
 const usage = `usage: build-images.ts --data-dir DIR --run-dir DIR [--cache-dir DIR] [--example NAME]…
 NAME: ${Object.keys(examples).join(', ')} (by default website-monitor)`;

@@ -9,3 +9,4 @@ export type { ImageRecipe } from './image-recipe.ts';
 export { type BuildRequest, buildExampleImages } from './import-images.ts';
 export { lampImages } from './lamp/images.ts';
 export { websiteMonitorImages } from './website-monitor/images.ts';
+export { wordpressImages } from './wordpress/images.ts';

@@ -6,6 +6,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fillDebianRoot, linkPhpModule } from '../debian-root.ts';
 import type { ImageRecipe } from '../image-recipe.ts';
+import { mariadbPackages, mariadbSource, mariadbUser, trimMariadb } from '../mariadb-packages.ts';
 
 const sourceDir = join(import.meta.dirname, 'images');
 /** Path in the image → file of ours. */
@@ -21,7 +22,7 @@ const files = {
 export const lampImages: readonly ImageRecipe[] = [
   {
     name: 'localhost/lamp:latest',
-    sources: Object.values(files),
+    sources: [...Object.values(files), mariadbSource],
     settings: {
       cmd: ['/usr/bin/supervisord', '-n', '-c', '/etc/supervisor/supervisord.conf'],
       env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', 'PYTHONDONTWRITEBYTECODE=1'],
@@ -31,20 +32,18 @@ export const lampImages: readonly ImageRecipe[] = [
       await fillDebianRoot(
         rootDir,
         {
-          packages: ['supervisor', 'apache2-bin', 'libapache2-mod-php', 'php-mysql', 'mariadb-server-core'],
+          packages: ['supervisor', 'apache2-bin', 'libapache2-mod-php', 'php-mysql', ...mariadbPackages],
           wanted:
-            /^(?:lib(?!perl|aprutil1-dbd|debian|ldap-common)|zlib1g|php\d[\d.]*-(?:common|mysql)|mariadb-common|media-types|python3(?!-distutils))/,
-          users: [['mysql', 101, '/var/lib/mysql']],
+            /^(?:lib(?!perl|aprutil1-dbd|debian|ldap-common)|zlib1g|php\d[\d.]*-(?:common|mysql)|mariadb-common|media-types|tzdata|python3(?!-distutils))/,
+          users: [mariadbUser],
           dirs: ['run/mysqld', 'var/lib/mysql', 'var/log/supervisor'],
           files,
         },
         context,
       );
       await linkPhpModule(rootDir);
-      // Programs of these packages that nothing here runs, 40 MB of them.
-      for (const path of ['usr/bin/mariadb-embedded', 'usr/share/mysql/mysql-test', 'usr/lib/python3.11/test']) {
-        await rm(join(rootDir, path), { recursive: true, force: true });
-      }
+      await trimMariadb(rootDir);
+      await rm(join(rootDir, 'usr/lib/python3.11/test'), { recursive: true, force: true });
     },
   },
 ];

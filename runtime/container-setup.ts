@@ -4,10 +4,13 @@
  */
 import { existsSync } from 'node:fs';
 import { mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
+import { decideBound } from './capabilities.ts';
 import type { CgroupLayout } from './cgroups.ts';
 import { canLimitSwap } from './cgroups.ts';
 import type { ContainerEntry } from './container-entry.ts';
+import { observeDevices } from './devices.ts';
 import { formatHosts, formatResolvConf } from './etc-files.ts';
+import { defaultShmBytes } from './kernel-mounts.ts';
 import type { Layout } from './layout.ts';
 import { hasNetns, type NetnsPool, type Network } from './netns-pool.ts';
 import { formatOciSpec } from './oci-spec.ts';
@@ -15,7 +18,7 @@ import { mountOverlay } from './overlay.ts';
 import { mergeArgs, mergeEnv, mergeWorkingDir } from './process-config.ts';
 import { makeFolderInRoot, readTextInRoot } from './rooted-path.ts';
 import { cgroupPathOf } from './run.ts';
-import type { SeccompFilter } from './seccomp-filter.ts';
+import type { ChosenFilter, SeccompFilter } from './seccomp-filter.ts';
 import type { Syscalls } from './syscalls.ts';
 import { lookUpUser } from './user.ts';
 
@@ -25,6 +28,8 @@ export interface SetupDeps {
   readonly syscalls: Syscalls;
   readonly pool: NetnsPool;
   readonly seccomp: SeccompFilter;
+  /** Capabilities that the host has to give. */
+  readonly capabilities: readonly string[];
   layersOf(imageID: string): Promise<readonly string[]>;
 }
 
@@ -95,21 +100,24 @@ async function writeEtcFiles(entry: ContainerEntry): Promise<void> {
   ]);
 }
 
+export interface Bundle {
+  /** What it will run. */
+  readonly args: readonly string[];
+  readonly filter: ChosenFilter;
+}
+
 /**
- * Writes config.json for a container whose root and network are ready, and returns the arguments it will run.
+ * Writes config.json for a container whose root and network are ready.
  * Throws ContainerConfigError for a user, command or folder that the image cannot satisfy.
  */
-export async function writeBundle(
-  deps: SetupDeps,
-  entry: ContainerEntry,
-  network: Network,
-): Promise<readonly string[]> {
+export async function writeBundle(deps: SetupDeps, entry: ContainerEntry, network: Network): Promise<Bundle> {
   const { record, paths } = entry;
   const { config, image } = record;
-  const [passwd, group, seccomp] = await Promise.all([
+  const security = config.security ?? {};
+  const [passwd, group, filter] = await Promise.all([
     readTextInRoot(paths.rootfs, '/etc/passwd', 'user'),
     readTextInRoot(paths.rootfs, '/etc/group', 'user'),
-    deps.seccomp.choose(),
+    deps.seccomp.choose({ security, capabilities: decideBound({ security, available: deps.capabilities }) }),
     writeEtcFiles(entry),
   ]);
   const user = lookUpUser({ user: config.user ?? image.user, passwd, group });
@@ -121,6 +129,13 @@ export async function writeBundle(
     env: mergeEnv({ image: image.env, own: config.env, hostname: config.hostname, home: user.home }),
     workingDir,
     user,
+    hasTerminal: config.hasTerminal === true,
+    security,
+    availableCapabilities: deps.capabilities,
+    namespaces: config.namespaces ?? {},
+    devices: await observeDevices(security),
+    shmSizeBytes: config.shmSizeBytes ?? defaultShmBytes,
+    cgroupKind: deps.cgroups.kind,
     hostname: config.hostname,
     rootfs: paths.rootfs,
     readonlyRootfs: config.readonlyRootfs,
@@ -129,8 +144,8 @@ export async function writeBundle(
     limits: config.limits,
     canLimitSwap: canLimitSwap(deps.cgroups),
     etc: { hosts: paths.hosts, hostname: paths.hostname, resolvConf: paths.resolvConf },
-    seccomp,
+    seccomp: filter.choice,
   });
   await writeFile(paths.ociConfig, JSON.stringify(spec), { mode: 0o600 });
-  return args;
+  return { args, filter };
 }

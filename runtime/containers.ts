@@ -335,7 +335,7 @@ export class LocalContainers implements Containers {
       ensureNetwork(this.#deps, entry),
       metrics.time('mount', () => ensureRootfs(this.#deps, entry)),
     ]);
-    const args = await writeBundle(this.#deps, entry, network);
+    const { args, filter } = await writeBundle(this.#deps, entry, network);
     const lastRun = entry.lastRun;
     try {
       const [prepared] = await settleAll([
@@ -346,7 +346,7 @@ export class LocalContainers implements Containers {
       ]);
       entry.monitor = prepared.monitor;
       entry.processes = prepared.processes;
-      await seccomp.learn(paths.ociState);
+      await seccomp.learn(filter, paths.ociState);
       writeLastRun(entry, { startedAtMs: prepared.processes.startedAtMs });
       await releaseStart(runtime, { id: config.id, ociRoot: layout.ociRoot, paths });
     } catch (error) {

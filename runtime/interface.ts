@@ -199,6 +199,8 @@ export interface ContainerConfig extends MutableConfig {
   /** undefined: as the host has it, with the runtime's resolver. */
   readonly dns?: DnsConfig | undefined;
   readonly namespaces?: NamespaceConfig | undefined;
+  /** Of /dev/shm; undefined: 64 MiB. */
+  readonly shmSizeBytes?: number | undefined;
   readonly security?: SecurityConfig | undefined;
   /** Paths that the image declares as volumes and no mount covers get a volume of kind own, isKept as said here. */
   readonly keepsImageVolumes?: boolean | undefined;

@@ -95,7 +95,7 @@ export function createLayout({ dataDir, runDir, bridge }: LayoutInput): Layout {
     pool: join(runDir, 'netns-pool'),
     addresses: join(runDir, 'addresses'),
     shortLinks: join(runDir, 'layers'),
-    seccompCache: join(runDir, 'seccomp.json'),
+    seccompCache: join(runDir, 'seccomp-filters'),
     bootID: join(runDir, 'boot-id'),
     owner: join(runDir, 'owner.json'),
     cgroupParent: `/holdfast-${bridge}`,

@@ -8,6 +8,7 @@ import { availableParallelism } from 'node:os';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { parseSubnet } from './addresses.ts';
+import { ownCapabilities } from './capabilities.ts';
 import { CgroupPrimer } from './cgroup-primer.ts';
 import { parseCgroupLayout } from './cgroups.ts';
 import { isRunning } from './container-entry.ts';
@@ -67,6 +68,7 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
   const layout = createLayout(deps);
   const subnet = parseSubnet(deps.subnet);
   const cgroups = parseCgroupLayout(await readFile('/proc/self/mountinfo', 'utf8'));
+  const capabilities = ownCapabilities(await readFile('/proc/self/status', 'utf8'));
   const bootID = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
   const instance = await openInstance(layout.dataDir, randomHex);
   // Before anything is made or ended: what is another instance's is not ours to recover.
@@ -125,7 +127,7 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
       isBusy: () => containers.isBusy,
       log,
     });
-    const seccomp = new SeccompFilter({ profileFile: seccompProfile, cacheFile: layout.seccompCache, runtime });
+    const seccomp = new SeccompFilter({ profileFile: seccompProfile, cacheDir: layout.seccompCache, runtime });
     const containers = new LocalContainers(
       {
         ...runDeps,
@@ -133,6 +135,7 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
         layersOf: (imageID) => images.layersOf(imageID),
         pool,
         seccomp,
+        capabilities,
         hostNetwork,
         metrics,
         primer: new CgroupPrimer(cgroups),

@@ -1,122 +1,84 @@
 /**
  * The OCI runtime configuration (config.json) of a container, with Docker's default security. Pure.
- * Source: opencontainers/runtime-spec config.md and config-linux.md; the lists are moby's oci/defaults.go.
+ * Source: opencontainers/runtime-spec config.md and config-linux.md.
  */
+import { decideCapabilities } from './capabilities.ts';
 import { cpuPeriodMicros, cpuQuotaMicros } from './cgroups.ts';
-import type { Limits } from './interface.ts';
+import { formatDeviceRules, type OciDevice } from './devices.ts';
+import type { Limits, NamespaceConfig, SecurityConfig } from './interface.ts';
+import { decideHiddenPaths, formatKernelMounts, type OciMount } from './kernel-mounts.ts';
+import { formatRlimits, formatSysctls } from './kernel-settings.ts';
 import type { Seccomp } from './seccomp.ts';
 import type { ProcessUser } from './user.ts';
 
-/** What a process may do at most; Docker's fourteen. */
-export const defaultCapabilities: readonly string[] = [
-  'CAP_CHOWN',
-  'CAP_DAC_OVERRIDE',
-  'CAP_FSETID',
-  'CAP_FOWNER',
-  'CAP_MKNOD',
-  'CAP_NET_RAW',
-  'CAP_SETGID',
-  'CAP_SETUID',
-  'CAP_SETFCAP',
-  'CAP_SETPCAP',
-  'CAP_NET_BIND_SERVICE',
-  'CAP_SYS_CHROOT',
-  'CAP_KILL',
-  'CAP_AUDIT_WRITE',
-];
-
-const maskedPaths = [
-  '/proc/asound',
-  '/proc/acpi',
-  '/proc/interrupts',
-  '/proc/kcore',
-  '/proc/keys',
-  '/proc/latency_stats',
-  '/proc/timer_list',
-  '/proc/timer_stats',
-  '/proc/sched_debug',
-  '/proc/scsi',
-  '/sys/firmware',
-  '/sys/devices/virtual/powercap',
-];
-
-const readonlyPaths = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
-
-interface OciMount {
-  readonly destination: string;
-  readonly type: string;
-  readonly source: string;
-  readonly options: readonly string[];
-}
-
-const kernelMounts: readonly OciMount[] = [
-  { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
-  {
-    destination: '/dev',
-    type: 'tmpfs',
-    source: 'tmpfs',
-    options: ['nosuid', 'strictatime', 'mode=755', 'size=65536k'],
-  },
-  {
-    destination: '/dev/pts',
-    type: 'devpts',
-    source: 'devpts',
-    options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
-  },
-  { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['nosuid', 'noexec', 'nodev', 'ro'] },
-  { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: ['ro', 'nosuid', 'noexec', 'nodev'] },
-  { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: ['nosuid', 'noexec', 'nodev'] },
-  {
-    destination: '/dev/shm',
-    type: 'tmpfs',
-    source: 'shm',
-    options: ['nosuid', 'noexec', 'nodev', 'mode=1777', 'size=65536k'],
-  },
-];
-
-/** null, zero, full, random, urandom, tty, console, ptmx, pseudo terminals; and making (not using) any node. */
-const allowedDevices = [
-  { allow: false, access: 'rwm' },
-  { allow: true, type: 'c', access: 'm' },
-  { allow: true, type: 'b', access: 'm' },
-  ...[
-    [1, 3],
-    [1, 5],
-    [1, 7],
-    [1, 8],
-    [1, 9],
-    [5, 0],
-    [5, 1],
-    [5, 2],
-  ].map(([major, minor]) => ({ allow: true, type: 'c', major, minor, access: 'rwm' })),
-  { allow: true, type: 'c', major: 136, access: 'rwm' },
-];
-
 export type SeccompChoice =
   /** Compiled already; crun loads it as it is. */
-  { readonly kind: 'compiled'; readonly bpfBase64: string } | { readonly kind: 'profile'; readonly profile: Seccomp };
+  | { readonly kind: 'compiled'; readonly bpfBase64: string }
+  | { readonly kind: 'profile'; readonly profile: Seccomp }
+  /** No filter: for privileged containers, and where it is asked for. */
+  | { readonly kind: 'none' };
 
-export interface OciSpecInput {
+/** What one process of a container is: its first one, or one that is run in it later. */
+export interface ProcessInput {
   readonly args: readonly string[];
+  /** NAME=value */
   readonly env: readonly string[];
   readonly workingDir: string;
   readonly user: ProcessUser;
+  readonly hasTerminal: boolean;
+  readonly security: SecurityConfig;
+  /** Capabilities that the host has to give. */
+  readonly availableCapabilities: readonly string[];
+}
+
+export interface OciSpecInput extends ProcessInput {
   readonly hostname: string;
   readonly rootfs: string;
   readonly readonlyRootfs: boolean;
-  readonly netnsPath: string;
+  /** undefined: the network of the host. */
+  readonly netnsPath: string | undefined;
+  readonly namespaces: NamespaceConfig;
   readonly cgroupsPath: string;
+  readonly cgroupKind: 'v1' | 'v2';
   readonly limits: Limits;
   readonly canLimitSwap: boolean;
+  readonly shmSizeBytes: number;
+  readonly devices: readonly OciDevice[];
   /** Files of the host under the container's /etc. */
   readonly etc: { readonly hosts: string; readonly hostname: string; readonly resolvConf: string };
   readonly seccomp: SeccompChoice;
 }
 
-function resources({ limits, canLimitSwap }: Pick<OciSpecInput, 'limits' | 'canLimitSwap'>): object {
+/**
+ * `process` of config.json, and the whole of a process.json for an exec: with the same input but for what was asked
+ * for, a process run later is confined as the first one is. (The OCI runtime adds the container's seccomp filter.)
+ * Throws ContainerConfigError for a capability or limit that cannot be.
+ */
+export function formatProcess(input: ProcessInput): object {
+  const { user, security } = input;
+  return {
+    terminal: input.hasTerminal,
+    user: {
+      uid: user.uid,
+      gid: user.gid,
+      umask: 0o022,
+      ...(user.additionalGids.length === 0 ? {} : { additionalGids: user.additionalGids }),
+    },
+    args: input.args,
+    env: input.env,
+    cwd: input.workingDir,
+    capabilities: decideCapabilities({ security, uid: user.uid, available: input.availableCapabilities }),
+    rlimits: formatRlimits(security.ulimits ?? []),
+    noNewPrivileges: security.noNewPrivileges === true,
+    oomScoreAdj: 0,
+  };
+}
+
+function formatResources(input: OciSpecInput): object {
+  const { limits, canLimitSwap, security, devices } = input;
   const quota = cpuQuotaMicros(limits);
   return {
-    devices: allowedDevices,
+    devices: formatDeviceRules(security, devices),
     ...(limits.memoryBytes === undefined
       ? {}
       : { memory: { limit: limits.memoryBytes, ...(canLimitSwap ? { swap: limits.memoryBytes } : {}) } }),
@@ -125,11 +87,24 @@ function resources({ limits, canLimitSwap }: Pick<OciSpecInput, 'limits' | 'canL
   };
 }
 
-/** The object to write as config.json. */
+function formatNamespaces({ namespaces, netnsPath }: OciSpecInput): object[] {
+  return [
+    { type: 'mount' },
+    ...(namespaces.pid === 'host' ? [] : [{ type: 'pid' }]),
+    { type: 'uts' },
+    ...(namespaces.ipc === 'host' ? [] : [{ type: 'ipc' }]),
+    { type: 'cgroup' },
+    ...(netnsPath === undefined ? [] : [{ type: 'network', path: netnsPath }]),
+  ];
+}
+
+function formatDevices(devices: readonly OciDevice[]): object {
+  return devices.length === 0 ? {} : { devices: devices.map(({ access: _, ...device }) => device) };
+}
+
+/** The object to write as config.json. Throws ContainerConfigError for what of the security settings cannot be. */
 export function formatOciSpec(input: OciSpecInput): object {
-  const { user, seccomp } = input;
-  // Only root keeps the capabilities in effect; another user has them as the bound for what set-uid programs may get.
-  const effective = user.uid === 0 ? defaultCapabilities : [];
+  const { security, namespaces, seccomp } = input;
   const bind = (source: string, destination: string): OciMount => ({
     destination,
     type: 'bind',
@@ -138,48 +113,22 @@ export function formatOciSpec(input: OciSpecInput): object {
   });
   return {
     ociVersion: '1.0.2',
-    process: {
-      terminal: false,
-      user: {
-        uid: user.uid,
-        gid: user.gid,
-        umask: 0o022,
-        ...(user.additionalGids.length === 0 ? {} : { additionalGids: user.additionalGids }),
-      },
-      args: input.args,
-      env: input.env,
-      cwd: input.workingDir,
-      capabilities: {
-        bounding: defaultCapabilities,
-        effective,
-        permitted: effective,
-      },
-      noNewPrivileges: false,
-      oomScoreAdj: 0,
-    },
+    process: formatProcess(input),
     root: { path: input.rootfs, readonly: input.readonlyRootfs },
     hostname: input.hostname,
     mounts: [
-      ...kernelMounts,
+      ...formatKernelMounts(input),
       bind(input.etc.resolvConf, '/etc/resolv.conf'),
       bind(input.etc.hostname, '/etc/hostname'),
       bind(input.etc.hosts, '/etc/hosts'),
     ],
     linux: {
       cgroupsPath: input.cgroupsPath,
-      resources: resources(input),
-      namespaces: [
-        { type: 'mount' },
-        { type: 'pid' },
-        { type: 'uts' },
-        { type: 'ipc' },
-        { type: 'cgroup' },
-        { type: 'network', path: input.netnsPath },
-      ],
-      maskedPaths,
-      readonlyPaths,
-      // As Docker: any user may ping and bind low ports, which are the container's own.
-      sysctl: { 'net.ipv4.ip_unprivileged_port_start': '0', 'net.ipv4.ping_group_range': '0 2147483647' },
+      resources: formatResources(input),
+      namespaces: formatNamespaces(input),
+      ...formatDevices(input.devices),
+      ...decideHiddenPaths(security),
+      sysctl: formatSysctls(security.sysctls ?? {}, namespaces),
       ...(seccomp.kind === 'profile' ? { seccomp: seccomp.profile } : {}),
     },
     ...(seccomp.kind === 'compiled' ? { annotations: { 'run.oci.seccomp_bpf_data': seccomp.bpfBase64 } } : {}),

@@ -1,24 +1,40 @@
 /**
- * The seccomp filter of all containers. libseccomp takes 15 ms to compile the profile; crun keeps what it compiled
- * beside the first container's state, and takes it back as it is from then on (measured 2026-11: 9 ms instead of 26).
+ * The seccomp filters of containers. libseccomp takes 15 ms to compile a profile; crun keeps what it compiled beside
+ * the container's state, and takes it back as it is from then on (measured 2026-11: 9 ms instead of 26). So a filter is
+ * kept for each profile as it is resolved: what changes the filter, such as a capability, makes another one.
  */
-import { readFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { arch, release } from 'node:os';
 import { join } from 'node:path';
 import { readJsonObject, replaceFile } from './atomic-file.ts';
-import { RuntimeOperationError } from './interface.ts';
+import { ContainerConfigError, RuntimeOperationError, type SecurityConfig } from './interface.ts';
 import { shortHash } from './layout.ts';
 import type { OciRuntime } from './oci-runtime.ts';
-import { defaultCapabilities, type SeccompChoice } from './oci-spec.ts';
-import { resolveSeccomp, restrictAsDocker } from './seccomp.ts';
+import type { SeccompChoice } from './oci-spec.ts';
+import { resolveSeccomp, restrictAsDocker, type Seccomp } from './seccomp.ts';
 
 export interface SeccompFilterDeps {
   /** /usr/share/containers/seccomp.json */
   readonly profileFile: string;
   /** Below runDir: a filter is good until the kernel changes. */
-  readonly cacheFile: string;
+  readonly cacheDir: string;
   readonly runtime: OciRuntime;
 }
+
+/** Which filter a container has; capabilities: the most that its processes may have. */
+export interface SeccompWish {
+  readonly security: SecurityConfig;
+  readonly capabilities: readonly string[];
+}
+
+export interface ChosenFilter {
+  /** Under which a compiled filter is kept; undefined: it is not. */
+  readonly key: string | undefined;
+  readonly choice: SeccompChoice;
+}
+
+/** Profiles of users come and go; beyond so many the oldest are forgotten. */
+const maxKept = 64;
 
 /** A filter is a list of 8-byte instructions, at most 4096 of them (BPF_MAXINSNS). */
 function looksLikeFilter(bytes: Buffer): boolean {
@@ -27,37 +43,73 @@ function looksLikeFilter(bytes: Buffer): boolean {
 
 export class SeccompFilter {
   readonly #deps: SeccompFilterDeps;
-  #key: string | undefined;
-  #choice: Promise<SeccompChoice> | undefined;
+  /** By key. */
+  readonly #compiled = new Map<string, SeccompChoice>();
+  /** The default profile by the capabilities that it was resolved for. */
+  readonly #resolved = new Map<string, Promise<{ readonly key: string; readonly profile: Seccomp }>>();
 
   constructor(deps: SeccompFilterDeps) {
     this.#deps = deps;
   }
 
-  /** Throws RuntimeOperationError if the profile is missing: containers never run without one. */
-  async choose(): Promise<SeccompChoice> {
-    this.#choice ??= this.#load();
-    try {
-      return await this.#choice;
-    } catch (error) {
-      this.#choice = undefined;
-      throw error;
+  /**
+   * Throws RuntimeOperationError if the default profile is missing: without being asked a container never runs without
+   * a filter. Throws ContainerConfigError for a profile of the container's own that cannot be read.
+   */
+  async choose(wish: SeccompWish): Promise<ChosenFilter> {
+    const { seccomp, isPrivileged } = wish.security;
+    if (seccomp?.kind === 'unconfined' || (seccomp === undefined && isPrivileged === true)) {
+      return { key: undefined, choice: { kind: 'none' } };
     }
+    const { key, profile } = seccomp === undefined ? await this.#default(wish) : await this.#own(seccomp.path, wish);
+    const compiled = this.#compiled.get(key) ?? (await this.#readKept(key));
+    return { key, choice: compiled ?? { kind: 'profile', profile } };
   }
 
-  /** After a container was created with the profile: keeps what crun compiled. */
-  async learn(ociState: string): Promise<void> {
-    if (this.#deps.runtime.name !== 'crun' || this.#key === undefined) return;
-    if ((await this.#choice)?.kind === 'compiled') return;
+  /** After a container was created with a profile: keeps what crun compiled. */
+  async learn({ key, choice }: ChosenFilter, ociState: string): Promise<void> {
+    if (this.#deps.runtime.name !== 'crun' || key === undefined || choice.kind !== 'profile') return;
+    if (this.#compiled.has(key)) return;
     const bytes = await readFile(join(ociState, 'seccomp.bpf')).catch(() => undefined); // another crun: no such file
     if (bytes === undefined || !looksLikeFilter(bytes)) return;
     const bpfBase64 = bytes.toString('base64');
-    this.#choice = Promise.resolve({ kind: 'compiled', bpfBase64 });
-    await replaceFile(this.#deps.cacheFile, JSON.stringify({ key: this.#key, bpfBase64 }), 'volatile');
+    this.#keep(key, { kind: 'compiled', bpfBase64 });
+    await mkdir(this.#deps.cacheDir, { recursive: true, mode: 0o700 });
+    await replaceFile(this.#fileOf(key), JSON.stringify({ key, bpfBase64 }), 'volatile');
   }
 
-  async #load(): Promise<SeccompChoice> {
-    const { profileFile, cacheFile, runtime } = this.#deps;
+  #fileOf(key: string): string {
+    return join(this.#deps.cacheDir, `${key}.json`);
+  }
+
+  #keep(key: string, choice: SeccompChoice): void {
+    this.#compiled.set(key, choice);
+    for (const oldest of this.#compiled.keys()) {
+      if (this.#compiled.size <= maxKept) return;
+      this.#compiled.delete(oldest);
+    }
+  }
+
+  async #readKept(key: string): Promise<SeccompChoice | undefined> {
+    const kept = this.#deps.runtime.name === 'crun' ? await readJsonObject(this.#fileOf(key)) : undefined;
+    if (kept?.key !== key || typeof kept.bpfBase64 !== 'string') return undefined;
+    const choice: SeccompChoice = { kind: 'compiled', bpfBase64: kept.bpfBase64 };
+    this.#keep(key, choice);
+    return choice;
+  }
+
+  #default({ capabilities }: SeccompWish): Promise<{ readonly key: string; readonly profile: Seccomp }> {
+    const name = capabilities.join();
+    const known = this.#resolved.get(name);
+    if (known !== undefined) return known;
+    const resolving = this.#resolveDefault(capabilities);
+    this.#resolved.set(name, resolving);
+    resolving.catch(() => this.#resolved.delete(name)); // the caller has the error; the next one tries again
+    return resolving;
+  }
+
+  async #resolveDefault(capabilities: readonly string[]): Promise<{ readonly key: string; readonly profile: Seccomp }> {
+    const { profileFile } = this.#deps;
     const text = await readFile(profileFile, 'utf8').catch((error: unknown) => {
       throw new RuntimeOperationError(
         'seccomp',
@@ -65,12 +117,32 @@ export class SeccompFilter {
         { cause: error },
       );
     });
-    const target = { capabilities: defaultCapabilities, arch: arch(), kernelRelease: release() };
-    const profile = restrictAsDocker(resolveSeccomp(JSON.parse(text), target), defaultCapabilities);
-    this.#key = shortHash(JSON.stringify([profile, runtime.name, runtime.version, release()]));
-    const cached = runtime.name === 'crun' ? await readJsonObject(cacheFile) : undefined;
-    return cached?.key === this.#key && typeof cached.bpfBase64 === 'string'
-      ? { kind: 'compiled', bpfBase64: cached.bpfBase64 }
-      : { kind: 'profile', profile };
+    const target = { capabilities, arch: arch(), kernelRelease: release() };
+    const profile = restrictAsDocker(resolveSeccomp(JSON.parse(text), target), capabilities);
+    return { key: this.#keyOf(profile), profile };
+  }
+
+  /** Read anew each time, so that a corrected file counts from the next start. */
+  async #own(
+    file: string,
+    { capabilities }: SeccompWish,
+  ): Promise<{ readonly key: string; readonly profile: Seccomp }> {
+    const refuse = (problem: string, cause: unknown): never => {
+      throw new ContainerConfigError('security.seccomp', `the seccomp profile ${file} ${problem}`, { cause });
+    };
+    const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) =>
+      refuse(`cannot be read (${error.code}); put it there`, error),
+    );
+    try {
+      const profile = resolveSeccomp(JSON.parse(text), { capabilities, arch: arch(), kernelRelease: release() });
+      return { key: this.#keyOf(profile), profile };
+    } catch (error) {
+      return refuse(`cannot be used: ${error instanceof Error ? error.message : String(error)}`, error);
+    }
+  }
+
+  #keyOf(profile: Seccomp): string {
+    const { runtime } = this.#deps;
+    return shortHash(JSON.stringify([profile, runtime.name, runtime.version, release()]));
   }
 }

@@ -72,6 +72,16 @@ function applies(rule: Json, target: SeccompTarget, goArch: string): boolean {
   return !(typeof excludes.minKernel === 'string' && kernelAtLeast(target.kernelRelease, excludes.minKernel));
 }
 
+const actions: readonly string[] = [
+  ...['SCMP_ACT_KILL', 'SCMP_ACT_KILL_PROCESS', 'SCMP_ACT_KILL_THREAD', 'SCMP_ACT_TRAP', 'SCMP_ACT_ERRNO'],
+  ...['SCMP_ACT_TRACE', 'SCMP_ACT_ALLOW', 'SCMP_ACT_LOG'],
+];
+
+function checkAction(action: string): void {
+  if (actions.includes(action)) return;
+  throw new TypeError(`the seccomp profile has the action "${action}"; use one of ${actions.join(', ')}`);
+}
+
 function parseArg(arg: Json): SeccompArg {
   const { index, value, valueTwo, op } = arg;
   if (typeof index !== 'number' || typeof value !== 'number' || typeof op !== 'string') {
@@ -85,6 +95,7 @@ function parseRule(rule: Json): SeccompRule {
   if (names.length === 0 || typeof rule.action !== 'string') {
     throw new TypeError(`the seccomp profile has a rule without names or action: ${JSON.stringify(rule)}`);
   }
+  checkAction(rule.action);
   const args = objects(rule.args).map(parseArg);
   return {
     names,
@@ -99,13 +110,16 @@ export function resolveSeccomp(profile: unknown, target: SeccompTarget): Seccomp
   const arch = archNames[target.arch];
   if (arch === undefined) throw new TypeError(`no seccomp architecture is known for ${target.arch}`);
   if (!isObject(profile) || typeof profile.defaultAction !== 'string') {
-    throw new TypeError('the seccomp profile has no defaultAction; reinstall golang-github-containers-common');
+    throw new TypeError('the seccomp profile is no object with a defaultAction; correct it or install it again');
   }
+  checkAction(profile.defaultAction);
   const mapped = objects(profile.archMap).find((entry) => entry.architecture === arch.libseccomp);
+  // A plain profile of the OCI specification lists them itself.
+  const listed = strings(profile.architectures).filter((name) => name !== arch.libseccomp);
   return {
     defaultAction: profile.defaultAction,
     ...(typeof profile.defaultErrnoRet === 'number' ? { defaultErrnoRet: profile.defaultErrnoRet } : {}),
-    architectures: [arch.libseccomp, ...strings(mapped?.subArchitectures)],
+    architectures: [arch.libseccomp, ...(mapped === undefined ? listed : strings(mapped.subArchitectures))],
     syscalls: objects(profile.syscalls)
       .filter((rule) => applies(rule, target, arch.go))
       .map(parseRule),

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { defaultCapabilities } from '../../runtime/oci-spec.ts';
+import { defaultCapabilities } from '../../runtime/capabilities.ts';
 import { resolveSeccomp, restrictAsDocker } from '../../runtime/seccomp.ts';
 
 const target = { capabilities: ['CAP_CHOWN'], arch: 'x64', kernelRelease: '6.1.0-18-amd64' };

@@ -39,6 +39,7 @@ export function logOf(entry: ContainerEntry): ContainerLog {
     ...{ id: entry.record.config.id, dir, path, ctl },
     limits: () => entry.record.config.log,
     isGrowing: () => isRunning(entry) || entry.isStarting,
+    isRunning: () => isRunning(entry),
   };
 }
 

@@ -44,6 +44,7 @@ import {
 import { KeyedLock, Semaphore, settleAll } from './keyed-lock.ts';
 import { readLog } from './log-reader.ts';
 import type { ContainerLog } from './log-rotator.ts';
+import { markRun } from './log-runs.ts';
 import type { RuntimeMetrics } from './metrics.ts';
 import { releaseStart } from './oci-runtime.ts';
 import { isAlive } from './proc.ts';
@@ -60,8 +61,8 @@ export interface ContainersDeps extends SetupDeps, RunDeps {
   readonly primer: CgroupPrimer;
   readonly randomHex: (bytes: number) => string;
   emit(event: RuntimeEvent): void;
-  /** Called before each start. */
-  logBegins(log: ContainerLog): void;
+  /** Called before each start, which waits for it. */
+  logBegins(log: ContainerLog): Promise<void>;
   /** How many containers are created by conmon at the same time. */
   readonly startConcurrency: number;
   readonly log: Logger;
@@ -113,8 +114,8 @@ export class LocalContainers implements Containers {
       this.#deps.primer.prime();
       this.#startsUnderWay += 1;
       entry.isStarting = true;
-      this.#deps.logBegins(logOf(entry));
       try {
+        await this.#deps.logBegins(logOf(entry));
         await this.#start(entry, signal);
       } finally {
         entry.isStarting = false;
@@ -183,7 +184,9 @@ export class LocalContainers implements Containers {
   async *log(id: ContainerID, options: LogOptions, signal: AbortSignal): AsyncGenerator<LogEntry> {
     const entry = this.#get(id);
     const either = AbortSignal.any([signal, this.#closing.signal]);
-    yield* readLog({ dir: entry.paths.logDir, options, signal: either });
+    this.#runs.look(entry);
+    const { nowMs } = this.#deps;
+    yield* readLog({ id, dir: entry.paths.logDir, options, isRunning: isRunning(entry), nowMs, signal: either });
   }
 
   exec(id: ContainerID, request: ExecRequest, signal: AbortSignal): Promise<StreamSession> {
@@ -345,6 +348,8 @@ export class LocalContainers implements Containers {
         metrics.time('publish', () => hostNetwork.publish(config.id, publishedPorts(entry.record.ports, network))),
       ]);
       entry.monitor = prepared.monitor;
+      // Before anything else can happen: while it does not run, nobody changes the file.
+      markRun(paths.log, prepared.processes.startedAtMs);
       entry.processes = prepared.processes;
       await seccomp.learn(filter, paths.ociState);
       writeLastRun(entry, { startedAtMs: prepared.processes.startedAtMs });

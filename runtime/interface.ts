@@ -290,9 +290,15 @@ export interface LogEntry {
 export interface LogOptions {
   /** Go on with what is written from now on, across rotations and restarts, until aborted or the container is removed. */
   readonly follow?: boolean | undefined;
-  /** Only the last so many lines; undefined: all. */
+  /** Only the last so many lines, of the streams and the run that are wanted; undefined: all. */
   readonly tailLines?: number | undefined;
   readonly sinceMs?: number | undefined;
+  /** The last moment that is of interest; a reader that follows is done when it has passed. */
+  readonly untilMs?: number | undefined;
+  /** Default: all. */
+  readonly streams?: 'all' | 'stdout' | 'stderr' | undefined;
+  /** Only the run that ended last: before the present one, while one goes on. Never followed. */
+  readonly previous?: boolean | undefined;
 }
 
 /** Size of a terminal, in characters. */
@@ -399,7 +405,7 @@ export interface Containers {
   /**
    * Entries in the order they were written, rotated files included. A partial line is given at once, its
    * continuation as a further entry. Ends when all is read, or, with follow, when the signal aborts or the container
-   * is removed. Throws ContainerNotFoundError.
+   * is removed. Throws ContainerNotFoundError, RunNotKeptError (previous).
    */
   log(id: ContainerID, options: LogOptions, signal: AbortSignal): AsyncIterable<LogEntry>;
   /**
@@ -444,6 +450,17 @@ export class ContainerNotFoundError extends Error {
   override readonly name = 'ContainerNotFoundError';
   constructor(id: ContainerID, options?: ErrorOptions) {
     super(`there is no container ${id.slice(0, 12)}`, options);
+  }
+}
+
+/** No run has ended yet, or its log was rotated away. */
+export class RunNotKeptError extends Error {
+  override readonly name = 'RunNotKeptError';
+  constructor(id: ContainerID, options?: ErrorOptions) {
+    super(
+      `there is no log of a previous run of container ${id.slice(0, 12)}: none has ended yet, or rotation has removed it`,
+      options,
+    );
   }
 }
 

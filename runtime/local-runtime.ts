@@ -141,7 +141,7 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
         primer: new CgroupPrimer(cgroups),
         randomHex,
         emit,
-        logBegins: (containerLog) => opened.rotator?.begin(containerLog),
+        logBegins: async (containerLog) => opened.rotator?.begin(containerLog),
         startConcurrency: Math.max(4, 2 * availableParallelism()),
       },
       entries,

@@ -89,10 +89,12 @@ export interface RotateInput {
   /** conmon's control FIFO. */
   readonly ctl: string;
   readonly deadlineMs: number;
+  /** Whether the run still goes on whose monitor is meant. */
+  isRunning(): boolean;
 }
 
 /** Rotates once. False if no monitor listens (the container has ended). Throws RuntimeOperationError. */
-export async function rotateLog({ dir, ctl, deadlineMs }: RotateInput): Promise<boolean> {
+export async function rotateLog({ dir, ctl, deadlineMs, isRunning }: RotateInput): Promise<boolean> {
   const path = join(dir, current);
   const before = await stat(path);
   const rotated = orderLogFiles(await readdir(dir)).filter((name) => name !== current);
@@ -100,12 +102,13 @@ export async function rotateLog({ dir, ctl, deadlineMs }: RotateInput): Promise<
   const wasLinked = youngest !== undefined && (await stat(join(dir, youngest))).ino === before.ino;
   const target = wasLinked ? youngest : nameAfter(youngest);
   if (!wasLinked) await link(path, join(dir, target));
-  if (!(await sendControl(ctl, '2 0 0\n'))) {
+  if (!isRunning() || !(await sendControl(ctl, '2 0 0\n'))) {
     await unlink(join(dir, target));
     return false;
   }
   const endMs = performance.now() + deadlineMs;
   while ((await stat(path).catch(() => before)).ino === before.ino) {
+    if (!isRunning()) return false; // the extra name stays, for the next rotation
     if (performance.now() > endMs) {
       // The extra name stays: conmon may yet act on the command, and then it is all that holds the old lines.
       throw new RuntimeOperationError('rotate', `conmon opened no new log within ${deadlineMs} ms for ${path}`);

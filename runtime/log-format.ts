@@ -27,6 +27,30 @@ export function parseLogLine(line: Buffer): LogEntry | undefined {
 
 const newline = Buffer.from('\n');
 
+/**
+ * A line of ours among conmon's, before the first of each run. Its stream is none of a container's, so that readers who
+ * do not know of it pass over it. It is rotated and cut along with what it marks.
+ */
+export function formatRunMark(startedAtMs: number): string {
+  return `${new Date(startedAtMs).toISOString()} ${runMark}\n`;
+}
+
+const runMark = 'run F';
+
+export function isRunMark(line: Buffer): boolean {
+  const length = line.length - runMark.length;
+  return (
+    length > 20 && length < 32 && line.indexOf(space) === length - 1 && line.toString('latin1', length) === runMark
+  );
+}
+
+/** Which stream a raw line belongs to; undefined if it is a mark or no such line. */
+export function streamOf(line: Buffer): LogEntry['stream'] | undefined {
+  const afterTime = line.indexOf(space);
+  const name = afterTime < 0 ? '' : line.toString('latin1', afterTime + 1, afterTime + 8);
+  return name === 'stdout ' ? 'stdout' : name === 'stderr ' ? 'stderr' : undefined;
+}
+
 /** Whether a raw line ends a line of the container (F) rather than going on (P). */
 export function endsLine(line: Buffer): boolean {
   const afterTime = line.indexOf(space);

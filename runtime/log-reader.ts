@@ -5,9 +5,9 @@
  */
 import { type FSWatcher, watch } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
-import type { LogEntry, LogOptions } from './interface.ts';
+import { type ContainerID, type LogEntry, type LogOptions, RunNotKeptError } from './interface.ts';
 import { type LogFile, observeLogFiles } from './log-files.ts';
-import { endsLine, parseLogLine } from './log-format.ts';
+import { endsLine, isRunMark, parseLogLine, streamOf } from './log-format.ts';
 
 const chunkBytes = 64 * 1024;
 const lineFeed = 0x0a;
@@ -18,7 +18,9 @@ const lookAgainMs = 2_000;
 interface OpenFile {
   readonly handle: FileHandle;
   readonly inode: number;
-  readonly sizeBytes: number;
+  /** What is to be read of it: from here, to here unless it is followed. */
+  readonly from: number;
+  readonly to: number;
 }
 
 /** Wakes a follower when something in the folder changes. */
@@ -38,10 +40,10 @@ class Wakeup {
     this.#wake?.();
   }
 
-  async next(): Promise<void> {
+  async next(leftMs: number): Promise<void> {
     if (!this.#isDue) {
       await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, lookAgainMs);
+        const timer = setTimeout(resolve, Math.max(0, Math.min(lookAgainMs, leftMs)));
         this.#wake = () => {
           clearTimeout(timer);
           resolve();
@@ -65,7 +67,7 @@ async function openFile(file: LogFile): Promise<OpenFile | undefined> {
   });
   if (handle === undefined) return undefined;
   const found = await handle.stat();
-  if (found.ino === file.inode) return { handle, inode: found.ino, sizeBytes: found.size };
+  if (found.ino === file.inode) return { handle, inode: found.ino, from: 0, to: found.size };
   await handle.close();
   return undefined;
 }
@@ -87,26 +89,82 @@ async function openAll(dir: string): Promise<OpenFile[]> {
 
 const mostTries = 50;
 
-interface Tail {
-  /** Of the files given. */
+/** A place in the files: which of them, and a byte of it. */
+interface Place {
   readonly index: number;
   readonly offset: number;
 }
 
-/** Where the last so many lines begin. A line in several parts counts once. */
-async function findTail(files: readonly OpenFile[], lines: number): Promise<Tail> {
-  const last = files.at(-1);
-  if (lines === 0) return { index: files.length - 1, offset: last?.sizeBytes ?? 0 };
+interface Lines extends Chunk {
+  /** Of the first line. */
+  readonly start: number;
+}
+
+async function* linesOf(file: OpenFile): AsyncGenerator<Lines> {
+  for await (const chunk of readLines(file.handle, file.from, file.to)) {
+    yield { ...chunk, start: chunk.offset - chunk.lines.reduce((bytes, line) => bytes + line.length + 1, 0) };
+  }
+}
+
+/** The last so many marks, the last one first: where each begins, and where the run begins. */
+async function findMarks(files: readonly OpenFile[], count: number): Promise<{ at: Place; after: Place }[]> {
+  const marks: { at: Place; after: Place }[] = [];
+  for (const [index, file] of [...files.entries()].toReversed()) {
+    const found: { at: Place; after: Place }[] = [];
+    for await (const { lines, start } of linesOf(file)) {
+      let offset = start;
+      for (const line of lines) {
+        const next = offset + line.length + 1;
+        if (isRunMark(line)) found.push({ at: { index, offset }, after: { index, offset: next } });
+        offset = next;
+      }
+    }
+    marks.push(...found.toReversed());
+    if (marks.length >= count) break;
+  }
+  return marks;
+}
+
+/** Where the run that ended last begins and ends; undefined if nothing of it is kept. */
+async function findPreviousRun(
+  files: readonly OpenFile[],
+  isRunning: boolean,
+): Promise<{ from: Place; to: Place } | undefined> {
+  const [last, before] = await findMarks(files, 2);
+  const first = { index: 0, offset: files[0]?.from ?? 0 };
+  const end = { index: files.length - 1, offset: files.at(-1)?.to ?? 0 };
+  const isKept = (to: Place): boolean =>
+    files.some(({ from }, index) => index < to.index || (index === to.index && to.offset > from));
+  if (isRunning) {
+    if (last === undefined) return undefined;
+    if (before !== undefined) return { from: before.after, to: last.at };
+    return isKept(last.at) ? { from: first, to: last.at } : undefined;
+  }
+  if (last !== undefined) return { from: last.after, to: end };
+  return isKept(end) ? { from: first, to: end } : undefined;
+}
+
+/** Where the last so many lines of these streams begin. A line in several parts counts once. */
+async function findTail(
+  files: readonly OpenFile[],
+  lines: number,
+  isWanted: (stream: LogEntry['stream']) => boolean,
+): Promise<Place> {
+  if (lines === 0) return { index: files.length - 1, offset: files.at(-1)?.to ?? 0 };
   let missing = lines;
   for (const [index, file] of [...files.entries()].toReversed()) {
     const starts: number[] = [];
-    let startsLine = true;
-    for await (const chunk of readLines(file.handle, 0, file.sizeBytes)) {
-      let offset = chunk.offset - chunk.lines.reduce((bytes, line) => bytes + line.length + 1, 0);
+    const isOpen = { stdout: false, stderr: false };
+    for await (const chunk of linesOf(file)) {
+      let offset = chunk.start;
       for (const line of chunk.lines) {
-        if (startsLine) starts.push(offset);
-        if (starts.length > missing) starts.shift();
-        startsLine = endsLine(line);
+        const stream = streamOf(line);
+        if (isRunMark(line)) Object.assign(isOpen, { stdout: false, stderr: false });
+        else if (stream !== undefined && isWanted(stream)) {
+          if (!isOpen[stream]) starts.push(offset);
+          if (starts.length > missing) starts.shift();
+          isOpen[stream] = !endsLine(line);
+        }
         offset += line.length + 1;
       }
     }
@@ -114,32 +172,55 @@ async function findTail(files: readonly OpenFile[], lines: number): Promise<Tail
     if (starts.length === missing && first !== undefined) return { index, offset: first };
     missing -= starts.length;
   }
-  return { index: 0, offset: 0 }; // there are fewer: all of them
+  return { index: 0, offset: files[0]?.from ?? 0 }; // there are fewer: all of them
+}
+
+/** Cuts the files down to what lies between two places, and closes those that have nothing of it. */
+async function narrow(files: OpenFile[], from: Place, to?: Place): Promise<void> {
+  for (const [index, file] of files.splice(0).entries()) {
+    const isOutside = index < from.index || (to !== undefined && index > to.index);
+    if (isOutside) await file.handle.close();
+    else
+      files.push({
+        ...file,
+        ...(index === from.index ? { from: from.offset } : {}),
+        ...(index === to?.index ? { to: to.offset } : {}),
+      });
+  }
 }
 
 export interface ReadLogInput {
+  readonly id: ContainerID;
   readonly dir: string;
   readonly options: LogOptions;
+  /** Whether the last run in the log still goes on. */
+  readonly isRunning: boolean;
+  readonly nowMs: () => number;
   readonly signal: AbortSignal;
 }
 
-export async function* readLog({ dir, options, signal }: ReadLogInput): AsyncGenerator<LogEntry> {
+/** Throws RunNotKeptError. */
+export async function* readLog({ id, dir, options, isRunning, nowMs, signal }: ReadLogInput): AsyncGenerator<LogEntry> {
+  const { tailLines, sinceMs, untilMs = Infinity, previous = false, streams = 'all' } = options;
+  const isWanted = (stream: LogEntry['stream']): boolean => streams === 'all' || streams === stream;
   // Before the first look, or what is written between the two would not wake us.
-  const wakeup = options.follow === true ? new Wakeup(dir, signal) : undefined;
-  let files: OpenFile[] = [];
+  const wakeup = options.follow === true && !previous ? new Wakeup(dir, signal) : undefined;
+  const leftMs = (): number => untilMs - nowMs();
+  const files: OpenFile[] = [];
   try {
-    files = await openAll(dir);
-    let offset = 0;
-    if (options.tailLines !== undefined) {
-      const tail = await findTail(files, options.tailLines);
-      offset = tail.offset;
-      for (const { handle } of files.splice(0, Math.max(0, tail.index))) await handle.close();
+    files.push(...(await openAll(dir)));
+    if (previous) {
+      const run = await findPreviousRun(files, isRunning);
+      if (run === undefined) throw new RunNotKeptError(id);
+      await narrow(files, run.from, run.to);
     }
-    for await (const line of readFrom({ dir, files, offset, wakeup, signal })) {
+    if (tailLines !== undefined) await narrow(files, await findTail(files, tailLines, isWanted));
+    for await (const line of readFrom({ dir, files, wakeup, leftMs, signal })) {
       if (signal.aborted) return;
       const entry = parseLogLine(line);
-      if (entry === undefined) continue;
-      if (options.sinceMs === undefined || Date.parse(entry.time) >= options.sinceMs) yield entry;
+      if (entry === undefined || !isWanted(entry.stream)) continue;
+      const timeMs = sinceMs === undefined && untilMs === Infinity ? 0 : Date.parse(entry.time);
+      if ((sinceMs === undefined || timeMs >= sinceMs) && timeMs <= untilMs) yield entry;
     }
   } finally {
     wakeup?.close();
@@ -151,34 +232,36 @@ interface ReadFromInput {
   readonly dir: string;
   /** The first is being read. The caller closes what is left in it. */
   readonly files: OpenFile[];
-  /** In the first file. */
-  readonly offset: number;
   /** Given if what is written from now on is to be followed. */
   readonly wakeup: Wakeup | undefined;
+  /** For how long to follow. */
+  readonly leftMs: () => number;
   readonly signal: AbortSignal;
 }
 
-async function* readFrom({ dir, files, offset: start, wakeup, signal }: ReadFromInput): AsyncGenerator<Buffer> {
-  let offset = start;
+async function* readFrom({ dir, files, wakeup, leftMs, signal }: ReadFromInput): AsyncGenerator<Buffer> {
+  let offset = files[0]?.from ?? 0;
   while (!signal.aborted) {
     const [file] = files;
     // What was there when reading began comes first: it needs no further look at the folder.
     const isLast = files.length <= 1;
+    const isLate = leftMs() <= 0;
     const found = isLast && wakeup !== undefined ? await observeLogFiles(dir) : [];
     if (found === undefined) return; // the container was removed
     const next = successor(found, file?.inode);
     if (file !== undefined) {
       // After a successor was seen nothing more is written here, so this reads the last of it. Without follow, what is
       // written while we read is not chased.
-      const endOffset = wakeup === undefined ? file.sizeBytes : undefined;
+      const endOffset = wakeup === undefined ? file.to : undefined;
       for await (const chunk of readLines(file.handle, offset, endOffset)) {
         offset = chunk.offset;
         for (const line of chunk.lines) yield line;
       }
     }
     if (isLast && next === undefined) {
-      if (wakeup === undefined) return;
-      await wakeup.next();
+      // Late before this last look: whatever was written in time has been read.
+      if (wakeup === undefined || isLate) return;
+      await wakeup.next(leftMs());
       continue;
     }
     if (next !== undefined) {
@@ -188,7 +271,7 @@ async function* readFrom({ dir, files, offset: start, wakeup, signal }: ReadFrom
     }
     // Only now, or its inode could be the next file's.
     if (file !== undefined) await files.shift()?.handle.close();
-    offset = 0;
+    offset = files[0]?.from ?? 0;
   }
 }
 

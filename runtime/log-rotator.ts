@@ -17,6 +17,8 @@ export interface ContainerLog {
   limits(): LogLimits;
   /** Whether the container runs or is being started; after that nothing is written any more. */
   isGrowing(): boolean;
+  /** Whether its process was let go: only then may the file be changed for another, since a run's mark is in it. */
+  isRunning(): boolean;
 }
 
 export interface LogRotatorDeps {
@@ -47,9 +49,14 @@ export class LogRotator {
     await Promise.all([...this.#keepers.values()].map((keeper) => keeper.close()));
   }
 
-  /** A container is about to start: its log is watched from the first byte. */
-  begin(log: ContainerLog): void {
-    this.#keeperOf(log).look();
+  /**
+   * A container is about to start: its log is watched from the first byte. Resolves when the file stays what it is
+   * until the process is let go.
+   */
+  async begin(log: ContainerLog): Promise<void> {
+    const keeper = this.#keeperOf(log);
+    keeper.look();
+    await keeper.idle();
   }
 
   /** A container has ended: its log has its last size. */
@@ -108,6 +115,10 @@ class LogKeeper {
     await this.#work;
   }
 
+  async idle(): Promise<void> {
+    await this.#work;
+  }
+
   lookAgain(): void {
     if (this.#timer !== undefined || (this.#isAtRest && !this.#container.isGrowing())) return;
     this.look();
@@ -129,6 +140,10 @@ class LogKeeper {
     const { maxSizeBytes } = this.#container.limits();
     if (now.sizeBytes > 0 && now.sizeBytes >= maxSizeBytes) {
       this.#unwatch();
+      if (!this.#container.isRunning()) {
+        this.#lookIn(noMonitorMs);
+        return;
+      }
       this.#begin(() => this.#rotate());
       return;
     }
@@ -197,7 +212,12 @@ class LogKeeper {
 
   async #rotate(): Promise<number> {
     const { dir, ctl } = this.#container;
-    const isRotated = await rotateLog({ dir, ctl, deadlineMs: rotateDeadlineMs });
+    const isRotated = await rotateLog({
+      dir,
+      ctl,
+      deadlineMs: rotateDeadlineMs,
+      isRunning: () => this.#container.isRunning(),
+    });
     // No monitor listens: it has just ended or not yet begun.
     if (!isRotated) return noMonitorMs;
     await trimLog(dir, this.#container.limits(), true);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import { readdirSync, statSync } from 'node:fs';
+import { appendFileSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { ContainerNotFoundError, type LogEntry } from '../../runtime/index.ts';
+import { ContainerNotFoundError, type LogEntry, type LogOptions, RunNotKeptError } from '../../runtime/index.ts';
 import { never, TestHost, until } from './host.ts';
 
 describe('logs', () => {
@@ -16,6 +16,12 @@ describe('logs', () => {
 
   function logFiles(id: string): string[] {
     return readdirSync(join(host.deps.dataDir, 'containers', id, 'log'));
+  }
+
+  async function read(id: string, options: LogOptions): Promise<string> {
+    const parts: string[] = [];
+    for await (const entry of host.runtime.containers.log(id, options, never)) parts.push(entry.data.toString());
+    return parts.join('');
   }
 
   it('keeps both streams apart, in order, with times in UTC', async () => {
@@ -37,20 +43,96 @@ describe('logs', () => {
   it('gives the last lines, what came since a time, and nothing of a container that is not there', async () => {
     const { id } = await host.run({ cmd: ['sh', '-c', 'for i in 1 2 3; do echo $i; done; sleep 0.3; echo 4'] });
     await host.exited(id);
-    const read = async (options: object): Promise<string> => {
-      const parts: string[] = [];
-      for await (const entry of host.runtime.containers.log(id, options, never)) parts.push(entry.data.toString());
-      return parts.join('');
-    };
-    assert.equal(await read({ tailLines: 2 }), '3\n4\n');
-    assert.equal(await read({ tailLines: 0 }), '');
-    assert.equal(await read({ tailLines: 100 }), '1\n2\n3\n4\n');
+    assert.equal(await read(id, { tailLines: 2 }), '3\n4\n');
+    assert.equal(await read(id, { tailLines: 0 }), '');
+    assert.equal(await read(id, { tailLines: 100 }), '1\n2\n3\n4\n');
     const times: string[] = [];
     for await (const entry of host.runtime.containers.log(id, {}, never)) times.push(entry.time);
-    assert.equal(await read({ sinceMs: Date.parse(times[3] ?? '') }), '4\n');
+    const lastMs = Date.parse(times[3] ?? '');
+    assert.equal(await read(id, { sinceMs: lastMs }), '4\n');
+    assert.equal(await read(id, { untilMs: lastMs - 1 }), '1\n2\n3\n');
     await assert.rejects(async () => {
       for await (const _ of host.runtime.containers.log('0'.repeat(64), {}, never)) assert.fail('an entry of nothing');
     }, ContainerNotFoundError);
+  });
+
+  it('gives one stream alone, and the last lines of it', async () => {
+    const { id } = await host.run({
+      cmd: ['sh', '-c', 'for i in 1 2 3; do echo out $i; sleep 0.05; echo err $i >&2; sleep 0.05; done; printf part'],
+    });
+    await host.exited(id);
+    assert.equal(await read(id, { streams: 'stderr' }), 'err 1\nerr 2\nerr 3\n');
+    assert.equal(await read(id, { streams: 'stderr', tailLines: 2 }), 'err 2\nerr 3\n');
+    assert.equal(await read(id, { streams: 'stdout', tailLines: 2 }), 'out 3\npart');
+    assert.equal(await read(id, { tailLines: 3 }), 'out 3\nerr 3\npart');
+  });
+
+  it('gives the run that ended last alone, also after a restart of the daemon and across rotations', async function () {
+    this.timeout(60_000);
+    // A run prints nothing but its number and 20,000 further lines; the last one goes on.
+    const script =
+      'n=$(cat /n); echo $((n + 1)) >/n; echo run $n; seq 20000 | sed "s/^/$n-/"; [ $n -lt 4 ] || exec sleep 1000';
+    const { id } = await host.run({
+      cmd: ['sh', '-c', `[ -e /n ] || echo 1 >/n; ${script}`],
+      log: { maxSizeBytes: 400_000, maxFiles: 50 },
+    });
+    await assert.rejects(read(id, { previous: true }), RunNotKeptError);
+    const runText = (n: number): string =>
+      `run ${n}\n${Array.from({ length: 20_000 }, (_, index) => `${n}-${index + 1}\n`).join('')}`;
+    await host.exited(id);
+    // While none goes on, it is the last one.
+    assert.equal(await read(id, { previous: true }), runText(1));
+    for (const n of [2, 3, 4]) {
+      await host.runtime.containers.start(id, never);
+      if (n < 4) await host.exited(id);
+    }
+    await host.printed(id, '4-20000\n');
+    await until('a rotation', () => logFiles(id).length > 3);
+    assert.equal(await read(id, { previous: true }), runText(3));
+    assert.equal(await read(id, { previous: true, tailLines: 2, follow: true }), '3-19999\n3-20000\n');
+    assert.equal(await read(id, {}), [1, 2, 3, 4].map(runText).join(''));
+    await host.reopen();
+    assert.equal(await read(id, { previous: true }), runText(3));
+  });
+
+  it('says so when rotation has removed the previous run', async function () {
+    this.timeout(60_000);
+    const { id } = await host.run({
+      cmd: ['sh', '-c', '[ -e /n ] || { touch /n; echo first; exit; }; seq 60000; exec sleep 1000'],
+      log: { maxSizeBytes: 300_000, maxFiles: 2 },
+    });
+    await host.exited(id);
+    assert.equal(await read(id, { previous: true }), 'first\n');
+    await host.runtime.containers.start(id, never);
+    await host.printed(id, '60000\n');
+    await until('the first file to go', () => !logFiles(id).includes('ctr.log.1'));
+    await assert.rejects(read(id, { previous: true }), RunNotKeptError);
+  });
+
+  it('marks a run on a line of its own after a line that was cut short', async () => {
+    const { id } = await host.run({ cmd: ['sh', '-c', 'echo whole'] });
+    await host.exited(id);
+    appendFileSync(
+      join(host.deps.dataDir, 'containers', id, 'log', 'ctr.log'),
+      '2026-11-24T07:00:00.000000000+00:00 std',
+    );
+    await host.runtime.containers.start(id, never);
+    await host.exited(id);
+    await host.runtime.containers.start(id, never);
+    await host.exited(id);
+    assert.equal(await read(id, {}), 'whole\nwhole\nwhole\n');
+    assert.equal(await read(id, { previous: true }), 'whole\n');
+  });
+
+  it('ends a follower when the time that it asked for has passed, with all that was written until then', async () => {
+    const { id } = await host.run({ cmd: ['sh', '-c', 'while true; do echo tick; sleep 0.02; done'] });
+    const untilMs = Date.now() + 500;
+    const times: number[] = [];
+    for await (const { time } of host.runtime.containers.log(id, { follow: true, untilMs }, never)) {
+      times.push(Date.parse(time));
+    }
+    assert.ok(times.length > 1 && times.every((timeMs) => timeMs <= untilMs));
+    assert.ok(Date.now() >= untilMs);
   });
 
   it('follows from one run into the next, and ends when the container is removed', async () => {

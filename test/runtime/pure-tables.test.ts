@@ -7,7 +7,7 @@ import { formatHosts, formatResolvConf } from '../../runtime/etc-files.ts';
 import { RuntimeOperationError, StartError } from '../../runtime/index.ts';
 import { createLayout } from '../../runtime/layout.ts';
 import { decideNextLookMs, orderLogFiles } from '../../runtime/log-files.ts';
-import { endsLine, parseLogLine } from '../../runtime/log-format.ts';
+import { endsLine, formatRunMark, isRunMark, parseLogLine, streamOf } from '../../runtime/log-format.ts';
 import { parseSyncMessage } from '../../runtime/monitor.ts';
 import { parseCniResult } from '../../runtime/netns-pool.ts';
 import { formatPortChange, formatTable } from '../../runtime/nft-rules.ts';
@@ -166,6 +166,24 @@ describe('parseLogLine', () => {
         endsLine(Buffer.from(bytes));
       }),
     );
+  });
+});
+
+describe('the mark of a run', () => {
+  const mark = Buffer.from(formatRunMark(1_764_000_000_123).trimEnd());
+  it('is known again, and is nothing of the container for those who do not know it', () => {
+    assert.equal(isRunMark(mark), true);
+    assert.deepEqual([parseLogLine(mark), streamOf(mark), endsLine(mark)], [undefined, undefined, true]);
+  });
+  for (const line of ['stdout F run F', 'stdout P 2026-11-24T07:00:00.000Z run F', 'stderr F ', ' run F']) {
+    it(`is not what a container writes: "${line}"`, () => {
+      assert.equal(isRunMark(Buffer.from(`2026-11-24T07:00:00.000000000+00:00 ${line}`)), false);
+    });
+  }
+  it('leaves streams to conmon lines', () => {
+    assert.equal(streamOf(Buffer.from('2026-11-24T07:00:00.000000000+00:00 stderr P part')), 'stderr');
+    assert.equal(streamOf(Buffer.from('2026-11-24T07:00:00.000000000+00:00 stdoutX F x')), undefined);
+    assert.equal(streamOf(Buffer.from('torn')), undefined);
   });
 });
 

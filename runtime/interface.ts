@@ -240,6 +240,34 @@ export interface ContainerInfo {
 
 export type PullPolicy = 'always' | 'if-not-present' | 'never';
 
+/** A user name and password for a registry. It is written to no log, error or argument list. */
+export interface RegistryCredential {
+  /** As in a config.json: a host, a host and path, or a URL; "*" stands for a part of a host's label. */
+  readonly registry: string;
+  readonly username: string;
+  readonly password: string;
+}
+
+/** How far a pull is. Layers that are on this host already do not count. */
+export interface PullProgress {
+  /** Bytes that came from the registry so far, as it has them (compressed). */
+  readonly doneBytes: number;
+  /** undefined: not known, or not yet. When all is there, the layers are still to be unpacked. */
+  readonly totalBytes?: number | undefined;
+}
+
+export interface PullOptions {
+  /**
+   * Tried in turn where they match, the more specific first; then this host's own, if it has some for the registry. An
+   * image that is present needs none: whoever has it may be another (Kubernetes' rule for if-not-present).
+   */
+  readonly credentials?: readonly RegistryCredential[] | undefined;
+  /** os/architecture[/variant]; undefined: this host's. */
+  readonly platform?: string | undefined;
+  /** Called a few times a second at most, while bytes come. Must not throw. */
+  readonly onProgress?: ((progress: PullProgress) => void) | undefined;
+}
+
 export interface ImageInfo {
   /** Digest of the image configuration, sha256:…. */
   readonly id: string;
@@ -265,14 +293,14 @@ export interface ImageConfig {
 
 export interface Images {
   /**
-   * Makes the image present by the policy and returns it. Concurrent calls for one reference share one pull.
-   * Takes docker names (short ones are docker.io/library/…), docker-archive:, oci-archive: and oci:.
+   * Makes the image present by the policy and returns it. Concurrent calls for one reference, platform and credentials
+   * share one pull. Takes docker names (short ones are docker.io/library/…), docker-archive:, oci-archive: and oci:.
    * Throws ImagePullError, ImageNotPresentError (policy never), RuntimeClosedError, or the signal's reason.
    */
-  ensure(reference: string, policy: PullPolicy, signal: AbortSignal): Promise<ImageInfo>;
+  ensure(reference: string, policy: PullPolicy, signal: AbortSignal, options?: PullOptions): Promise<ImageInfo>;
   list(): Promise<readonly ImageInfo[]>;
-  /** undefined if there is none. Takes a reference or an id. */
-  inspect(referenceOrID: string): Promise<ImageInfo | undefined>;
+  /** undefined if there is none. Takes a reference or an id; `platform` goes with a reference (os/architecture[/variant]). */
+  inspect(referenceOrID: string, platform?: string): Promise<ImageInfo | undefined>;
   /** Throws ImageInUseError. No error if it is not there. */
   remove(referenceOrID: string): Promise<void>;
   /** The registry host ("docker.io") of a reference, or undefined for archives. Pure; for breakers per registry. */

@@ -13,12 +13,16 @@ import {
   ImageNotPresentError,
   ImagePullError,
   type Images,
+  type PullOptions,
+  type PullProgress,
   RuntimeClosedError,
   RuntimeOperationError,
 } from '../interface.ts';
 import { archiveFingerprint, openArchiveRecords } from './archive-records.ts';
+import { type Login, openAuthFiles } from './auth-files.ts';
+import { formatPlatform, hostPlatform, isFor, isSame, type Platform, parsePlatform, runsOn } from './platform.ts';
 import { createSharedRuns } from './pulls.ts';
-import { type ArchiveReference, type ImageReference, parseImageID, parseReference } from './reference.ts';
+import { type ImageReference, parseImageID, parseReference } from './reference.ts';
 import { createStorageCommands } from './storage-commands.ts';
 import { createStorageFiles, type ImageIndex, type ImageRecord } from './storage-files.ts';
 
@@ -29,8 +33,10 @@ export interface ImageStoreDeps {
   readonly runRoot: string;
   /** undefined: the host's /etc/containers/registries.conf. */
   readonly registriesConf?: string | undefined;
-  /** Registry credentials in the form of ~/.docker/config.json; undefined: where skopeo looks by itself. */
-  readonly authFile?: string | undefined;
+  /** This host's registry credentials, in the form of ~/.docker/config.json: the first file that is there; none: where skopeo looks by itself. */
+  readonly authFiles?: readonly string[] | undefined;
+  /** Default: this machine's. */
+  readonly platform?: Platform | undefined;
   /** Ids (or names, for people) of the containers that use an image. */
   containersUsing(imageID: string): Promise<readonly string[]>;
   readonly log: Logger;
@@ -61,8 +67,19 @@ export interface ImageStore extends Images {
 }
 
 const defaultLimits: PullLimits = { maxParallelPulls: 3, pullDeadlineMs: 30 * 60_000, stallMs: 120_000 };
-/** Archives are kept under a name of ours, which is never shown. */
-const archiveRepository = 'localhost/holdfast.archive';
+/** Archives, and images for other platforms, are kept under names of ours, which are never shown. */
+const ownRepository = 'localhost/holdfast.archive';
+
+/** What is asked for: a reference, and for which platform. */
+interface Wanted {
+  readonly reference: ImageReference;
+  /** undefined: whatever runs here. */
+  readonly platform: Platform | undefined;
+  /** Under which the store knows it; one of ours has a record in holdfast-archives.json that says which image it is. */
+  readonly name: string;
+  /** What people call it. */
+  readonly title: string;
+}
 
 export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore> {
   const limits = { ...defaultLimits, ...deps.limits };
@@ -70,44 +87,67 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
   await mkdir(deps.runRoot, { recursive: true, mode: 0o700 });
   const files = createStorageFiles(deps.root);
   const archives = await openArchiveRecords(join(deps.root, 'holdfast-archives.json'));
-  const { root, runRoot, registriesConf, authFile } = deps;
-  const commands = await createStorageCommands({ root, runRoot, registriesConf, authFile, limits });
-  const pulls = createSharedRuns<ImageInfo>(limits.maxParallelPulls);
+  const auth = await openAuthFiles(join(deps.runRoot, 'holdfast-auth'), deps.authFiles ?? []);
+  const { root, runRoot, registriesConf } = deps;
+  const { blobDigests } = files;
+  const commands = await createStorageCommands({ root, runRoot, registriesConf, limits, blobDigests });
+  const pulls = createSharedRuns<ImageInfo, PullProgress>(limits.maxParallelPulls);
+  const host = deps.platform ?? hostPlatform(process.arch);
   const metrics = createPullMetrics(deps.metrics);
   let isClosed = false;
 
-  async function find(reference: ImageReference): Promise<ImageRecord | undefined> {
-    const index = await files.records();
-    if (reference.kind === 'archive') return findArchive(index, reference);
-    const named = index.byName.get(reference.canonical);
-    return named ?? (reference.digest === undefined ? undefined : index.byManifest.get(reference.digest));
+  function wantedOf(text: string, platformText: string | undefined): Wanted {
+    const reference = parseReference(text);
+    const platform = platformText === undefined ? undefined : parsePlatform(text, platformText);
+    const isForHost = platform === undefined || isSame(platform, host);
+    const title = isForHost ? reference.canonical : `${reference.canonical} (${formatPlatform(platform)})`;
+    const name = isForHost && reference.kind === 'registry' ? reference.canonical : ownName(title);
+    return { reference, platform, name, title };
   }
 
-  function findArchive(index: ImageIndex, reference: ArchiveReference): ImageRecord | undefined {
-    const record = archives.get(reference.canonical);
+  async function find({ reference, name, title }: Wanted): Promise<ImageRecord | undefined> {
+    const index = await files.records();
+    const named = isOwn(name) ? byRecord(index, title) : index.byName.get(name);
+    if (named !== undefined || reference.kind === 'archive') return named;
+    return reference.digest === undefined ? undefined : index.byManifest.get(reference.digest);
+  }
+
+  function byRecord(index: ImageIndex, title: string): ImageRecord | undefined {
+    const record = archives.get(title);
     return record === undefined ? undefined : index.byID.get(record.imageID);
   }
 
   /** Whether an archive that was imported once still looks as it did. One that is gone counts as unchanged. */
-  async function isUnchanged(reference: ImageReference): Promise<boolean> {
+  async function isUnchanged({ reference, title }: Wanted): Promise<boolean> {
     if (reference.kind === 'registry') return true;
     const now = await archiveFingerprint(reference);
-    return now === 'none' || now === archives.get(reference.canonical)?.fingerprint;
+    return now === 'none' || now === archives.get(title)?.fingerprint;
   }
 
   async function infoOf(record: ImageRecord): Promise<ImageInfo> {
     const { sizeBytes, config } = await files.detailsOf(record);
-    const names = record.names.filter((name) => !name.startsWith(`${archiveRepository}:`));
+    const names = record.names.filter((name) => !isOwn(name));
     return { id: `sha256:${record.id}`, names: [...names, ...archives.referencesOf(record.id)], sizeBytes, config };
   }
 
+  /** Why the image is none for this platform; undefined: it is one. */
+  async function misfitOf(record: ImageRecord, platform: Platform | undefined): Promise<string | undefined> {
+    const { platform: own } = await files.detailsOf(record);
+    if (platform === undefined ? runsOn(own, host) : isFor(own, platform)) return undefined;
+    const { os = '?', architecture = '?', variant } = own;
+    const built = formatPlatform({ os, architecture, ...(variant === undefined ? {} : { variant }) });
+    return platform === undefined
+      ? `it is built for ${built}, and this machine is ${formatPlatform(host)}`
+      : `it is built for ${built}, and not for ${formatPlatform(platform)}`;
+  }
+
   /** A present image whose layers are all there. One with a hole (a lost folder, a crash) is removed, to be fetched. */
-  async function findWhole(reference: ImageReference): Promise<ImageInfo | undefined> {
-    const record = await find(reference);
+  async function findWhole(wanted: Wanted): Promise<ImageInfo | undefined> {
+    const record = await find(wanted);
     if (record === undefined) return undefined;
     try {
       await files.layersOf(record);
-      return await infoOf(record);
+      return (await misfitOf(record, wanted.platform)) === undefined ? await infoOf(record) : undefined;
     } catch (error) {
       if (!(error instanceof ImageNotPresentError)) throw error;
       deps.log.warn({ err: error, imageID: record.id }, 'removing a damaged image');
@@ -116,13 +156,32 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
     }
   }
 
+  /** Asks with one login after the other. What is thrown is what the first said, for that was what the caller gave. */
+  async function fetch(wanted: Wanted, request: FetchRequest): Promise<void> {
+    const { reference, name, platform = host } = wanted;
+    const { logins, credentials, onProgress, signal } = request;
+    let refusal: unknown;
+    for (const login of logins) {
+      try {
+        return await auth.use({ login, reference, credentials }, (authFile) =>
+          commands.copy({ reference, platform, name, authFile, onProgress }, signal),
+        );
+      } catch (error) {
+        if (!(error instanceof ImagePullError) || error.kind !== 'unauthorized') throw refusal ?? error;
+        refusal ??= error;
+      }
+    }
+    throw refusal;
+  }
+
   /** One pull, from the start of skopeo to the image's record, measured and logged. */
-  async function pull(reference: ImageReference, name: string, signal: AbortSignal): Promise<ImageInfo> {
+  async function pull(wanted: Wanted, request: FetchRequest): Promise<ImageInfo> {
+    const { reference, name, title } = wanted;
     const stop = metrics.begin();
     const startedMs = performance.now();
     try {
       const seen = reference.kind === 'archive' ? await archiveFingerprint(reference) : 'none';
-      await commands.copy(reference, name, signal);
+      await fetch(wanted, request);
       const record = (await files.records()).byName.get(name);
       if (record === undefined) {
         throw new RuntimeOperationError(
@@ -130,18 +189,32 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
           `skopeo copied "${reference.canonical}", but the store has no image "${name}"; look at ${deps.root}`,
         );
       }
-      if (reference.kind === 'archive' && name.startsWith(`${archiveRepository}:`)) {
-        await archives.set(reference.canonical, { imageID: record.id, fingerprint: seen });
+      if (isOwn(name)) await archives.set(title, { imageID: record.id, fingerprint: seen });
+      const misfit = await misfitOf(record, wanted.platform);
+      if (misfit !== undefined) {
+        const fix = 'choose a tag or a digest that was built for the other, or name the platform that you want';
+        throw new ImagePullError(reference.canonical, { kind: 'not-found', what: misfit, fix });
       }
       const info = await infoOf(record);
       stop('success');
       const durationMs = Math.round(performance.now() - startedMs);
-      deps.log.info({ image: reference.canonical, imageID: info.id, durationMs }, 'image pulled');
+      deps.log.info({ image: title, imageID: info.id, durationMs }, 'image pulled');
       return info;
     } catch (error) {
-      stop(signal.aborted ? 'canceled' : 'error');
+      stop(request.signal.aborted ? 'canceled' : 'error');
       throw error;
     }
+  }
+
+  /** Joins the pull of the same image with the same credentials that is under way, or begins one. */
+  async function joinPull(wanted: Wanted, options: PullOptions, signal: AbortSignal): Promise<ImageInfo> {
+    const credentials = options.credentials ?? [];
+    const logins = await auth.loginsFor(wanted.reference, credentials);
+    assertOpen();
+    const run = (shared: AbortSignal, onProgress: (progress: PullProgress) => void) =>
+      pull(wanted, { logins, credentials, onProgress, signal: shared });
+    const key = `${wanted.name}\n${wanted.reference.canonical}\n${keyOfLogins(logins)}`;
+    return pulls.join(key, run, signal, options.onProgress);
   }
 
   async function removeDamaged(record: ImageRecord): Promise<void> {
@@ -154,9 +227,9 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
     }
   }
 
-  async function lookUp(referenceOrID: string): Promise<ImageRecord | undefined> {
+  async function lookUp(referenceOrID: string, platform?: string): Promise<ImageRecord | undefined> {
     const id = parseImageID(referenceOrID);
-    return id === undefined ? find(parseReference(referenceOrID)) : (await files.records()).byID.get(id);
+    return id === undefined ? find(wantedOf(referenceOrID, platform)) : (await files.records()).byID.get(id);
   }
 
   function assertOpen(): void {
@@ -164,20 +237,20 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
   }
 
   return {
-    async ensure(text, policy, signal) {
+    async ensure(text, policy, signal, options = {}) {
       signal.throwIfAborted();
       assertOpen();
-      const reference = parseReference(text);
-      const present = policy === 'always' ? undefined : await findWhole(reference);
-      if (present !== undefined && (policy === 'never' || (await isUnchanged(reference)))) return present;
+      const wanted = wantedOf(text, options.platform);
+      const present = policy === 'always' ? undefined : await findWhole(wanted);
+      if (present !== undefined && (policy === 'never' || (await isUnchanged(wanted)))) return present;
       if (policy === 'never') {
+        const record = await find(wanted);
+        const misfit = record === undefined ? undefined : await misfitOf(record, wanted.platform);
         throw new ImageNotPresentError(
-          `the image "${text}" is not on this host, and its pull policy forbids to fetch it; import it, or change the policy`,
+          `the image "${text}" is not on this host${misfit === undefined ? '' : ` as it is needed: ${misfit}`}, and its pull policy forbids to fetch it; import it, or change the policy`,
         );
       }
-      assertOpen();
-      const name = storageName(reference);
-      return pulls.join(name, (shared) => pull(reference, name, shared), signal);
+      return joinPull(wanted, options, signal);
     },
     async importAs(archive, name, signal) {
       assertOpen();
@@ -190,8 +263,7 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
           fix: 'give an archive (docker-archive:/file.tar) and a name with a tag',
         });
       }
-      const key = `${from.canonical}\n${to.canonical}`;
-      return pulls.join(key, (shared) => pull(from, to.canonical, shared), signal);
+      return joinPull({ reference: from, platform: undefined, name: to.canonical, title: to.canonical }, {}, signal);
     },
     async list() {
       assertOpen();
@@ -199,11 +271,14 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
       const infos = await Promise.all(all.map((record) => infoOf(record).catch(ignoreDamaged)));
       return infos.filter((info) => info !== undefined);
     },
-    async inspect(referenceOrID) {
+    async inspect(referenceOrID, platform) {
       assertOpen();
       try {
-        const record = await lookUp(referenceOrID);
-        return record === undefined ? undefined : await infoOf(record);
+        const record = await lookUp(referenceOrID, platform);
+        const isByID = parseImageID(referenceOrID) !== undefined;
+        if (record === undefined) return undefined;
+        const misfit = isByID ? undefined : await misfitOf(record, platformOf(referenceOrID, platform));
+        return misfit === undefined ? await infoOf(record) : undefined;
       } catch (error) {
         if (error instanceof ImageNotPresentError || isInvalidName(error)) return undefined;
         throw error;
@@ -216,12 +291,12 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
         throw error;
       });
       if (record === undefined) return;
-      const reference = parseImageID(referenceOrID) === undefined ? parseReference(referenceOrID) : undefined;
-      const name = reference === undefined ? undefined : storageName(reference);
+      const wanted = parseImageID(referenceOrID) === undefined ? wantedOf(referenceOrID, undefined) : undefined;
+      const name = wanted?.name;
       const others = record.names.filter((other) => other !== name);
       if (name !== undefined && others.length > 0 && record.names.includes(name)) {
         await commands.setNames(record.id, others);
-        if (reference?.kind === 'archive') await archives.forgetReference(reference.canonical);
+        if (wanted?.reference.kind === 'archive') await archives.forgetReference(wanted.title);
         return;
       }
       const users = await deps.containersUsing(`sha256:${record.id}`);
@@ -257,10 +332,28 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
   };
 }
 
-/** The name under which containers-storage knows what a reference gives. Pure. */
-function storageName(reference: ImageReference): string {
-  if (reference.kind === 'registry') return reference.canonical;
-  return `${archiveRepository}:${createHash('sha256').update(reference.canonical).digest('hex')}`;
+interface FetchRequest {
+  readonly logins: readonly Login[];
+  readonly credentials: NonNullable<PullOptions['credentials']>;
+  readonly onProgress: (progress: PullProgress) => void;
+  readonly signal: AbortSignal;
+}
+
+function ownName(title: string): string {
+  return `${ownRepository}:${createHash('sha256').update(title).digest('hex')}`;
+}
+
+function isOwn(name: string): boolean {
+  return name.startsWith(`${ownRepository}:`);
+}
+
+/** Tells logins apart without keeping passwords as keys. */
+function keyOfLogins(logins: readonly Login[]): string {
+  return createHash('sha256').update(JSON.stringify(logins)).digest('hex');
+}
+
+function platformOf(image: string, text: string | undefined): Platform | undefined {
+  return text === undefined ? undefined : parsePlatform(image, text);
 }
 
 /** A damaged image is as if not there: ensure fetches it again. */

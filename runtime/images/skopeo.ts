@@ -13,10 +13,12 @@ export interface ToolRun {
   /** Undefined: only the deadline counts. */
   readonly stallMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Whether `stdout` is wanted; at most 4 MiB, which a manifest never has. */
+  readonly keepsOutput?: boolean | undefined;
 }
 
 export type ToolResult =
-  | { readonly kind: 'success' }
+  | { readonly kind: 'success'; readonly stdout: string }
   /** The program ended with a code other than 0, or of a signal of others; `stderr` is the end of what it printed. */
   | { readonly kind: 'failed'; readonly stderr: string }
   /** The program is not on this host. */
@@ -25,13 +27,15 @@ export type ToolResult =
   | { readonly kind: 'too-slow'; readonly afterMs: number };
 
 const keptStderrBytes = 16_384;
+/** Source: registries refuse larger manifests. */
+const keptStdoutBytes = 4 * 2 ** 20;
 
 /** Throws the signal's reason after an abort, and the system's error when the program cannot be started. */
 export async function runTool(run: ToolRun): Promise<ToolResult> {
   run.signal?.throwIfAborted();
   // A group of its own (detached), so that the unpacking child is killed with it.
   const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', run.command, ...run.args], {
-    stdio: ['ignore', 'ignore', 'pipe'],
+    stdio: ['ignore', run.keepsOutput === true ? 'pipe' : 'ignore', 'pipe'],
     detached: true,
   });
   let ended: Extract<ToolResult, { kind: 'stalled' | 'too-slow' }> | { readonly kind: 'aborted' } | undefined;
@@ -39,8 +43,14 @@ export async function runTool(run: ToolRun): Promise<ToolResult> {
     ended ??= reason;
     killGroup(child.pid);
   };
+  const output: Buffer[] = [];
+  let outputBytes = 0;
+  child.stdout?.on('data', (chunk: Buffer) => {
+    outputBytes += chunk.length;
+    if (outputBytes <= keptStdoutBytes) output.push(chunk);
+  });
   let stderr = '';
-  child.stderr.on('data', (chunk: Buffer) => {
+  child.stderr?.on('data', (chunk: Buffer) => {
     stderr = (stderr + chunk.toString('utf8')).slice(-keptStderrBytes);
   });
   const onAbort = () => end({ kind: 'aborted' });
@@ -58,7 +68,7 @@ export async function runTool(run: ToolRun): Promise<ToolResult> {
     });
     if (ended?.kind === 'aborted') throw run.signal?.reason;
     if (ended !== undefined) return ended;
-    if (code === 0) return { kind: 'success' };
+    if (code === 0) return { kind: 'success', stdout: Buffer.concat(output).toString('utf8') };
     if (stderr.startsWith('setpriv: failed to execute')) return { kind: 'missing', program: run.command };
     return { kind: 'failed', stderr };
   } finally {

@@ -2,29 +2,46 @@
  * Changes containers-storage: copies images into it with skopeo, renames and deletes them with containers-storage's own
  * program. Effects only. Both take storage's locks, so any number of them, and of processes, go side by side.
  */
-import { access, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ImagePullError, RuntimeOperationError } from '../interface.ts';
+import { ImagePullError, type PullProgress, RuntimeOperationError } from '../interface.ts';
+import { type Manifest, parseManifest, watchDownload } from './download.ts';
+import type { Platform } from './platform.ts';
 import { parsePullError } from './pull-errors.ts';
 import type { ImageReference } from './reference.ts';
 import { runTool, type ToolResult } from './skopeo.ts';
+import { isThere, removeStale } from './stale-files.ts';
 
 export interface StorageCommandsDeps {
   readonly root: string;
   readonly runRoot: string;
   readonly registriesConf: string | undefined;
-  readonly authFile: string | undefined;
   readonly limits: { readonly pullDeadlineMs: number; readonly stallMs: number };
+  /** Digests of blobs that need not be fetched any more. */
+  blobDigests(): Promise<ReadonlySet<string>>;
+}
+
+export interface CopyRequest {
+  readonly reference: ImageReference;
+  /** Which of an image for several it is to be. */
+  readonly platform: Platform;
+  /** Under which the store is to know it. */
+  readonly name: string;
+  /** undefined: where skopeo looks by itself. */
+  readonly authFile: string | undefined;
+  readonly onProgress: (progress: PullProgress) => void;
 }
 
 export interface StorageCommands {
-  /** Copies what the reference points to into the store, under this name. Throws ImagePullError. */
-  copy(reference: ImageReference, name: string, signal: AbortSignal): Promise<void>;
+  /** Copies what the reference points to into the store. Throws ImagePullError. */
+  copy(request: CopyRequest, signal: AbortSignal): Promise<void>;
   setNames(imageID: string, names: readonly string[]): Promise<void>;
   /** The image with all its names, and the layers that no other image has. */
   deleteImage(imageID: string): Promise<void>;
 }
 
+const progressTimes = { intervalMs: 500, totalAfterMs: 1_000 };
+const manifestDeadlineMs = 30_000;
 /** For storage's own program, sync included. */
 const storageDeadlineMs = 120_000;
 /** Without it storage mounts its folder over itself, and leaves that behind. */
@@ -32,7 +49,7 @@ const storageOptions = 'overlay.skip_mount_home=true';
 
 export async function createStorageCommands(deps: StorageCommandsDeps): Promise<StorageCommands> {
   const scratch = join(deps.root, 'holdfast-tmp');
-  await removeStaleScratch(scratch);
+  await removeStale(scratch);
   // The host's rules on signatures hold where there are some. Debian's skopeo installs permissive ones.
   const hasPolicy = await isThere('/etc/containers/policy.json');
 
@@ -43,19 +60,60 @@ export async function createStorageCommands(deps: StorageCommandsDeps): Promise<
     assertSuccess('image_change', await runTool({ ...run, deadlineMs: storageDeadlineMs }));
   }
 
+  function globalOptions({ os, architecture, variant }: Platform): readonly string[] {
+    return [
+      ...(deps.registriesConf === undefined ? [] : ['--registries-conf', deps.registriesConf]),
+      ...(hasPolicy ? [] : ['--insecure-policy']),
+      ...['--override-os', os, '--override-arch', architecture],
+      ...(variant === undefined ? [] : ['--override-variant', variant]),
+    ];
+  }
+
+  async function readManifest(source: string, request: CopyRequest, signal: AbortSignal): Promise<Manifest> {
+    const args = [...globalOptions(request.platform), 'inspect', '--raw', ...authOption('--authfile', request), source];
+    const run = { command: 'skopeo', args, deadlineMs: manifestDeadlineMs, signal, keepsOutput: true } as const;
+    const result = await runTool(run);
+    return result.kind === 'success' ? parseManifest(result.stdout, request.platform) : { kind: 'unknown' };
+  }
+
+  /** Bytes of the blobs that are still to be fetched. undefined: the manifest does not say, or cannot be read. */
+  async function askTotal(
+    request: CopyRequest,
+    known: ReadonlySet<string>,
+    signal: AbortSignal,
+  ): Promise<number | undefined> {
+    const { reference } = request;
+    if (reference.kind === 'archive') return undefined;
+    let manifest = await readManifest(sourceOf(reference), request, signal);
+    if (manifest.kind === 'index' && manifest.digest !== undefined) {
+      const source = `docker://${reference.registry}/${reference.repository}@${manifest.digest}`;
+      manifest = await readManifest(source, request, signal);
+    }
+    if (manifest.kind !== 'image') return undefined;
+    const missing = new Map(manifest.blobs.map(({ digest, sizeBytes }) => [digest, sizeBytes]));
+    return [...missing].reduce((sum, [digest, sizeBytes]) => (known.has(digest) ? sum : sum + sizeBytes), 0);
+  }
+
   return {
-    async copy(reference, name, signal) {
-      const source = reference.kind === 'registry' ? `docker://${reference.canonical}` : reference.canonical;
+    async copy(request, signal) {
+      const { reference, name } = request;
       const target = `containers-storage:[overlay@${deps.root}+${deps.runRoot}:${storageOptions}]${name}`;
       await mkdir(scratch, { recursive: true, mode: 0o700 });
+      // Before the download: a layer that is done while it runs was to be fetched.
+      const known = await deps.blobDigests();
       const temporary = await mkdtemp(join(scratch, `${process.pid}-`));
+      const stopWatch = watchDownload({
+        dir: temporary,
+        askTotal: () => askTotal(request, known, signal),
+        onProgress: request.onProgress,
+        ...progressTimes,
+      });
       try {
         const args = [
-          ...(deps.registriesConf === undefined ? [] : ['--registries-conf', deps.registriesConf]),
-          ...(hasPolicy ? [] : ['--insecure-policy']),
+          ...globalOptions(request.platform),
           ...['--tmpdir', temporary, 'copy', '--quiet', '--remove-signatures'],
-          ...(deps.authFile === undefined || reference.kind === 'archive' ? [] : ['--src-authfile', deps.authFile]),
-          ...[source, target],
+          ...authOption('--src-authfile', request),
+          ...[sourceOf(reference), target],
         ];
         const { pullDeadlineMs: deadlineMs, stallMs } = deps.limits;
         const result = await runTool({ command: 'skopeo', args, deadlineMs, stallMs, signal });
@@ -64,12 +122,21 @@ export async function createStorageCommands(deps: StorageCommandsDeps): Promise<
         const sync = { command: 'sync', args: ['-f', deps.root], deadlineMs: storageDeadlineMs, signal } as const;
         assertSuccess('image_sync', await runTool(sync));
       } finally {
+        stopWatch();
         await rm(temporary, { recursive: true, force: true });
       }
     },
     setNames: (imageID, names) => storage(['set-names', ...names.flatMap((name) => ['--name', name]), imageID]),
     deleteImage: (imageID) => storage(['delete-image', imageID]),
   };
+}
+
+function sourceOf(reference: ImageReference): string {
+  return reference.kind === 'registry' ? `docker://${reference.canonical}` : reference.canonical;
+}
+
+function authOption(option: string, { reference, authFile }: CopyRequest): readonly string[] {
+  return authFile === undefined || reference.kind === 'archive' ? [] : [option, authFile];
 }
 
 type Failure = Exclude<ToolResult, { kind: 'success' }>;
@@ -92,20 +159,4 @@ function assertSuccess(operation: string, result: ToolResult): void {
 
 function missingProgram(operation: string, program: string): RuntimeOperationError {
   return new RuntimeOperationError(operation, `${program} is not installed on this host; run "make setup"`);
-}
-
-/** What a pull of a killed process has left. Folders are named after their process, which may be another live one. */
-async function removeStaleScratch(scratch: string): Promise<void> {
-  for (const name of await readdir(scratch).catch(() => [])) {
-    const pid = /^([0-9]+)-/.exec(name)?.[1];
-    if (pid !== undefined && pid !== String(process.pid) && (await isThere(`/proc/${pid}`))) continue;
-    await rm(join(scratch, name), { recursive: true, force: true });
-  }
-}
-
-async function isThere(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false, // whatever the reason, skopeo could not read it either
-  );
 }

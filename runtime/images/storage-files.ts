@@ -6,6 +6,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type ImageConfig, ImageNotPresentError, RuntimeOperationError } from '../interface.ts';
+import type { Platform } from './platform.ts';
 
 /** One entry of images.json. */
 export interface ImageRecord {
@@ -24,6 +25,10 @@ interface LayerRecord {
   readonly parent: string | undefined;
   readonly sizeBytes: number;
   readonly incomplete: boolean;
+  /** Digest of the blob it came as; undefined: not from a registry. */
+  readonly blobDigest: string | undefined;
+  /** Milliseconds since the epoch; 0: it does not say. */
+  readonly createdAtMs: number;
 }
 
 type LayerIndex = ReadonlyMap<string, LayerRecord>;
@@ -31,6 +36,8 @@ type LayerIndex = ReadonlyMap<string, LayerRecord>;
 export interface ImageDetails {
   readonly sizeBytes: number;
   readonly config: ImageConfig;
+  /** What the image says that it was built for. */
+  readonly platform: Partial<Platform>;
 }
 
 export interface StorageFiles {
@@ -40,6 +47,8 @@ export interface StorageFiles {
   detailsOf(record: ImageRecord): Promise<ImageDetails>;
   /** The overlay lower folders, topmost first. Throws ImageNotPresentError when one of them is not whole. */
   layersOf(record: ImageRecord): Promise<readonly string[]>;
+  /** Digests of the blobs whose content is here as a layer. */
+  blobDigests(): Promise<ReadonlySet<string>>;
 }
 
 export interface ImageIndex {
@@ -88,7 +97,7 @@ export function createStorageFiles(root: string): StorageFiles {
       const file = join(root, 'overlay-images', record.id, bigDataName(`sha256:${record.id}`));
       const read: ImageDetails = {
         sizeBytes: chain.reduce((sum, layer) => sum + layer.sizeBytes, 0),
-        config: parseImageConfig(await readConfig(file, record)),
+        ...parseImageDocument(await readConfig(file, record)),
       };
       details.set(record.id, read);
       return read;
@@ -107,6 +116,10 @@ export function createStorageFiles(root: string): StorageFiles {
       );
       known.set(record.id, found);
       return found;
+    },
+    async blobDigests() {
+      const known = [...(await layers()).values()];
+      return new Set(known.flatMap(({ blobDigest, incomplete }) => (incomplete ? [] : (blobDigest ?? []))));
     },
   };
 }
@@ -197,9 +210,17 @@ export function parseLayers(text: string): LayerIndex {
       parent: nonEmpty(entry.parent),
       sizeBytes: typeof size === 'number' ? size : 0,
       incomplete: asObject(entry.flags).incomplete === true,
+      blobDigest: nonEmpty(entry['compressed-diff-digest']),
+      createdAtMs: typeof entry.created === 'string' ? Date.parse(entry.created) || 0 : 0,
     };
   });
   return new Map(layers.map((layer) => [layer.id, layer]));
+}
+
+function parseImageDocument(document: unknown): Omit<ImageDetails, 'sizeBytes'> {
+  const { os, architecture, variant } = asObject(document);
+  const words = Object.entries({ os, architecture, variant }).filter(([, word]) => nonEmpty(word) !== undefined);
+  return { config: parseImageConfig(document), platform: Object.fromEntries(words) };
 }
 
 /** Pure; whatever is missing or of a wrong type is as if not set. Accepts what a hostile image brings. */

@@ -177,7 +177,7 @@ describe('the image store under faults', function () {
         const target = `docker://${locked.address}/web:1`;
         const options = ['--insecure-policy', 'copy', '-q', '--dest-tls-verify=false', '--dest-authfile', authFile];
         await run('skopeo', [...options, image.reference, target]);
-        const { store } = await open({ registriesConf: locked.registriesConf, authFile });
+        const { store } = await open({ registriesConf: locked.registriesConf, authFiles: [authFile] });
         await writeFile(authFile, '{}');
         await assert.rejects(store.ensure(`${locked.address}/web:1`, 'always', patient()), { kind: 'unauthorized' });
         await login('wrong');

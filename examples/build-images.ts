@@ -1,6 +1,6 @@
 /**
  * Builds the images of the examples and imports them into the image store of one instance:
- *   node examples/build-images.ts --data-dir D --run-dir R [--cache-dir C] [--example NAME]…
+ *   node examples/build-images.ts --data-dir D --run-dir R [--cache-dir C] [--archive-dir A] [--example NAME]…
  * Images that are there and up to date are left alone, in a tenth of a second. Safe beside a running daemon.
  */
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
@@ -21,7 +21,7 @@ const examples: Readonly<Record<string, readonly ImageRecipe[]>> = {
   wordpress: wordpressImages,
   'client-sites': [...wordpressImages, ...websiteMonitorImages],
 };
-const usage = `usage: build-images.ts --data-dir DIR --run-dir DIR [--cache-dir DIR] [--example NAME]…
+const usage = `usage: build-images.ts --data-dir DIR --run-dir DIR [--cache-dir DIR] [--archive-dir DIR] [--example NAME]…
 NAME: ${Object.keys(examples).join(', ')} (by default website-monitor)`;
 
 async function main(): Promise<void> {
@@ -30,6 +30,7 @@ async function main(): Promise<void> {
       'data-dir': { type: 'string' },
       'run-dir': { type: 'string' },
       'cache-dir': { type: 'string' },
+      'archive-dir': { type: 'string' },
       example: { type: 'string', multiple: true, default: ['website-monitor'] },
     },
   });
@@ -54,6 +55,7 @@ async function main(): Promise<void> {
       dataDir,
       runDir,
       cacheDir,
+      archiveDir: values['archive-dir'],
       workDir,
       signal: abort.signal,
       log: pino({ level: 'warn' }, pino.destination(2)),

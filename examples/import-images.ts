@@ -3,8 +3,9 @@
  * sources changed. What an image was built from is kept in a label-like record beside the store. Effects.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { existsSync } from 'node:fs';
+import { copyFile, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import type { Logger } from 'pino';
 import { Registry } from 'prom-client';
 import { createImageStore, ImageNotPresentError, type ImageStore, imageStoragePaths } from '../runtime/images/index.ts';
@@ -19,6 +20,8 @@ export interface BuildRequest {
   readonly cacheDir: string;
   /** An empty folder for what is being built; the caller removes it. */
   readonly workDir: string;
+  /** Built images are kept here as archives, for other instances; by default they are not kept. */
+  readonly archiveDir?: string | undefined;
   readonly signal: AbortSignal;
   readonly log: Logger;
   /** One line for people about each image that was built. */
@@ -45,7 +48,7 @@ export async function buildExampleImages(request: BuildRequest): Promise<void> {
       const known = record[recipe.name];
       if (known?.sources === sources && known.imageID === (await presentID(recipe.name, store, request.signal)))
         continue;
-      const imageID = await buildOne(recipe, store, request);
+      const imageID = await provideOne({ recipe, sources, store }, request);
       record = { ...record, [recipe.name]: { sources, imageID } };
       await writeFile(`${recordFile}.new`, JSON.stringify(record));
       await rename(`${recordFile}.new`, recordFile);
@@ -65,25 +68,50 @@ async function presentID(name: string, store: ImageStore, signal: AbortSignal): 
   }
 }
 
-async function buildOne(recipe: ImageRecipe, store: ImageStore, request: BuildRequest): Promise<string> {
+interface Wanted {
+  readonly recipe: ImageRecipe;
+  readonly sources: string;
+  readonly store: ImageStore;
+}
+
+/** Imports the image from an archive that was kept, or builds it. */
+async function provideOne({ recipe, sources, store }: Wanted, request: BuildRequest): Promise<string> {
   const startedMs = performance.now();
-  const { workDir, signal } = request;
-  const rootDir = join(workDir, 'root');
-  const path = join(workDir, 'image.tar');
+  const { workDir, archiveDir, signal } = request;
+  const built = join(workDir, 'image.tar');
+  const kept = archiveDir === undefined ? undefined : join(archiveDir, `${sources}.tar`);
+  const isKept = kept !== undefined && existsSync(kept);
   try {
-    await mkdir(rootDir, { recursive: true, mode: 0o755 });
-    await recipe.fill(rootDir, request);
-    await writeImageArchive({ layerDirs: [rootDir], settings: recipe.settings, format: 'oci-archive', path, signal });
-    const { id } = await store.importAs(`oci-archive:${path}`, recipe.name, signal);
-    request.report(`built ${recipe.name} in ${((performance.now() - startedMs) / 1000).toFixed(1)} s`);
+    if (!isKept) await buildArchive(recipe, built, request);
+    const { id } = await store.importAs(`oci-archive:${isKept ? kept : built}`, recipe.name, signal);
+    if (kept !== undefined && !isKept) await keep(built, kept);
+    const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
+    request.report(`${isKept ? 'imported' : 'built'} ${recipe.name} in ${seconds} s`);
     return id;
   } catch (cause) {
     signal.throwIfAborted();
     throw new Error(`${recipe.name}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
   } finally {
-    await rm(rootDir, { recursive: true, force: true });
-    await rm(path, { force: true });
+    await rm(built, { force: true });
   }
+}
+
+async function buildArchive(recipe: ImageRecipe, path: string, request: BuildRequest): Promise<void> {
+  const rootDir = join(request.workDir, 'root');
+  try {
+    await mkdir(rootDir, { recursive: true, mode: 0o755 });
+    await recipe.fill(rootDir, request);
+    const { settings } = recipe;
+    await writeImageArchive({ layerDirs: [rootDir], settings, format: 'oci-archive', path, signal: request.signal });
+  } finally {
+    await rm(rootDir, { recursive: true, force: true });
+  }
+}
+
+async function keep(built: string, kept: string): Promise<void> {
+  await mkdir(dirname(kept), { recursive: true });
+  await copyFile(built, `${kept}.new`); // the folder may be on another disk
+  await rename(`${kept}.new`, kept);
 }
 
 async function digestOfSources(recipe: ImageRecipe): Promise<string> {

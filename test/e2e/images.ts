@@ -12,7 +12,12 @@ export async function importExampleImages(
 ): Promise<void> {
   const { code, stderr } = await run(
     process.execPath,
-    [join(root, 'examples', 'build-images.ts'), '--data-dir', dataDir, '--run-dir', runDir, '--example', example],
+    [
+      join(root, 'examples', 'build-images.ts'),
+      ...['--data-dir', dataDir, '--run-dir', runDir, '--example', example],
+      // Every suite has an instance of its own: what one has built the others only import.
+      ...['--archive-dir', join(root, '.tools', 'images')],
+    ],
     { cwd: root },
     240_000,
   );

@@ -153,10 +153,22 @@ export interface GrowthInput {
   readonly bytesPerMs: number | undefined;
 }
 
+/**
+ * Pure: the size at which a log is rotated, so much below its limit as a writer of this speed goes on to write until it
+ * is done; then even a fast one's file stays within the limit. A quarter at most, for a wrong guess wastes the room.
+ */
+export function decideFullBytes({ maxSizeBytes, bytesPerMs }: Omit<GrowthInput, 'sizeBytes'>): number {
+  return maxSizeBytes - Math.min(maxSizeBytes / 4, (bytesPerMs ?? 0) * rotationMs);
+}
+
+/** From the look that finds it full: the rest of the time between two looks, and the 1.3 ms of a rotation. */
+const rotationMs = 4;
+
 /** Pure: when to look again at a log that grows, so that it is seen when it is full, also if it grows faster by then. */
 export function decideNextLookMs({ sizeBytes, maxSizeBytes, bytesPerMs }: GrowthInput): number {
   if (bytesPerMs === undefined) return growingLookMs.most;
-  return Math.min(growingLookMs.most, Math.max(growingLookMs.least, (maxSizeBytes - sizeBytes) / bytesPerMs));
+  const leftMs = (decideFullBytes({ maxSizeBytes, bytesPerMs }) - sizeBytes) / bytesPerMs;
+  return Math.min(growingLookMs.most, Math.max(growingLookMs.least, leftMs));
 }
 
 /** 390 MB/s were seen of one writer (2026-11), so 10 MiB in 27 ms. */

@@ -5,7 +5,7 @@
 import { type FSWatcher, statSync, watch } from 'node:fs';
 import type { Logger } from 'pino';
 import type { ContainerID, LogLimits } from './interface.ts';
-import { decideNextLookMs, retireLog, rotateLog } from './log-files.ts';
+import { decideFullBytes, decideNextLookMs, retireLog, rotateLog } from './log-files.ts';
 import { trimLog } from './log-trim.ts';
 
 /** The log of a container, as it stands. */
@@ -138,7 +138,13 @@ class LogKeeper {
     const last = this.#last;
     this.#last = now;
     const { maxSizeBytes } = this.#container.limits();
-    if (now.sizeBytes > 0 && now.sizeBytes >= maxSizeBytes) {
+    const grownBytes = last === undefined ? 0 : now.sizeBytes - last.sizeBytes;
+    // Smaller: it was rotated meanwhile, and all of it is new.
+    const bytesPerMs =
+      last === undefined || grownBytes === 0
+        ? undefined
+        : (grownBytes > 0 ? grownBytes : now.sizeBytes + 1) / Math.max(0.1, now.atMs - last.atMs);
+    if (now.sizeBytes > 0 && now.sizeBytes >= decideFullBytes({ maxSizeBytes, bytesPerMs })) {
       this.#unwatch();
       if (!this.#container.isRunning()) {
         this.#lookIn(noMonitorMs);
@@ -147,14 +153,11 @@ class LogKeeper {
       this.#begin(() => this.#rotate());
       return;
     }
-    const grownBytes = last === undefined ? 0 : now.sizeBytes - last.sizeBytes;
-    if (last === undefined || grownBytes === 0) {
+    if (bytesPerMs === undefined) {
       this.#watch(now);
       return;
     }
     this.#unwatch();
-    // Smaller: it was rotated meanwhile, and all of it is new.
-    const bytesPerMs = (grownBytes > 0 ? grownBytes : now.sizeBytes + 1) / Math.max(0.1, now.atMs - last.atMs);
     this.#lookIn(decideNextLookMs({ sizeBytes: now.sizeBytes, maxSizeBytes, bytesPerMs }));
   }
 
@@ -220,7 +223,7 @@ class LogKeeper {
     });
     // No monitor listens: it has just ended or not yet begun.
     if (!isRotated) return noMonitorMs;
-    await trimLog(dir, this.#container.limits(), true);
+    await trimLog(dir, this.#container.limits(), 'growing');
     return 0;
   }
 
@@ -230,10 +233,10 @@ class LogKeeper {
     const { maxSizeBytes } = this.#container.limits();
     this.#isAtRest = true;
     this.#last = undefined;
-    const isFull = this.#observe().sizeBytes > maxSizeBytes;
+    const { sizeBytes } = this.#observe();
     // Still in the same turn of the event loop as the look at the container: no start has come between.
-    if (isFull) retireLog(dir);
-    await trimLog(dir, this.#container.limits(), !isFull && statSync(path, { throwIfNoEntry: false }) !== undefined);
+    if (sizeBytes > maxSizeBytes) retireLog(dir);
+    await trimLog(dir, this.#container.limits(), statSync(path, { throwIfNoEntry: false })?.size ?? 'none');
     return undefined;
   }
 }

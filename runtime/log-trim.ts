@@ -12,9 +12,11 @@ export interface TrimInput {
   /** The rotated files, the oldest first. */
   readonly sizesBytes: readonly number[];
   readonly limits: LogLimits;
-  /** Whether a file beside them is being written. */
-  readonly isGrowing: boolean;
+  readonly current: CurrentLog;
 }
+
+/** The file beside the rotated ones: is being written, is at rest with so many bytes, or is not there. */
+export type CurrentLog = 'growing' | 'none' | number;
 
 export interface Trim {
   /** So many of the oldest are removed. */
@@ -24,19 +26,20 @@ export interface Trim {
 }
 
 /**
- * Pure: what has to go. A rotated file is somewhat bigger than its limit, so one limit more than is due may stay, but
- * not when nothing is written any more.
+ * Pure: what has to go. At rest all files together keep within the bound. While one is written the others may be a
+ * little bigger than their limits, for the last line before a rotation goes over it, and cutting costs a copy.
  */
-export function decideTrim({ sizesBytes, limits, isGrowing }: TrimInput): Trim {
+export function decideTrim({ sizesBytes, limits, current }: TrimInput): Trim {
   const { maxSizeBytes, maxFiles } = limits;
-  const mostFiles = isGrowing ? maxFiles - 1 : maxFiles;
-  const mostBytes = maxFiles * maxSizeBytes;
+  const mostFiles = current === 'none' ? maxFiles : maxFiles - 1;
+  const dueBytes = typeof current === 'number' ? maxFiles * maxSizeBytes - current : mostFiles * maxSizeBytes;
+  const mostBytes = current === 'growing' ? dueBytes * (1 + slack) : dueBytes;
   let totalBytes = 0;
   let kept = 0;
   for (const sizeBytes of sizesBytes.toReversed()) {
     if (kept === mostFiles) break;
     if (totalBytes + sizeBytes > mostBytes) {
-      const room = mostFiles * maxSizeBytes - totalBytes;
+      const room = dueBytes - totalBytes;
       // Less than half a file is not worth the copying.
       if (room < maxSizeBytes / 2) break;
       return { removed: sizesBytes.length - kept - 1, keptBytes: room };
@@ -47,11 +50,13 @@ export function decideTrim({ sizesBytes, limits, isGrowing }: TrimInput): Trim {
   return { removed: sizesBytes.length - kept, keptBytes: undefined };
 }
 
+const slack = 0.05;
+
 /** Brings the rotated files of a folder within the limits. */
-export async function trimLog(dir: string, limits: LogLimits, isGrowing: boolean): Promise<void> {
+export async function trimLog(dir: string, limits: LogLimits, current: CurrentLog): Promise<void> {
   const files = (await observeLogFiles(dir)) ?? [];
   const rotated = files.filter((file) => basename(file.path) !== 'ctr.log');
-  const { removed, keptBytes } = decideTrim({ sizesBytes: rotated.map((file) => file.sizeBytes), limits, isGrowing });
+  const { removed, keptBytes } = decideTrim({ sizesBytes: rotated.map((file) => file.sizeBytes), limits, current });
   for (const file of rotated.slice(0, removed)) await remove(file.path);
   const oldest = rotated[removed];
   if (keptBytes === undefined || oldest === undefined) return;

@@ -8,6 +8,7 @@ import { RuntimeOperationError, StartError } from '../../runtime/index.ts';
 import { createLayout } from '../../runtime/layout.ts';
 import { decideNextLookMs, orderLogFiles } from '../../runtime/log-files.ts';
 import { endsLine, formatRunMark, isRunMark, parseLogLine, streamOf } from '../../runtime/log-format.ts';
+import { decideTrim, type Trim, type TrimInput } from '../../runtime/log-trim.ts';
 import { parseSyncMessage } from '../../runtime/monitor.ts';
 import { parseCniResult } from '../../runtime/netns-pool.ts';
 import { formatPortChange, formatTable } from '../../runtime/nft-rules.ts';
@@ -196,9 +197,53 @@ describe('log files', () => {
   it('are looked at within milliseconds while they grow, the sooner the nearer they are to full', () => {
     const look = (sizeBytes: number, bytesPerMs: number | undefined): number =>
       decideNextLookMs({ sizeBytes, maxSizeBytes: 1_000_000, bytesPerMs });
-    assert.deepEqual([look(0, undefined), look(0, 1), look(990_000, 1_000), look(999_999, 1_000_000)], [25, 25, 10, 2]);
+    assert.deepEqual([look(0, undefined), look(0, 1), look(990_000, 1_000), look(999_999, 1_000_000)], [25, 25, 6, 2]);
   });
 });
+
+describe('decideTrim', () => {
+  const limits = { maxSizeBytes: 100, maxFiles: 3 };
+  const cases: { it: string; given: Omit<TrimInput, 'limits'> & Partial<TrimInput>; want: Trim }[] = [
+    { it: 'leaves what is within the bound', given: { sizesBytes: [100, 100], current: 'growing' }, want: keep(0) },
+    { it: 'removes the oldest', given: { sizesBytes: [9, 9, 9, 9], current: 'growing' }, want: keep(2) },
+    {
+      it: 'lets one more stay without a file beside them',
+      given: { sizesBytes: [9, 9, 9], current: 'none' },
+      want: keep(0),
+    },
+    {
+      it: 'minds no line too much while one is written',
+      given: { sizesBytes: [104, 104], current: 'growing' },
+      want: keep(0),
+    },
+    {
+      it: 'cuts one that is too big by itself',
+      given: { sizesBytes: [9, 300], current: 'growing' },
+      want: { removed: 1, keptBytes: 200 },
+    },
+    { it: 'drops what is not worth cutting', given: { sizesBytes: [90, 180], current: 'growing' }, want: keep(1) },
+    {
+      it: 'keeps all within the bound at rest',
+      given: { sizesBytes: [104, 104], current: 100 },
+      want: { removed: 0, keptBytes: 96 },
+    },
+    {
+      it: 'keeps all within the bound at rest, the last retired',
+      given: { sizesBytes: [150, 90, 140], current: 'none' },
+      want: { removed: 0, keptBytes: 70 },
+    },
+    {
+      it: 'keeps nothing else of a log of one file',
+      given: { sizesBytes: [100], current: 'growing', limits: { ...limits, maxFiles: 1 } },
+      want: keep(1),
+    },
+  ];
+  for (const c of cases) it(c.it, () => assert.deepEqual(decideTrim({ limits, ...c.given }), c.want));
+});
+
+function keep(removed: number): Trim {
+  return { removed, keptBytes: undefined };
+}
 
 describe('parseSyncMessage', () => {
   for (const [line, want] of [

@@ -51,7 +51,8 @@ async function stopAll(runtime: Runtime, say: (line: string) => void): Promise<v
       const deadlineMs = Date.now() + graceMs;
       while (Date.now() < deadlineMs && !(await hasEnded()))
         await new Promise((resolve) => setTimeout(resolve, pollMs));
-      await runtime.containers.remove(id);
+      // Their objects stay, and their volumes wait for the next `holdfast up`.
+      await runtime.containers.remove(id, { volumes: 'keep' });
     }),
   );
 }

@@ -4,6 +4,7 @@
  * nothing else happens between looking and concluding.
  */
 import { existsSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { ContainerInfo, ContainerState, Exit } from './interface.ts';
 import type { ContainerPaths } from './layout.ts';
 import type { ContainerLog } from './log-rotator.ts';
@@ -65,7 +66,18 @@ export function infoOf(entry: ContainerEntry): ContainerInfo {
     ...(entry.network === undefined ? {} : { ip: entry.network.ip }),
     ports,
     stopSignal,
+    ...(hasLostFiles(entry) ? { lacksFiles: true } : {}),
   };
+}
+
+/** Whether contents of volumes of files are neither in memory of ours nor in that of the host. */
+function hasLostFiles({ paths, record: { config } }: ContainerEntry): boolean {
+  return (config.volumes ?? []).some(
+    ({ name, source }) =>
+      source.kind === 'files' &&
+      config.files?.[name] === undefined &&
+      !existsSync(join(paths.volumesMemory, name, '..data')),
+  );
 }
 
 /** How the present run stands. */

@@ -10,12 +10,13 @@ import { canLimitSwap } from './cgroups.ts';
 import type { ContainerEntry } from './container-entry.ts';
 import { observeDevices } from './devices.ts';
 import { formatHosts, formatResolvConf } from './etc-files.ts';
+import type { OciMount } from './kernel-mounts.ts';
 import { defaultShmBytes } from './kernel-mounts.ts';
 import type { Layout } from './layout.ts';
 import { hasNetns, type NetnsPool, type Network } from './netns-pool.ts';
 import { formatOciSpec } from './oci-spec.ts';
 import { mountOverlay } from './overlay.ts';
-import { fillAddress, mergeArgs, mergeEnv, mergeWorkingDir } from './process-config.ts';
+import { mergeArgs, mergeEnv, mergeWorkingDir } from './process-config.ts';
 import { makeFolderInRoot, readTextInRoot } from './rooted-path.ts';
 import { cgroupPathOf } from './run.ts';
 import type { ChosenFilter, SeccompFilter } from './seccomp-filter.ts';
@@ -107,13 +108,16 @@ export interface Bundle {
 }
 
 /**
- * Writes config.json for a container whose root and network are ready.
+ * Writes config.json for a container whose root, network and mounts of volumes are ready.
  * Throws ContainerConfigError for a user, command or folder that the image cannot satisfy.
  */
-export async function writeBundle(deps: SetupDeps, entry: ContainerEntry, network: Network): Promise<Bundle> {
+export async function writeBundle(
+  deps: SetupDeps,
+  entry: ContainerEntry,
+  given: { readonly network: Network; readonly mounts: readonly OciMount[] },
+): Promise<Bundle> {
   const { record, paths } = entry;
-  const { image } = record;
-  const config = fillAddress(record.config, record.config.addressPlaceholder, network.ip);
+  const { config, image } = record;
   const security = config.security ?? {};
   const [passwd, group, filter] = await Promise.all([
     readTextInRoot(paths.rootfs, '/etc/passwd', 'user'),
@@ -140,7 +144,8 @@ export async function writeBundle(deps: SetupDeps, entry: ContainerEntry, networ
     hostname: config.hostname,
     rootfs: paths.rootfs,
     readonlyRootfs: config.readonlyRootfs,
-    netnsPath: network.netnsPath,
+    netnsPath: given.network.netnsPath,
+    mounts: given.mounts,
     cgroupsPath: cgroupPathOf(deps.layout, config.id),
     limits: config.limits,
     canLimitSwap: canLimitSwap(deps.cgroups),

@@ -49,12 +49,14 @@ import type { RuntimeMetrics } from './metrics.ts';
 import { releaseStart } from './oci-runtime.ts';
 import { isAlive } from './proc.ts';
 import { mergeArgs, parseSignal } from './process-config.ts';
-import type { LastRun } from './record.ts';
+import { formatRecord, type LastRun } from './record.ts';
+import { removeTree } from './remove-tree.ts';
 import { cgroupPathOf, endRun, prepareRun, type RunDeps } from './run.ts';
 import { RunSupervisor } from './run-supervisor.ts';
 import { ContainerStreams } from './streams.ts';
+import { dropVolumes, planMounts, prepareMounts, type VolumeDeps, writeFiles } from './volumes/index.ts';
 
-export interface ContainersDeps extends SetupDeps, RunDeps {
+export interface ContainersDeps extends SetupDeps, RunDeps, VolumeDeps {
   readonly images: Pick<Images, 'inspect'>;
   readonly hostNetwork: HostNetwork;
   readonly metrics: RuntimeMetrics;
@@ -68,6 +70,7 @@ export interface ContainersDeps extends SetupDeps, RunDeps {
   readonly log: Logger;
 }
 
+const idForm = /^[0-9a-f]{64}$/;
 const SIGTERM = 15;
 const SIGKILL = 9;
 
@@ -137,8 +140,9 @@ export class LocalContainers implements Containers {
         await applyLimits(this.#deps.cgroups, cgroupPathOf(this.#deps.layout, id), config.limits, before.limits);
       }
       entry.record = { ...entry.record, config };
-      await replaceFile(entry.paths.record, JSON.stringify(entry.record), 'durable');
+      await replaceFile(entry.paths.record, formatRecord(entry.record), 'durable');
       if (JSON.stringify(config.hosts) !== JSON.stringify(before.hosts)) await rewriteHosts(entry);
+      if (change.files !== undefined) await writeFiles(this.#deps, entry);
     });
   }
 
@@ -152,19 +156,26 @@ export class LocalContainers implements Containers {
     });
   }
 
-  remove(id: ContainerID): Promise<void> {
+  remove(id: ContainerID, { volumes }: { volumes: 'remove' | 'keep' } = { volumes: 'remove' }): Promise<void> {
     return this.#operate('remove', id, undefined, async () => {
       const entry = this.#entries.get(id);
-      if (entry === undefined) return;
+      if (entry === undefined) {
+        if (idForm.test(id)) await dropVolumes(this.#deps, id, { volumes, keepsImageVolumes: false });
+        return;
+      }
       entry.isRemoving = true;
       try {
-        await this.#remove(entry);
+        await this.#remove(entry, volumes);
       } finally {
         entry.isRemoving = false;
       }
       this.#entries.delete(id);
       this.#deps.emit({ kind: 'removed', id });
     });
+  }
+
+  async listKept(): Promise<readonly ContainerID[]> {
+    return (await this.#deps.volumes.owners()).filter((id) => !this.#entries.has(id));
   }
 
   async inspect(id: ContainerID): Promise<ContainerInfo | undefined> {
@@ -225,6 +236,18 @@ export class LocalContainers implements Containers {
     return counts;
   }
 
+  /** Names of the containers that have a named volume, or of the one whose own a volume is. */
+  namesWithVolume(volume: { readonly name: string } | { readonly owner: ContainerID }): readonly string[] {
+    return [...this.#entries.values()]
+      .map((entry) => entry.record.config)
+      .filter((config) =>
+        'owner' in volume
+          ? config.id === volume.owner
+          : config.volumes?.some(({ source }) => source.kind === 'named' && source.name === volume.name) === true,
+      )
+      .map((config) => config.name);
+  }
+
   namesUsing(imageID: string): readonly string[] {
     return [...this.#entries.values()]
       .filter((entry) => entry.record.config.imageID === imageID)
@@ -280,6 +303,7 @@ export class LocalContainers implements Containers {
       throw new ImageNotPresentError(`the image ${config.imageID} is not on this host; pull it first`);
     }
     mergeArgs({ entrypoint: config.entrypoint, cmd: config.cmd, image: image.config });
+    planMounts(config, image.config);
     const ports = await choosePorts(this.#ports, config.id, config.ports);
     signal.throwIfAborted();
     const paths = layout.container(config.id);
@@ -309,12 +333,13 @@ export class LocalContainers implements Containers {
       await hostNetwork.ensure('bridge');
       // The record makes it a container; without it a later daemon throws the rest away.
       await settleAll([
-        replaceFile(paths.record, JSON.stringify(entry.record), 'durable'),
+        replaceFile(paths.record, formatRecord(entry.record), 'durable'),
         this.#deps.metrics.time('mount', () => ensureRootfs(this.#deps, entry)),
         ensureNetwork(this.#deps, entry),
       ]);
     } catch (error) {
-      await this.#remove(entry).catch((problem: unknown) => {
+      // Volumes may be kept for it since an earlier container of this id.
+      await this.#remove(entry, 'keep').catch((problem: unknown) => {
         this.#deps.log.warn(
           { err: problem, containerID: config.id },
           'a half-made container is left for the next start',
@@ -338,7 +363,8 @@ export class LocalContainers implements Containers {
       ensureNetwork(this.#deps, entry),
       metrics.time('mount', () => ensureRootfs(this.#deps, entry)),
     ]);
-    const { args, filter } = await writeBundle(this.#deps, entry, network);
+    const mounts = await metrics.time('volumes', () => prepareMounts(this.#deps, entry, signal));
+    const { args, filter } = await writeBundle(this.#deps, entry, { network, mounts });
     const lastRun = entry.lastRun;
     try {
       const [prepared] = await settleAll([
@@ -392,7 +418,7 @@ export class LocalContainers implements Containers {
     await dropNetwork(this.#deps, entry);
   }
 
-  async #remove(entry: ContainerEntry): Promise<void> {
+  async #remove(entry: ContainerEntry, volumes: 'remove' | 'keep'): Promise<void> {
     const { config } = entry.record;
     const { layout, syscalls, hostNetwork, randomHex } = this.#deps;
     const { paths } = entry;
@@ -405,18 +431,19 @@ export class LocalContainers implements Containers {
       hostNetwork.publish(config.id, []).then(() => dropNetwork(this.#deps, entry)),
       syscalls.unmount(paths.rootfs),
     ]);
-    await rm(paths.bundle, { recursive: true, force: true });
+    await removeTree(paths.bundle);
+    await dropVolumes(this.#deps, config.id, { volumes, keepsImageVolumes: config.keepsImageVolumes ?? false });
     // One rename takes it out of the world; deleting what may be large comes after.
     const grave = join(layout.trash, `${config.id}-${randomHex(4)}`);
     await rename(paths.home, grave).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'ENOENT') throw error;
     });
-    await rm(grave, { recursive: true, force: true });
+    await removeTree(grave);
   }
 }
 
 function checkConfig(config: ContainerConfig): void {
-  if (!/^[0-9a-f]{64}$/.test(config.id)) {
+  if (!idForm.test(config.id)) {
     throw new ContainerConfigError(
       'id',
       `"${config.id}" is no container id; it needs 64 lower-case hexadecimal digits`,

@@ -85,17 +85,17 @@ export type VolumeSource =
     }
   /** A folder below the data dir that outlives its containers; made when it is first used. */
   | { readonly kind: 'named'; readonly name: string }
-  /** A folder of this container's own, kept across its restarts. isKept: it outlives the container. */
-  | { readonly kind: 'own'; readonly isKept: boolean }
-  /** Memory, empty at each start. */
+  /** A folder of this container's own, kept across its restarts and, if asked for, its replacement. Made with these permission bits. */
+  | { readonly kind: 'own'; readonly mode: number }
+  /** Memory, empty at each start; each mount of it is one of its own. mode: permission bits, default 1777. */
   | { readonly kind: 'tmpfs'; readonly sizeBytes?: number | undefined; readonly mode?: number | undefined }
-  /** Memory that is kept across restarts of the process, until the container is removed or the host goes down. */
+  /** Memory that is kept as an own volume is, but not when the host goes down. Anyone may write. */
   | { readonly kind: 'memory'; readonly sizeBytes?: number | undefined }
-  /** Files in memory, given by MutableConfig.files under the volume's name; a running container sees a change as one. */
+  /** Files in memory, given by MutableConfig.files under the volume's name; read-only, and a running container sees a change as one. */
   | { readonly kind: 'files' };
 
 export interface Volume {
-  /** Of this container's volumes; letters, digits, dots and dashes. */
+  /** Unique among this container's volumes; up to 63 letters, digits, dots and dashes. */
   readonly name: string;
   readonly source: VolumeSource;
 }
@@ -103,12 +103,13 @@ export interface Volume {
 export interface VolumeMount {
   /** Of one of `volumes`. */
   readonly volume: string;
-  /** Absolute, in the container. */
+  /** Absolute, in the container; made if it is not there. */
   readonly path: string;
+  /** Also what is mounted below the source. */
   readonly isReadOnly: boolean;
-  /** Relative to the volume; made if it is not there. */
+  /** Relative to the volume; made, as a folder, if it is not there. It is never followed out of the volume. */
   readonly subPath?: string | undefined;
-  /** A named or own volume that is empty is filled at its first use with what the image has at the path. */
+  /** A named or own volume that is empty when the container first starts gets what the image has at the path, and its owner and mode. */
   readonly copiesUp: boolean;
 }
 
@@ -161,16 +162,17 @@ export interface MutableConfig {
   readonly hosts: readonly HostEntry[];
   /** Added to the image's environment and overriding it; a change counts from the next start. */
   readonly env: readonly EnvVar[];
-  /** Replaces the image's Entrypoint (and its Cmd too, unless cmd is given); a change counts from the next start. */
-  readonly entrypoint?: readonly string[] | undefined;
-  /** Replaces the image's Cmd; a change counts from the next start. */
-  readonly cmd?: readonly string[] | undefined;
   readonly limits: Limits;
   readonly log: LogLimits;
   /** Names to which the host's resolver answers with the container's address: "web.shop". */
   readonly dnsNames?: readonly string[] | undefined;
-  /** Contents of volumes of kind files, by the volume's name. */
+  /**
+   * Contents of volumes of kind files, by the volume's name. They are written to memory only: after the host went down
+   * they have to be given again (ContainerInfo.lacksFiles).
+   */
   readonly files?: Readonly<Record<string, readonly VolumeFile[]>> | undefined;
+  /** When the container is removed, the volumes that its image declares stay, as volumes of nobody. */
+  readonly keepsImageVolumes?: boolean | undefined;
 }
 
 export interface ContainerConfig extends MutableConfig {
@@ -179,8 +181,10 @@ export interface ContainerConfig extends MutableConfig {
   readonly name: string;
   /** Image configuration digest, sha256:…, as returned by images.ensure. */
   readonly imageID: string;
-  /** Text in env, entrypoint and cmd that is replaced by the container's address whenever it starts. */
-  readonly addressPlaceholder?: string | undefined;
+  /** Replaces the image's Entrypoint (and its Cmd too, unless cmd is given). */
+  readonly entrypoint?: readonly string[] | undefined;
+  /** Replaces the image's Cmd. */
+  readonly cmd?: readonly string[] | undefined;
   /** Absolute; undefined: the image's WorkingDir, then /. */
   readonly workingDir?: string | undefined;
   /** name|uid[:group|gid]; undefined: the image's User, then root. */
@@ -204,9 +208,8 @@ export interface ContainerConfig extends MutableConfig {
   /** Of /dev/shm; undefined: 64 MiB. */
   readonly shmSizeBytes?: number | undefined;
   readonly security?: SecurityConfig | undefined;
-  /** Paths that the image declares as volumes and no mount covers get a volume of kind own, isKept as said here. */
-  readonly keepsImageVolumes?: boolean | undefined;
   readonly volumes?: readonly Volume[] | undefined;
+  /** Paths that the image declares as volumes and that are none of these get a volume of kind own, which copies up. */
   readonly mounts?: readonly VolumeMount[] | undefined;
 }
 
@@ -238,6 +241,8 @@ export interface ContainerInfo {
   readonly ports: readonly PortMapping[];
   /** Signal number that asks it to stop: from the image, or SIGTERM. A caller may prefer another. */
   readonly stopSignal: number;
+  /** The contents of its volumes of kind files were lost with the host's memory; update has to give them before a start. */
+  readonly lacksFiles?: boolean | undefined;
 }
 
 export type PullPolicy = 'always' | 'if-not-present' | 'never';
@@ -420,15 +425,21 @@ export interface Containers {
   /**
    * Starts the process of a created or exited container; nothing to do if it runs.
    * A restart keeps the layer, the network namespace and the address.
-   * Throws StartError (command missing, not executable, …), PortTakenError, ContainerNotFoundError, RuntimeOperationError.
+   * Throws StartError (command missing, not executable, …), PortTakenError, MountError, ContainerConfigError,
+   * ContainerNotFoundError, RuntimeOperationError.
    */
   start(id: ContainerID, signal: AbortSignal): Promise<ContainerInfo>;
   /** Changes what can change in place. Throws ContainerNotFoundError. */
   update(id: ContainerID, change: Partial<MutableConfig>): Promise<void>;
   /** Sends a signal to PID 1 of a running container; no error if it does not run. SIGKILL ends all its processes. */
   signal(id: ContainerID, signal: number): Promise<void>;
-  /** Kills if need be and removes everything: process, layer, network, ports, cgroup, logs. No error if not there. */
-  remove(id: ContainerID): Promise<void>;
+  /**
+   * Kills if need be and removes everything: process, layer, network, ports, cgroup, logs, and its own volumes unless
+   * they are to be kept for a next container of this id. No error if not there; kept volumes are removed then, too.
+   */
+  remove(id: ContainerID, options?: { readonly volumes: 'remove' | 'keep' }): Promise<void>;
+  /** Ids of containers that were removed, and whose volumes were kept for the next one. */
+  listKept(): Promise<readonly ContainerID[]>;
   /** undefined if there is none. Cheap: reads files and /proc, spawns nothing. */
   inspect(id: ContainerID): Promise<ContainerInfo | undefined>;
   list(): Promise<readonly ContainerInfo[]>;
@@ -459,6 +470,34 @@ export interface Containers {
   dial(id: ContainerID, port: number, signal: AbortSignal): Promise<Duplex>;
 }
 
+/** A folder that outlives processes and perhaps containers. */
+export interface VolumeInfo {
+  /** A named volume's name; an own volume's is 64 hexadecimal digits. */
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly createdAtMs: number;
+  /** The folder with its content, on the host. */
+  readonly path: string;
+  /** Of an own volume: whose. */
+  readonly owner?: ContainerID | undefined;
+  /** Names of the containers that have it, running or not. */
+  readonly usedBy: readonly string[];
+}
+
+/** Named volumes, and the own volumes of containers. Names: up to 255 letters, digits, _ . and -, a letter or digit first. */
+export interface Volumes {
+  /** Makes an empty named volume; one that is there is returned as it is. Throws ContainerConfigError for its name. */
+  create(name: string, labels: Readonly<Record<string, string>>): Promise<VolumeInfo>;
+  list(): Promise<readonly VolumeInfo[]>;
+  inspect(name: string): Promise<VolumeInfo | undefined>;
+  /** Bytes on the disk. Reads the whole tree. 0 if it is not there. */
+  usage(name: string, signal: AbortSignal): Promise<number>;
+  /** With its content. No error if it is not there. Throws VolumeInUseError. */
+  remove(name: string): Promise<void>;
+  /** Removes those that no container has and that are chosen; returns their names. */
+  prune(isChosen: (volume: VolumeInfo) => boolean): Promise<readonly string[]>;
+}
+
 export interface RuntimeInfo {
   readonly name: string;
   /** e.g. { crun: '1.8.1', conmon: '2.1.6' } */
@@ -468,6 +507,7 @@ export interface RuntimeInfo {
 export interface Runtime {
   readonly images: Images;
   readonly containers: Containers;
+  readonly volumes: Volumes;
   info(): RuntimeInfo;
   /** Calls the listener for every event until the returned function is called. A listener must not throw. */
   subscribe(listener: (event: RuntimeEvent) => void): () => void;
@@ -543,6 +583,21 @@ export class ImageNotPresentError extends Error {
 /** An image is used by containers, which are named in the message. */
 export class ImageInUseError extends Error {
   override readonly name = 'ImageInUseError';
+}
+
+/** A volume cannot be mounted as the host stands. It may be another time: a path can appear, a file be given. */
+export class MountError extends Error {
+  override readonly name = 'MountError';
+  readonly volume: string;
+  constructor(volume: string, problem: string, options?: ErrorOptions) {
+    super(`volume "${volume}" cannot be mounted: ${problem}`, options);
+    this.volume = volume;
+  }
+}
+
+/** A volume is had by containers, which are named in the message, or something of the host is mounted in it. */
+export class VolumeInUseError extends Error {
+  override readonly name = 'VolumeInUseError';
 }
 
 /**

@@ -22,6 +22,8 @@ export interface ContainerPaths {
   readonly lastRun: string;
   readonly upper: string;
   readonly work: string;
+  /** Says that its volumes were filled from its image. */
+  readonly volumesFilled: string;
   readonly logDir: string;
   readonly log: string;
   /** Gone after a reboot: bundle, monitor's files, network. */
@@ -42,6 +44,10 @@ export interface ContainerPaths {
   readonly hosts: string;
   readonly hostname: string;
   readonly resolvConf: string;
+  /** Mounts of its volumes, gone after a reboot: those in memory by their names, and parts of others. */
+  readonly volumesRun: string;
+  readonly volumesMemory: string;
+  readonly volumesParts: string;
   /** The OCI runtime's own state. */
   readonly ociState: string;
   readonly execFifo: string;
@@ -53,6 +59,11 @@ export interface Layout {
   readonly bridge: string;
   readonly containers: string;
   readonly trash: string;
+  /** Named volumes; a folder in it holds the own volumes of containers. */
+  readonly volumes: string;
+  readonly ownVolumes: string;
+  /** Mounts of volumes: memory, files, parts of volumes; a folder for each container. */
+  readonly volumesRun: string;
   readonly images: string;
   readonly imagesRun: string;
   readonly bundles: string;
@@ -62,8 +73,6 @@ export interface Layout {
   readonly pool: string;
   readonly addresses: string;
   readonly shortLinks: string;
-  /** Folders of sessions that are beginning; none outlives a daemon. */
-  readonly sessions: string;
   readonly seccompCache: string;
   readonly bootID: string;
   /** Which instance the run dir belongs to. */
@@ -82,6 +91,7 @@ export function createLayout({ dataDir, runDir, bridge }: LayoutInput): Layout {
   const containers = join(dataDir, 'containers');
   const bundles = join(runDir, 'containers');
   const ociRoot = join(runDir, 'oci');
+  const volumesRun = join(runDir, 'volumes');
   return {
     dataDir,
     runDir,
@@ -90,6 +100,9 @@ export function createLayout({ dataDir, runDir, bridge }: LayoutInput): Layout {
     bundles,
     ociRoot,
     trash: join(dataDir, 'trash'),
+    volumes: join(dataDir, 'volumes'),
+    ownVolumes: join(dataDir, 'volumes', '.own'),
+    volumesRun,
     images: join(dataDir, 'images'),
     imagesRun: join(runDir, 'images'),
     exits: join(runDir, 'exits'),
@@ -98,7 +111,6 @@ export function createLayout({ dataDir, runDir, bridge }: LayoutInput): Layout {
     addresses: join(runDir, 'addresses'),
     shortLinks: join(runDir, 'layers'),
     seccompCache: join(runDir, 'seccomp-filters'),
-    sessions: join(runDir, 'sessions'),
     bootID: join(runDir, 'boot-id'),
     owner: join(runDir, 'owner.json'),
     cgroupParent: `/holdfast-${bridge}`,
@@ -112,6 +124,7 @@ export function createLayout({ dataDir, runDir, bridge }: LayoutInput): Layout {
         lastRun: join(home, 'last-run.json'),
         upper: join(home, 'upper'),
         work: join(home, 'work'),
+        volumesFilled: join(home, 'volumes-filled'),
         logDir: join(home, 'log'),
         log: join(home, 'log', 'ctr.log'),
         bundle,
@@ -130,6 +143,9 @@ export function createLayout({ dataDir, runDir, bridge }: LayoutInput): Layout {
         hosts: join(bundle, 'hosts'),
         hostname: join(bundle, 'hostname'),
         resolvConf: join(bundle, 'resolv.conf'),
+        volumesRun: join(volumesRun, id),
+        volumesMemory: join(volumesRun, id, 'memory'),
+        volumesParts: join(volumesRun, id, 'parts'),
         ociState: join(ociRoot, id),
         execFifo: join(ociRoot, id, 'exec.fifo'),
       };

@@ -27,6 +27,7 @@ import { findMonitor, findOciRuntime, type OciRuntime } from './oci-runtime.ts';
 import { emptyTrash, prepareFolders, recoverContainers } from './recovery.ts';
 import { SeccompFilter } from './seccomp-filter.ts';
 import { Syscalls } from './syscalls.ts';
+import { VolumeStore } from './volumes/index.ts';
 
 export interface RuntimeDeps {
   /** Survives a reboot: layers, logs, records, images. */
@@ -128,9 +129,18 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
       log,
     });
     const seccomp = new SeccompFilter({ profileFile: seccompProfile, cacheDir: layout.seccompCache, runtime });
+    const volumes = new VolumeStore({
+      layout,
+      randomHex,
+      nowMs,
+      usersOf: (volume) => containers.namesWithVolume(volume),
+      log,
+    });
+    await volumes.open();
     const containers = new LocalContainers(
       {
         ...runDeps,
+        volumes,
         images,
         layersOf: (imageID) => images.layersOf(imageID),
         pool,
@@ -181,6 +191,7 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
     return {
       images,
       containers,
+      volumes,
       info: () => ({ name: 'holdfast', versions: { [runtime.name]: runtime.version, conmon: conmon.version } }),
       subscribe(listener) {
         listeners.add(listener);

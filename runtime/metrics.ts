@@ -8,6 +8,7 @@ export type Operation =
   | 'update'
   | 'remove'
   | 'mount'
+  | 'volumes'
   | 'oci_create'
   | 'publish'
   | 'network_attach'

@@ -10,6 +10,7 @@ import { decideHiddenPaths, formatKernelMounts, type OciMount } from './kernel-m
 import { formatRlimits, formatSysctls } from './kernel-settings.ts';
 import type { Seccomp } from './seccomp.ts';
 import type { ProcessUser } from './user.ts';
+import { mergeMounts } from './volumes/index.ts';
 
 export type SeccompChoice =
   /** Compiled already; crun loads it as it is. */
@@ -46,6 +47,8 @@ export interface OciSpecInput extends ProcessInput {
   readonly devices: readonly OciDevice[];
   /** Files of the host under the container's /etc. */
   readonly etc: { readonly hosts: string; readonly hostname: string; readonly resolvConf: string };
+  /** Of volumes. */
+  readonly mounts: readonly OciMount[];
   readonly seccomp: SeccompChoice;
 }
 
@@ -116,12 +119,15 @@ export function formatOciSpec(input: OciSpecInput): object {
     process: formatProcess(input),
     root: { path: input.rootfs, readonly: input.readonlyRootfs },
     hostname: input.hostname,
-    mounts: [
-      ...formatKernelMounts(input),
-      bind(input.etc.resolvConf, '/etc/resolv.conf'),
-      bind(input.etc.hostname, '/etc/hostname'),
-      bind(input.etc.hosts, '/etc/hosts'),
-    ],
+    mounts: mergeMounts(
+      [
+        ...formatKernelMounts(input),
+        bind(input.etc.resolvConf, '/etc/resolv.conf'),
+        bind(input.etc.hostname, '/etc/hostname'),
+        bind(input.etc.hosts, '/etc/hosts'),
+      ],
+      input.mounts,
+    ),
     linux: {
       cgroupsPath: input.cgroupsPath,
       resources: formatResources(input),

@@ -46,6 +46,12 @@ export function parseRecord(json: Json | undefined): ContainerRecord | undefined
   return json as unknown as ContainerRecord;
 }
 
+/** The text of record.json. Files of volumes may be secrets: they are kept in memory only. */
+export function formatRecord(record: ContainerRecord): string {
+  const { files: _files, ...config } = record.config;
+  return JSON.stringify({ ...record, config });
+}
+
 function parseExit(value: unknown): Exit | undefined {
   if (!isObject(value) || typeof value.code !== 'number' || typeof value.finishedAtMs !== 'number') return undefined;
   return {

@@ -12,6 +12,7 @@ import type { ContainerPaths, Layout } from './layout.ts';
 import { parseNetwork } from './netns-pool.ts';
 import { isAlive } from './proc.ts';
 import { type LastRun, parseLastRun, parseRecord, parseRunProcesses } from './record.ts';
+import { removeTree } from './remove-tree.ts';
 import { endRun, type RunDeps } from './run.ts';
 
 const idPattern = /^[0-9a-f]{64}$/;
@@ -31,22 +32,12 @@ export async function prepareFolders(layout: Layout, bootID: string): Promise<vo
       // Sockets and the like of our callers are not ours to remove.
       const ours = [layout.bundles, layout.ociRoot, layout.exits, layout.netns, layout.pool, layout.addresses];
       const path = join(layout.runDir, name);
-      if ([...ours, layout.shortLinks, layout.sessions, layout.seccompCache, layout.imagesRun].includes(path)) {
-        await rm(path, { recursive: true, force: true });
+      if ([...ours, layout.volumesRun, layout.shortLinks, layout.seccompCache, layout.imagesRun].includes(path)) {
+        await removeTree(path);
       }
     }
   }
-  // They hold the environment of processes that were being started, and nobody waits for those any more.
-  await rm(layout.sessions, { recursive: true, force: true });
-  const folders = [
-    layout.containers,
-    layout.trash,
-    layout.sessions,
-    layout.bundles,
-    layout.ociRoot,
-    layout.exits,
-    layout.netns,
-  ];
+  const folders = [layout.containers, layout.trash, layout.bundles, layout.ociRoot, layout.exits, layout.netns];
   for (const dir of [...folders, layout.pool, layout.addresses]) await mkdir(dir, { recursive: true, mode: 0o700 });
   await writeFile(layout.bootID, bootID);
 }
@@ -124,10 +115,10 @@ async function removeStray(deps: RunDeps, paths: ContainerPaths, id: ContainerID
   await endRun(deps, id, parseRunProcesses(await readJsonObject(paths.process)));
   await deps.syscalls.unmount(paths.rootfs);
   // Its network namespace has no owner any more once the record is gone; the pool takes such ones down.
-  await rm(paths.bundle, { recursive: true, force: true });
+  await removeTree(paths.bundle);
 }
 
 /** Deletes what was removed but perhaps not deleted yet. */
 export async function emptyTrash(layout: Layout): Promise<void> {
-  for (const name of await namesIn(layout.trash)) await rm(join(layout.trash, name), { recursive: true, force: true });
+  for (const name of await namesIn(layout.trash)) await removeTree(join(layout.trash, name));
 }

@@ -15,6 +15,7 @@ import { RuntimeOperationError } from './interface.ts';
 import { createLayout, type LayoutInput } from './layout.ts';
 import { findMonitor, findOciRuntime } from './oci-runtime.ts';
 import { parseRunProcesses } from './record.ts';
+import { mountsBelow, removeTree } from './remove-tree.ts';
 import { endRun } from './run.ts';
 import { Syscalls } from './syscalls.ts';
 
@@ -23,17 +24,6 @@ export interface HostStateDeps extends LayoutInput {
 }
 
 const deadlineMs = 20_000;
-
-/** Pure: mount points below a folder, the deepest first. */
-export function mountsBelow(mountinfo: string, folder: string): readonly string[] {
-  return mountinfo
-    .split('\n')
-    .map((line) =>
-      (line.split(' ')[4] ?? '').replace(/\\([0-7]{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8))),
-    )
-    .filter((path) => path.startsWith(`${folder}/`))
-    .toReversed();
-}
 
 /**
  * For `holdfast down`, when no runtime of the instance is open. Throws InstanceConflictError at once if run dir or
@@ -73,6 +63,8 @@ export async function removeHostState(deps: HostStateDeps): Promise<void> {
     }
     for (const folder of [layout.runDir, layout.dataDir].map((dir) => resolve(dir))) {
       for (const path of mountsBelow(await readFile('/proc/self/mountinfo', 'utf8'), folder)) {
+        // What somebody mounted in a volume is theirs, and volumes stay.
+        if (path.startsWith(`${resolve(layout.volumes)}/`)) continue;
         await attempt(`mount ${path}`, () => syscalls.unmount(path));
       }
     }
@@ -84,14 +76,14 @@ export async function removeHostState(deps: HostStateDeps): Promise<void> {
     const runFolders = [layout.bundles, layout.ociRoot, layout.exits, layout.netns, layout.pool, layout.addresses];
     const gone = [
       ...runFolders,
-      layout.sessions,
       layout.shortLinks,
+      layout.volumesRun,
       layout.seccompCache,
       layout.containers,
       layout.trash,
       layout.bootID,
     ];
-    for (const path of gone) await attempt(`folder ${path}`, () => rm(path, { recursive: true, force: true }));
+    for (const path of gone) await attempt(`folder ${path}`, () => removeTree(path));
     // What stayed is still ours.
     if (problems.length === 0) await attempt('owner', () => rm(layout.owner, { force: true }));
   } finally {

@@ -14,6 +14,7 @@ import {
   type RuntimeEvent,
   RuntimeOperationError,
 } from '../interface.ts';
+import { createSimulatedVolumes } from './simulated-volumes.ts';
 
 /** What the next run of a container does. Thrown errors come out of `start`. */
 export interface Behaviour {
@@ -70,6 +71,15 @@ export function createSimulatedRuntime({
 }: SimulatedRuntimeDeps): SimulatedRuntime {
   const containers = new Map<string, Simulated>();
   const images = new Set<string>();
+  /** Containers whose volumes outlived them. */
+  const kept = new Set<string>();
+  const volumes = createSimulatedVolumes({
+    now,
+    usersOf: (name) =>
+      [...containers.values()]
+        .filter(({ config }) => config.volumes?.some(({ source }) => source.kind === 'named' && source.name === name))
+        .map(({ config }) => config.name),
+  });
   const listeners = new Set<(event: RuntimeEvent) => void>();
   const calls: string[] = [];
   let isClosed = false;
@@ -207,11 +217,14 @@ export function createSimulatedRuntime({
         const one = containers.get(id);
         if (one !== undefined && (signal === 9 || !one.isStubborn)) end(id, 128 + signal, signal);
       },
-      remove: async (id) => {
-        await operate('remove', id);
+      remove: async (id, options) => {
+        await operate(options?.volumes === 'keep' ? 'remove-keeping' : 'remove', id);
+        if (options?.volumes !== 'keep') kept.delete(id);
+        else if (containers.get(id)?.config.volumes?.some(({ source }) => source.kind === 'own') === true) kept.add(id);
         clearTimeout(containers.get(id)?.timer);
         if (containers.delete(id)) emit({ kind: 'removed', id });
       },
+      listKept: async () => [...kept].filter((id) => !containers.has(id)),
       inspect: async (id) => {
         const one = containers.get(id);
         return one === undefined ? undefined : infoOf(one);
@@ -225,6 +238,7 @@ export function createSimulatedRuntime({
       stats: async () => notSimulated('stats'),
       dial: async () => notSimulated('dial'),
     },
+    volumes,
     info: () => ({ name: 'simulated', versions: {} }),
     subscribe: (listener) => {
       listeners.add(listener);

@@ -17,7 +17,7 @@ import { decideOverlayOptions } from '../../runtime/overlay.ts';
 import { portsConflict } from '../../runtime/port-check.ts';
 import { parseProcStat } from '../../runtime/proc.ts';
 import { exitOf, parseLastRun, parseRecord, parseRunProcesses } from '../../runtime/record.ts';
-import { mountsBelow } from '../../runtime/teardown.ts';
+import { mountsBelow } from '../../runtime/remove-tree.ts';
 
 describe('parseSubnet', () => {
   it('takes the network and its first address', () => {

@@ -16,7 +16,7 @@ import { killCheckMs } from './orphans.ts';
 export interface Work {
   readonly object: Container;
   readonly desired: Desired;
-  /** undefined while a link's target has no address; decide.ts then neither creates nor updates. */
+  /** undefined while it is not known; decide.ts then neither creates nor updates. */
   readonly mutable: Mutable | undefined;
   readonly container: ContainerInfo | undefined;
   readonly entry: Entry;
@@ -81,7 +81,7 @@ export async function applyStep(step: Step, work: Work, deps: ReconcileDeps, sig
 }
 
 function provideMutable({ mutable }: Work): Mutable {
-  if (mutable === undefined) throw new TypeError('a step needs the addresses of links that have none');
+  if (mutable === undefined) throw new TypeError('a step needs what other objects give, and that is not known');
   return mutable;
 }
 
@@ -97,10 +97,9 @@ async function createOrStart(
   try {
     if (step.kind === 'create') {
       const mutable = provideMutable(work);
-      const { hosts, env } = mutable;
       const labels = labelsOf(object, desired, mutable);
       view.claim(keyOf(object), id);
-      await runtime.containers.create({ ...desired.config, imageID: step.imageID, hosts, env, labels }, signal);
+      await runtime.containers.create({ ...desired.config, ...mutable, imageID: step.imageID, labels }, signal);
       // The next creation asks for the image anew, as imagePullPolicy says.
       puller.forget(id);
       events.record(object, 'Normal', 'Created', `created the container from the image "${desired.image}"`);
@@ -159,6 +158,8 @@ function tell(
     return;
   }
   const isNewWait = isNews(entry, `${step.reason} ${step.message}`);
+  if (isNewWait && step.reason === 'CreateContainerConfigError')
+    return events.record(object, 'Warning', 'Failed', `Error: ${step.message}`); // the kubelet's words
   const isProblem = step.reason === 'InvalidSpec' || step.reason === 'DependencyCycle';
   if (isNewWait && (isProblem || step.reason === 'WaitingForDependency'))
     events.record(object, isProblem ? 'Warning' : 'Normal', step.reason, step.message);

@@ -15,7 +15,9 @@ import { startListWatch } from './list-watch.ts';
 import { createControllerMetrics, createQueueMetrics } from './metrics.ts';
 import { WorkQueue } from './queue.ts';
 import { reconcile } from './reconcile.ts';
+import { referencesOf } from './references.ts';
 import { type Backoff, backoffDelayMs } from './restart.ts';
+import { createSourceCache } from './sources.ts';
 
 const firstLookBackoff: Backoff = { initialMs: 200, factor: 2, maxMs: 10_000, jitter: 0.5, resetAfterMs: 60_000 };
 
@@ -80,6 +82,23 @@ export function createController(deps: ControllerDeps): Controller {
   const view = createView((key) => queue.add(key));
   const entries = new Map<string, Entry>();
   let isSynced = false;
+  const sources = createSourceCache({
+    access: deps.access,
+    api,
+    // Those that link to it have its variables as well.
+    wake: (key) => {
+      queueWhenSynced(key);
+      view.stateChanged(key);
+    },
+    onReconnect: metrics.watchReconnected,
+    now,
+    random,
+    log,
+  });
+  const refer = (key: string): void => {
+    const object = view.object(key);
+    sources.refer(key, object === undefined ? [] : referencesOf(object.spec));
+  };
 
   const retryLater = (key: string, failure: unknown): void => {
     if (stop.signal.aborted) return;
@@ -92,6 +111,7 @@ export function createController(deps: ControllerDeps): Controller {
     runtime,
     api,
     view,
+    sources,
     entries,
     puller,
     events,
@@ -145,12 +165,16 @@ export function createController(deps: ControllerDeps): Controller {
     list: api.list,
     parse: parseContainer,
     onReplace: (objects) => {
-      for (const key of view.replace(objects)) queueWhenSynced(key);
+      for (const key of view.replace(objects)) {
+        refer(key);
+        queueWhenSynced(key);
+      }
     },
     onChange: (kind, object) => {
       const key = keyOf(object);
       if (kind === 'deleted') view.remove(object);
       else view.put(object);
+      refer(key);
       const isOwnWrite =
         kind === 'applied' &&
         entries.get(containerIDOf(object.metadata.uid))?.written?.version === object.metadata.resourceVersion;
@@ -193,6 +217,7 @@ export function createController(deps: ControllerDeps): Controller {
   const synced = (async () => {
     await listWatch.synced;
     if (stop.signal.aborted) return;
+    sources.start();
     // Who runs already must be known before anything is started beside it.
     for (let attempt = 1; !stop.signal.aborted; attempt += 1) {
       try {
@@ -221,6 +246,7 @@ export function createController(deps: ControllerDeps): Controller {
       unsubscribe();
       queue.close();
       await listWatch.close();
+      await sources.close();
       await puller.close();
       await Promise.allSettled([running, relisting]);
       await events.close();

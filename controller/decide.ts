@@ -10,12 +10,21 @@ export type ImageState =
   | { readonly kind: 'pulling' }
   | { readonly kind: 'present'; readonly imageID: string };
 
+/** What keeps a container from being made or started, other than its image and its dependencies. */
+export interface Obstacle {
+  /** create: a container that is there already starts with what it has. */
+  readonly before: 'create' | 'start';
+  readonly reason: string;
+  readonly message: string;
+}
+
 export interface DecideInput {
   readonly isDeleting: boolean;
   readonly hasFinalizer: boolean;
   readonly desired: Desired;
-  /** Hash of what can change in place, as it should be; undefined while a link's target has no address. */
+  /** Hash of what can change in place, as it should be; undefined while it is not known. */
   readonly mutableHash: string | undefined;
+  readonly obstacle?: Obstacle | undefined;
   readonly container: ContainerInfo | undefined;
   readonly image: ImageState;
   /** One for each name in desired.dependsOn. */
@@ -76,7 +85,7 @@ export function decide(input: DecideInput): Step {
 
 /** It should run and does not. */
 function decideStart(input: DecideInput, desired: Desired, needsUpdate: boolean): Step {
-  const { container, history, image, nowMs } = input;
+  const { container, history, image, nowMs, obstacle } = input;
   if (history.final !== undefined) return { kind: 'settled' };
   if (history.retry !== undefined && history.retry.atMs > nowMs) {
     const { reason, message, atMs } = history.retry;
@@ -91,10 +100,18 @@ function decideStart(input: DecideInput, desired: Desired, needsUpdate: boolean)
   }
   const unmet = findUnmet(desired, input.dependencies);
   if (unmet !== undefined) return { kind: 'wait', reason: 'WaitingForDependency', message: unmet };
-  if (container !== undefined) return needsUpdate ? { kind: 'update' } : { kind: 'start' };
+  const blocked: Step | undefined = obstacle && {
+    kind: 'wait',
+    reason: obstacle.reason,
+    message: obstacle.message,
+  };
+  if (container !== undefined) {
+    if (blocked !== undefined && obstacle?.before === 'start') return blocked;
+    return needsUpdate ? { kind: 'update' } : { kind: 'start' };
+  }
   switch (image.kind) {
     case 'present':
-      return { kind: 'create', imageID: image.imageID };
+      return blocked ?? { kind: 'create', imageID: image.imageID };
     case 'pulling':
       return { kind: 'wait', reason: 'Pulling', message: `fetches the image "${desired.image}"` };
     case 'unknown':

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { Container } from '../crds/index.ts';
 import type { ContainerConfig, EnvVar, HostEntry, LogLimits, PortMapping, PullPolicy } from '../runtime/index.ts';
+import { environmentSpec, findEnvironmentProblems } from './environment.ts';
 import { parseBytes, parseCpuMillis, parseDurationMs, parseSignal } from './quantity.ts';
 import type { Backoff, RestartPolicy } from './restart.ts';
 
@@ -18,13 +19,16 @@ export interface Desired {
   readonly links: readonly Link[];
   /** Names that must have started first; links are among them. */
   readonly dependsOn: readonly string[];
-  /** All of the configuration that is known before the image and the links are. */
-  readonly config: Omit<ContainerConfig, 'imageID' | 'hosts' | 'labels'>;
+  /** All of the configuration that is known before the image, the links and what the environment refers to are. */
+  readonly config: Omit<ContainerConfig, 'imageID' | 'labels' | keyof Environment>;
   /** Changes when the container must be replaced. */
   readonly specHash: string;
   /** Why it may not be started or changed as it stands; what runs is left alone. */
   readonly problem?: SpecProblem | undefined;
 }
+
+/** What of the configuration comes from other objects, wholly or in part. */
+type Environment = Pick<ContainerConfig, 'hosts' | 'env' | 'entrypoint' | 'cmd'>;
 
 export interface Link {
   readonly name: string;
@@ -54,6 +58,11 @@ export const labelKeys = {
 /** The container's id: derived from the object's uid, so that it is known again when its status was lost. */
 export function containerIDOf(uid: string): string {
   return createHash('sha256').update(`holdfast container ${uid}`).digest('hex');
+}
+
+/** Text that stands for the container's own address until the runtime knows it; nobody writes it by chance. */
+export function addressPlaceholderOf(uid: string): string {
+  return `(address of ${containerIDOf(uid).slice(0, 24)})`;
 }
 
 /** The work queue's key of an object. */
@@ -165,16 +174,15 @@ export function parseDesired(object: Container): Desired {
     problems.push(`spec.links: the alias "${alias}" is given twice; each link needs an alias of its own`);
   }
 
+  problems.push(...findEnvironmentProblems(spec));
+
   const config: Desired['config'] = {
     id: containerIDOf(metadata.uid),
     name: keyOf(object),
-    // As in a Pod, an empty list is one that was not given.
-    entrypoint: spec.command?.length === 0 ? undefined : spec.command,
-    cmd: spec.args?.length === 0 ? undefined : spec.args,
     workingDir: spec.workingDir,
     user: spec.user,
     hostname: spec.hostname ?? metadata.name,
-    env: spec.env ?? [],
+    addressPlaceholder: addressPlaceholderOf(metadata.uid),
     readonlyRootfs: spec.securityContext.readOnlyRootFilesystem,
     ports,
     limits: { cpuMillis, memoryBytes, pids },
@@ -191,7 +199,7 @@ export function parseDesired(object: Container): Desired {
     links,
     dependsOn: [...new Set([...links.map(({ name }) => name), ...(spec.dependsOn ?? []).map(({ name }) => name)])],
     config,
-    specHash: hashOf(immutablePart(spec.image, config, links)),
+    specHash: hashOf({ ...immutablePart(spec.image, config, links), ...environmentSpec(spec) }),
     problem: problems.length > 0 ? { reason: 'InvalidSpec', message: problems.join('; ') } : undefined,
   };
 }
@@ -199,16 +207,18 @@ export function parseDesired(object: Container): Desired {
 /** What of the configuration cannot change in a running process: all but limits and log; links only by their names. */
 function immutablePart(
   image: string,
-  { limits: _limits, log: _log, ...rest }: Desired['config'],
+  { limits: _limits, log: _log, addressPlaceholder: _placeholder, ...rest }: Desired['config'],
   links: readonly Link[],
-): unknown {
+): object {
   return { image, ...rest, links };
 }
 
-/** What can be changed in place, as it should be now. */
+/** What can be changed in place, as it should be now; environment, command and args count from the next start. */
 export interface Mutable {
   readonly hosts: readonly HostEntry[];
   readonly env: readonly EnvVar[];
+  readonly entrypoint: readonly string[] | undefined;
+  readonly cmd: readonly string[] | undefined;
   readonly limits: ContainerConfig['limits'];
   readonly log: LogLimits;
 }

@@ -7,6 +7,7 @@ import type { EventRecorder } from './events.ts';
 import type { History } from './history.ts';
 import type { ImagePuller } from './images.ts';
 import type { ControllerMetrics } from './metrics.ts';
+import type { Sources } from './sources.ts';
 
 /** Of one container of this host, by its id. */
 export interface Entry {
@@ -42,6 +43,7 @@ export interface ReconcileDeps {
   readonly runtime: Runtime;
   readonly api: ContainerApi;
   readonly view: View;
+  readonly sources: Sources;
   readonly entries: Map<string, Entry>;
   readonly puller: ImagePuller;
   readonly events: EventRecorder;

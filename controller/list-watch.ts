@@ -141,8 +141,10 @@ class Known<T> {
     const object = this.#deps.parse(raw);
     if (object !== undefined) return object;
     const before = this.#byUid.get(uidOf(raw) ?? '');
+    // Its names only: what it holds may be secret.
+    const { name, namespace, uid } = metadataOf(raw);
     this.#deps.log.error(
-      { object: raw, isKnown: before !== undefined },
+      { object: { name, namespace, uid }, isKnown: before !== undefined },
       'the API server sent an object that cannot be read; what was known of it counts on',
     );
     return before;

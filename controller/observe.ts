@@ -1,8 +1,15 @@
-/** Looks at what else a container's step depends on: the containers it links to, the circle it may be in. Effects: reads only. */
+/**
+ * Looks at what else a container's step depends on: the containers it links to, the circle it may be in, the objects that
+ * its environment refers to. Effects: reads only.
+ */
 import type { Container } from '../crds/index.ts';
-import type { Runtime } from '../runtime/index.ts';
-import { containerIDOf, type Desired, type Mutable } from './desired.ts';
+import type { EnvVar, Runtime } from '../runtime/index.ts';
+import type { Obstacle } from './decide.ts';
+import { addressPlaceholderOf, containerIDOf, type Desired, type Mutable } from './desired.ts';
+import { needsHostIP, resolveEnvironment } from './environment.ts';
+import { observeHostIP } from './host-address.ts';
 import { type Dependency, findCycle, linkEnv, linkHosts } from './links.ts';
+import type { Sources } from './sources.ts';
 
 /** The present objects by key. */
 export interface Objects {
@@ -28,7 +35,11 @@ function namesOf(object: Container | undefined): string[] {
 export async function observeDependencies(
   object: Container,
   desired: Desired,
-  { view, runtime }: { readonly view: Objects; readonly runtime: Runtime },
+  {
+    view,
+    runtime,
+    ...host
+  }: { readonly view: Objects; readonly runtime: Runtime; readonly sources: Sources; readonly nodeName: string },
 ): Promise<Dependency[]> {
   return await Promise.all(
     desired.dependsOn.map(async (name): Promise<Dependency> => {
@@ -51,27 +62,69 @@ export async function observeDependencies(
           port: port.containerPort,
           protocol: port.protocol === 'UDP' ? 'udp' : 'tcp',
         })),
-        env: target.spec.env ?? [],
+        env: isLinked ? await sharedEnvOf(target, ip, host) : [],
         imageConfig,
       };
     }),
   );
 }
 
-/** What can change in place, as it should be; undefined while a link's target has no address, so that the old one is kept. Pure. */
-export function mutableOf(
+interface HostView {
+  readonly sources: Sources;
+  readonly nodeName: string;
+}
+
+/** A container's own variables as those that link to it may see them: without those whose values come from Secrets. */
+async function sharedEnvOf(target: Container, ip: string | undefined, host: HostView): Promise<readonly EnvVar[]> {
+  const { env, secretNames } = resolveEnvironment({
+    ...host,
+    object: target,
+    given: [],
+    hostIP: await hostIPFor(target),
+    podIP: ip ?? '',
+  });
+  return env.filter(({ name }) => !secretNames.has(name));
+}
+
+async function hostIPFor({ spec }: Container): Promise<string> {
+  return needsHostIP(spec) ? await observeHostIP() : '';
+}
+
+export type MutableState =
+  | { readonly kind: 'known'; readonly mutable: Mutable; readonly secrets: readonly string[] }
+  /** Something that it comes from is not there: a link has no address, a Secret does not exist. What is there is kept. */
+  | { readonly kind: 'unknown'; readonly obstacle: Obstacle | undefined };
+
+/** What can change in place, as it should be. */
+export async function observeMutable(
   desired: Desired,
   object: Container,
   dependencies: readonly Dependency[],
-): Mutable | undefined {
-  const { env, limits, log } = desired.config;
+  host: HostView,
+): Promise<MutableState> {
+  const { limits, log } = desired.config;
   const hasNoAddress = ({ name }: { readonly name: string }): boolean =>
     dependencies.find((one) => one.name === name)?.ip === undefined;
-  if (desired.links.some(hasNoAddress)) return undefined;
+  // It waits for its links already.
+  if (desired.links.some(hasNoAddress)) return { kind: 'unknown', obstacle: undefined };
+  const { env, command, args, secrets, missing, unknown } = resolveEnvironment({
+    ...host,
+    object,
+    given: linkEnv(object.metadata.name, desired.links, dependencies),
+    hostIP: await hostIPFor(object),
+    podIP: addressPlaceholderOf(object.metadata.uid),
+  });
+  if (missing.length > 0) {
+    const obstacle: Obstacle = { before: 'start', reason: 'CreateContainerConfigError', message: missing.join('; ') };
+    return { kind: 'unknown', obstacle };
+  }
+  if (unknown.length > 0) {
+    const message = `waits to hear of ${unknown.join(', ')} from the API server`;
+    return { kind: 'unknown', obstacle: { before: 'create', reason: 'ContainerCreating', message } };
+  }
   return {
-    hosts: linkHosts(desired.links, dependencies),
-    env: [...linkEnv(object.metadata.name, desired.links, dependencies), ...env],
-    limits,
-    log,
+    kind: 'known',
+    mutable: { hosts: linkHosts(desired.links, dependencies), env, entrypoint: command, cmd: args, limits, log },
+    secrets,
   };
 }

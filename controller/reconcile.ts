@@ -10,7 +10,7 @@ import { decide, type Step } from './decide.ts';
 import { containerIDOf, keyOf, mutableHashOf, parseDesired } from './desired.ts';
 import { type Entry, type ReconcileDeps, signatureOf, type View } from './entry.ts';
 import { accountFor, historyFromStatus } from './history.ts';
-import { checkCycle, mutableOf, observeDependencies } from './observe.ts';
+import { checkCycle, observeDependencies, observeMutable } from './observe.ts';
 import { haltOrphan } from './orphans.ts';
 import { releaseObject, writeBack } from './write-back.ts';
 
@@ -73,13 +73,15 @@ async function reconcileObject(
     entry.history = accountFor(entry.history, desired, container, now());
     noteSignature(entry, container, view);
     const dependencies = await observeDependencies(object, desired, deps);
-    const mutable = mutableOf(desired, object, dependencies);
+    const state = await observeMutable(desired, object, dependencies, deps);
+    const mutable = state.kind === 'known' ? state.mutable : undefined;
     const image = puller.stateOf(id, desired.image);
     const step = decide({
       isDeleting: deletionTimestamp !== undefined,
       hasFinalizer: finalizers?.includes(finalizer) ?? false,
       desired,
       mutableHash: mutable === undefined ? undefined : mutableHashOf(desired, mutable),
+      obstacle: state.kind === 'known' ? undefined : state.obstacle,
       container,
       image,
       dependencies,

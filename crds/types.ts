@@ -5,9 +5,9 @@ export interface ContainerSpec {
   readonly image: string;
   /** When to fetch the image: Always before each creation of the container, IfNotPresent only when the host does not have it, Never (the host must have it already). Default: "IfNotPresent". */
   readonly imagePullPolicy: 'Always' | 'IfNotPresent' | 'Never';
-  /** The program and its first arguments; replaces the image's ENTRYPOINT, and its CMD too unless args is set. */
+  /** The program and its first arguments; replaces the image's ENTRYPOINT, and its CMD too unless args is set. $(NAME) stands for a variable of env, envFrom or a link; $$ for one $. */
   readonly command?: readonly string[] | undefined;
-  /** Arguments; replaces the image's CMD. */
+  /** Arguments; replaces the image's CMD. $(NAME) stands for a variable as in command. */
   readonly args?: readonly string[] | undefined;
   /** Absolute path inside the container where the program starts. Defaults to the image's WORKDIR. */
   readonly workingDir?: string | undefined;
@@ -19,8 +19,55 @@ export interface ContainerSpec {
   readonly env?: readonly {
     /** Name of the variable. */
     readonly name: string;
-    /** Value of the variable, taken literally. Default: "". */
-    readonly value: string;
+    /** Value of the variable. $(NAME) stands for the value of a variable given before it or by envFrom or a link, $$ for one $; what names no variable stays as it is. */
+    readonly value?: string | undefined;
+    /** Where the value comes from, in place of value; exactly one of its fields. The container waits until it is there. */
+    readonly valueFrom?: {
+      /** A key of a Secret of the same namespace. A change counts from the next start. */
+      readonly secretKeyRef?: {
+        /** Name of the Secret. */
+        readonly name: string;
+        /** The key. */
+        readonly key: string;
+        /** The variable is left out, rather than waited for, if the Secret or the key is not there. */
+        readonly optional?: boolean | undefined;
+      } | undefined;
+      /** A key of a ConfigMap of the same namespace. A change counts from the next start. */
+      readonly configMapKeyRef?: {
+        /** Name of the ConfigMap. */
+        readonly name: string;
+        /** The key. */
+        readonly key: string;
+        /** The variable is left out, rather than waited for, if the ConfigMap or the key is not there. */
+        readonly optional?: boolean | undefined;
+      } | undefined;
+      /** A field of this object. */
+      readonly fieldRef?: {
+        /** Taken for manifests of Pods that give it; without effect. */
+        readonly apiVersion?: string | undefined;
+        /** metadata.name, .namespace, .uid, .labels['KEY'], .annotations['KEY'], spec.nodeName, status.podIP or status.hostIP. */
+        readonly fieldPath: string;
+      } | undefined;
+    } | undefined;
+  }[] | undefined;
+  /** Secrets and ConfigMaps of the same namespace whose every key becomes a variable. Later ones override earlier ones, and env overrides all. */
+  readonly envFrom?: readonly {
+    /** Put before each key. */
+    readonly prefix?: string | undefined;
+    /** A ConfigMap. Exactly one of configMapRef and secretRef is given. */
+    readonly configMapRef?: {
+      /** Name of the ConfigMap. */
+      readonly name: string;
+      /** It is left out, rather than waited for, if it is not there. */
+      readonly optional?: boolean | undefined;
+    } | undefined;
+    /** A Secret. Exactly one of configMapRef and secretRef is given. */
+    readonly secretRef?: {
+      /** Name of the Secret. */
+      readonly name: string;
+      /** It is left out, rather than waited for, if it is not there. */
+      readonly optional?: boolean | undefined;
+    } | undefined;
   }[] | undefined;
   /** Running keeps the container going by its restart policy; Stopped stops it gracefully and keeps it stopped. Default: "Running". */
   readonly desiredState: 'Running' | 'Stopped';

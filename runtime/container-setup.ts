@@ -16,7 +16,7 @@ import type { Layout } from './layout.ts';
 import { hasNetns, type NetnsPool, type Network } from './netns-pool.ts';
 import { formatOciSpec } from './oci-spec.ts';
 import { mountOverlay } from './overlay.ts';
-import { mergeArgs, mergeEnv, mergeWorkingDir } from './process-config.ts';
+import { fillAddress, mergeArgs, mergeEnv, mergeWorkingDir } from './process-config.ts';
 import { makeFolderInRoot, readTextInRoot } from './rooted-path.ts';
 import { cgroupPathOf } from './run.ts';
 import type { ChosenFilter, SeccompFilter } from './seccomp-filter.ts';
@@ -117,7 +117,8 @@ export async function writeBundle(
   given: { readonly network: Network; readonly mounts: readonly OciMount[] },
 ): Promise<Bundle> {
   const { record, paths } = entry;
-  const { config, image } = record;
+  const { image } = record;
+  const config = fillAddress(record.config, record.config.addressPlaceholder, network.ip);
   const security = config.security ?? {};
   const [passwd, group, filter] = await Promise.all([
     readTextInRoot(paths.rootfs, '/etc/passwd', 'user'),

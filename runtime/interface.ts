@@ -162,6 +162,10 @@ export interface MutableConfig {
   readonly hosts: readonly HostEntry[];
   /** Added to the image's environment and overriding it; a change counts from the next start. */
   readonly env: readonly EnvVar[];
+  /** Replaces the image's Entrypoint (and its Cmd too, unless cmd is given); a change counts from the next start. */
+  readonly entrypoint?: readonly string[] | undefined;
+  /** Replaces the image's Cmd; a change counts from the next start. */
+  readonly cmd?: readonly string[] | undefined;
   readonly limits: Limits;
   readonly log: LogLimits;
   /** Names to which the host's resolver answers with the container's address: "web.shop". */
@@ -181,10 +185,8 @@ export interface ContainerConfig extends MutableConfig {
   readonly name: string;
   /** Image configuration digest, sha256:…, as returned by images.ensure. */
   readonly imageID: string;
-  /** Replaces the image's Entrypoint (and its Cmd too, unless cmd is given). */
-  readonly entrypoint?: readonly string[] | undefined;
-  /** Replaces the image's Cmd. */
-  readonly cmd?: readonly string[] | undefined;
+  /** Text in env, entrypoint and cmd that is replaced by the container's address whenever it starts. */
+  readonly addressPlaceholder?: string | undefined;
   /** Absolute; undefined: the image's WorkingDir, then /. */
   readonly workingDir?: string | undefined;
   /** name|uid[:group|gid]; undefined: the image's User, then root. */

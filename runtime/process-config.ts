@@ -3,10 +3,26 @@
  * Pure: merges the caller's wishes with the image's defaults as Docker and the OCI image specification do.
  */
 import { constants } from 'node:os';
-import { ContainerConfigError, type EnvVar, type ImageConfig } from './interface.ts';
+import { ContainerConfigError, type EnvVar, type ImageConfig, type MutableConfig } from './interface.ts';
 
 /** PATH of a process when neither image nor caller gives one. Source: moby, DefaultPathEnvUnix. */
 export const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+/** Puts the container's address ('' if it has none) where its placeholder stands. */
+export function fillAddress<T extends Pick<MutableConfig, 'env' | 'entrypoint' | 'cmd'>>(
+  config: T,
+  placeholder: string | undefined,
+  address: string | undefined,
+): T {
+  if (placeholder === undefined || placeholder === '') return config;
+  const fill = (text: string): string => text.replaceAll(placeholder, () => address ?? '');
+  return {
+    ...config,
+    env: config.env.map(({ name, value }) => ({ name, value: fill(value) })),
+    entrypoint: config.entrypoint?.map(fill),
+    cmd: config.cmd?.map(fill),
+  };
+}
 
 export interface ArgsInput {
   readonly entrypoint?: readonly string[] | undefined;

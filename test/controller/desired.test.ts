@@ -78,10 +78,6 @@ describe('parseDesired', () => {
     ];
     assert.equal(desired({ spec: { ports } }).config.ports.length, 4);
   });
-  it('takes an empty command or args for one that was not given, as a Pod does', () => {
-    const { config } = desired({ spec: { command: [], args: [] } });
-    assert.deepEqual([config.entrypoint, config.cmd], [undefined, undefined]);
-  });
   it('leaves out ports that are not published', () => {
     assert.deepEqual(desired({ spec: { ports: [{ containerPort: 80, protocol: 'TCP' }] } }).config.ports, []);
   });
@@ -126,12 +122,25 @@ describe('specHash', () => {
     { image: 'web:2' },
     { command: ['x'] },
     { env: [{ name: 'A', value: '' }] },
+    { envFrom: [{ configMapRef: { name: 'a' } }] },
+    { args: ['x'] },
     { user: '1' },
     { links: [{ name: 'a' }] },
     { ports: [{ containerPort: 1, hostPort: 0, protocol: 'TCP' }] },
     { securityContext: { readOnlyRootFilesystem: true } },
   ];
   for (const spec of replacing) it(`changes with ${JSON.stringify(spec)}`, () => assert.notEqual(hash(spec), hash({})));
+});
+
+describe('specHash of an environment', () => {
+  const hash = (env: ContainerSpec['env']): string => desired({ spec: { env } }).specHash;
+  it('is the same for a value that is empty and one that is not given', () =>
+    assert.equal(hash([{ name: 'A' }]), hash([{ name: 'A', value: '' }])));
+  it('changes when a variable comes from elsewhere', () =>
+    assert.notEqual(
+      hash([{ name: 'A', valueFrom: { secretKeyRef: { name: 's', key: 'a' } } }]),
+      hash([{ name: 'A', valueFrom: { secretKeyRef: { name: 's', key: 'b' } } }]),
+    ));
 });
 
 describe('hashOf', () => {

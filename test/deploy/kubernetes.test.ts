@@ -23,11 +23,12 @@ describe('deploy/kubernetes/rbac.yaml', () => {
   const named = (kind: string, name: string) =>
     documents.find((document) => document.kind === kind && document.metadata.name === name);
 
-  it("allows a host's controller to follow Containers, to patch them and their status, and to write Events only", () => {
+  it("allows a host's controller to follow Containers and what they refer to, to patch them and their status, and to write Events", () => {
     assert.deepEqual(named('ClusterRole', 'holdfast-controller')?.rules, [
       { apiGroups: ['holdfast.dev'], resources: ['containers'], verbs: ['get', 'list', 'watch', 'patch'] },
       { apiGroups: ['holdfast.dev'], resources: ['containers/status'], verbs: ['patch'] },
       { apiGroups: [''], resources: ['events'], verbs: ['create', 'patch'] },
+      { apiGroups: [''], resources: ['secrets', 'configmaps'], verbs: ['get', 'list', 'watch'] },
     ]);
   });
 

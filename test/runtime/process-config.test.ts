@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { ContainerConfigError } from '../../runtime/index.ts';
-import { defaultPath, mergeArgs, mergeEnv, mergeWorkingDir, parseSignal } from '../../runtime/process-config.ts';
+import {
+  defaultPath,
+  fillAddress,
+  mergeArgs,
+  mergeEnv,
+  mergeWorkingDir,
+  parseSignal,
+} from '../../runtime/process-config.ts';
 
 describe('mergeArgs', () => {
   const image = { entrypoint: ['/entry'], cmd: ['a', 'b'] };
@@ -93,4 +100,30 @@ describe('parseSignal', () => {
   ] as const) {
     it(`reads ${JSON.stringify(text)} as ${want}`, () => assert.equal(parseSignal(text), want));
   }
+});
+
+describe('fillAddress', () => {
+  const config = {
+    env: [
+      { name: 'IP', value: '<own>' },
+      { name: 'URL', value: 'http://<own>:80/<own>' },
+      { name: 'X', value: '$&' },
+    ],
+    entrypoint: ['run', '--at', '<own>'],
+    cmd: undefined,
+  };
+  it('puts the address wherever the placeholder stands', () => {
+    const { env, entrypoint, cmd } = fillAddress(config, '<own>', '10.0.0.2');
+    assert.deepEqual(
+      env.map(({ value }) => value),
+      ['10.0.0.2', 'http://10.0.0.2:80/10.0.0.2', '$&'],
+    );
+    assert.deepEqual([entrypoint, cmd], [['run', '--at', '10.0.0.2'], undefined]);
+  });
+  it('leaves nothing of the placeholder to a container without an address', () =>
+    assert.equal(fillAddress(config, '<own>', undefined).env[0]?.value, ''));
+  it('changes nothing without a placeholder', () => {
+    assert.equal(fillAddress(config, undefined, '10.0.0.2'), config);
+    assert.equal(fillAddress(config, '', '10.0.0.2'), config);
+  });
 });

@@ -1,0 +1,21 @@
+/** Which Secrets and ConfigMaps a container refers to, wherever in its spec. Pure. */
+import type { ContainerSpec } from '../crds/index.ts';
+import type { SourceRef } from './sources.ts';
+
+/** Each once; all in the container's own namespace. */
+export function referencesOf(spec: ContainerSpec): readonly SourceRef[] {
+  const refs: SourceRef[] = [];
+  const add = (kind: SourceRef['kind'], ref: { readonly name: string } | undefined): void => {
+    if (ref !== undefined && !refs.some((one) => one.kind === kind && one.name === ref.name))
+      refs.push({ kind, name: ref.name });
+  };
+  for (const { valueFrom } of spec.env ?? []) {
+    add('Secret', valueFrom?.secretKeyRef);
+    add('ConfigMap', valueFrom?.configMapKeyRef);
+  }
+  for (const { secretRef, configMapRef } of spec.envFrom ?? []) {
+    add('Secret', secretRef);
+    add('ConfigMap', configMapRef);
+  }
+  return refs;
+}

@@ -1,0 +1,228 @@
+/**
+ * The Secrets and ConfigMaps that containers of this host refer to, kept in memory. Effects: lists and watches both kinds,
+ * and reads single objects that become wanted later. Data of others is dropped as soon as it was read; none is ever logged.
+ */
+import type { Logger } from 'pino';
+import type { ContainerApi } from './api.ts';
+import { type ApiAccess, ApiError } from './client.ts';
+import { type ListWatch, startListWatch } from './list-watch.ts';
+
+export type SourceKind = 'Secret' | 'ConfigMap';
+
+/** A reference of a container to an object of its own namespace. */
+export interface SourceRef {
+  readonly kind: SourceKind;
+  readonly name: string;
+}
+
+export interface Source {
+  /** Of a Secret: kubernetes.io/dockerconfigjson … */
+  readonly type: string | undefined;
+  /** By key; a ConfigMap's binaryData is among it. */
+  readonly data: ReadonlyMap<string, Buffer>;
+  /** Keys whose values the API server holds as bytes rather than text (binaryData). */
+  readonly binaryKeys: ReadonlySet<string>;
+}
+
+export type SourceLookup =
+  | { readonly kind: 'present'; readonly source: Source }
+  | { readonly kind: 'missing' }
+  /** Not heard of yet: the API server did not answer so far, or nothing refers to it. */
+  | { readonly kind: 'unknown' };
+
+/** What is known of Secrets and ConfigMaps. While the API server is away the last known values count. */
+export interface Sources {
+  get(kind: SourceKind, namespace: string, name: string): SourceLookup;
+}
+
+export interface SourceCache extends Sources {
+  /** Says what a container (by its key, namespace/name) refers to from now on; an empty list forgets it. */
+  refer(key: string, refs: readonly SourceRef[]): void;
+  /** Begins to list and watch: once the first containers are known, so that what they refer to is kept from the list. */
+  start(): void;
+  close(): Promise<void>;
+}
+
+export interface SourceCacheDeps {
+  readonly access: ApiAccess;
+  readonly api: Pick<ContainerApi, 'call'>;
+  /** Called with the key of each container that refers to an object about which something new is known. */
+  readonly wake: (key: string) => void;
+  readonly onReconnect: (reason: string) => void;
+  readonly now: () => number;
+  readonly random: () => number;
+  readonly log: Logger;
+}
+
+const plurals = { Secret: 'secrets', ConfigMap: 'configmaps' } as const;
+const retryMs = 5_000;
+
+export function createSourceCache(deps: SourceCacheDeps): SourceCache {
+  const shelves = { Secret: createShelf('Secret', deps), ConfigMap: createShelf('ConfigMap', deps) };
+  return {
+    get: (kind, namespace, name) => shelves[kind].get(`${namespace}/${name}`),
+    refer: (key, refs) => {
+      const namespace = key.slice(0, key.indexOf('/'));
+      for (const kind of ['Secret', 'ConfigMap'] as const)
+        shelves[kind].refer(
+          key,
+          new Set(refs.filter((ref) => ref.kind === kind).map((ref) => `${namespace}/${ref.name}`)),
+        );
+    },
+    start: () => {
+      shelves.Secret.start();
+      shelves.ConfigMap.start();
+    },
+    close: async () => {
+      await Promise.all([shelves.Secret.close(), shelves.ConfigMap.close()]);
+    },
+  };
+}
+
+/** An object as it is taken from the API server; `source` only if something refers to it. */
+interface Taken {
+  readonly name: string;
+  readonly source: Source | undefined;
+}
+
+interface Shelf {
+  get(name: string): SourceLookup;
+  refer(key: string, names: ReadonlySet<string>): void;
+  start(): void;
+  close(): Promise<void>;
+}
+
+/** The objects of one kind; `name` is namespace/name throughout. */
+function createShelf(kind: SourceKind, deps: SourceCacheDeps): Shelf {
+  const { access, api, wake, log } = deps;
+  const path = `/api/v1/${plurals[kind]}`;
+  const held = new Map<string, SourceLookup>();
+  const usersOf = new Map<string, Set<string>>();
+  const refsOf = new Map<string, ReadonlySet<string>>();
+  const stop = new AbortController();
+  const fetching = new Set<Promise<void>>();
+  const timers = new Set<NodeJS.Timeout>();
+  let isListed = false;
+  let listWatch: ListWatch | undefined;
+
+  const parse = (raw: unknown): Taken | undefined => {
+    const name = nameOf(raw);
+    return name === undefined ? undefined : { name, source: usersOf.has(name) ? parseSource(kind, raw) : undefined };
+  };
+  const put = (name: string, lookup: SourceLookup): void => {
+    held.set(name, lookup);
+    for (const key of usersOf.get(name) ?? []) wake(key);
+  };
+  const take = ({ name, source }: Taken): void => {
+    if (!usersOf.has(name)) return;
+    if (source === undefined) fetchOne(name);
+    else put(name, { kind: 'present', source });
+  };
+  /** Reads one object that is wanted since after the list; what the watch brings meanwhile is newer and counts. */
+  const fetchOne = (name: string): void => {
+    held.delete(name);
+    const isStillWanted = (): boolean => !stop.signal.aborted && usersOf.has(name) && !held.has(name);
+    const [namespace, own] = name.split('/', 2);
+    const request = api
+      .call({
+        method: 'GET',
+        path: `/api/v1/namespaces/${namespace}/${plurals[kind]}/${encodeURIComponent(own ?? '')}`,
+        signal: stop.signal,
+      })
+      .then(
+        (raw) => {
+          if (isStillWanted()) put(name, { kind: 'present', source: parseSource(kind, raw) });
+        },
+        (error: unknown) => {
+          if (!isStillWanted()) return;
+          if (error instanceof ApiError && error.code === 404) return put(name, { kind: 'missing' });
+          log.warn({ kind, object: name, err: error }, 'an object that a container refers to could not be read');
+          const timer = setTimeout(() => {
+            timers.delete(timer);
+            if (isStillWanted()) fetchOne(name);
+          }, retryMs);
+          timers.add(timer);
+        },
+      )
+      .finally(() => fetching.delete(request));
+    fetching.add(request);
+  };
+  return {
+    get: (name) => held.get(name) ?? { kind: 'unknown' },
+    refer: (key, names) => {
+      for (const name of refsOf.get(key) ?? []) {
+        if (names.has(name)) continue;
+        const users = usersOf.get(name);
+        users?.delete(key);
+        if (users?.size !== 0) continue;
+        usersOf.delete(name);
+        held.delete(name);
+      }
+      if (names.size === 0) refsOf.delete(key);
+      else refsOf.set(key, names);
+      for (const name of names) {
+        const users = usersOf.get(name);
+        usersOf.set(name, (users ?? new Set()).add(key));
+        if (users === undefined && isListed) fetchOne(name);
+      }
+    },
+    start: () => {
+      listWatch = startListWatch<Taken>({
+        access,
+        path,
+        list: (query, signal) => api.call({ method: 'GET', path, query, signal }),
+        parse,
+        onReplace: (objects) => {
+          isListed = true;
+          const present = new Map(objects.map((one) => [one.name, one]));
+          for (const name of [...usersOf.keys()]) {
+            const object = present.get(name);
+            if (object === undefined) put(name, { kind: 'missing' });
+            else take(object);
+          }
+        },
+        onChange: (change, object) => {
+          if (change === 'applied') take(object);
+          else if (usersOf.has(object.name)) put(object.name, { kind: 'missing' });
+        },
+        onActivity: () => {},
+        onReconnect: deps.onReconnect,
+        now: deps.now,
+        random: deps.random,
+        log,
+      });
+    },
+    close: async () => {
+      stop.abort(new Error('the cache of Secrets and ConfigMaps was closed'));
+      for (const timer of timers) clearTimeout(timer);
+      await listWatch?.close();
+      await Promise.allSettled([...fetching]);
+    },
+  };
+}
+
+function nameOf(raw: unknown): string | undefined {
+  // Each member is looked at before use.
+  const { name, namespace } =
+    (raw as { metadata?: { name?: unknown; namespace?: unknown } | null } | null)?.metadata ?? {};
+  return typeof name === 'string' && typeof namespace === 'string' ? `${namespace}/${name}` : undefined;
+}
+
+/** The data of a Secret (base64) or a ConfigMap (text, and binaryData in base64). Values that are no strings are left out. Pure. */
+export function parseSource(kind: SourceKind, raw: unknown): Source {
+  const object = isRecord(raw) ? raw : {};
+  const entriesOf = (value: unknown, encoding: 'base64' | 'utf8'): (readonly [string, Buffer])[] =>
+    Object.entries(isRecord(value) ? value : {}).flatMap(([key, text]) =>
+      typeof text === 'string' ? [[key, Buffer.from(text, encoding)] as const] : [],
+    );
+  const binary = entriesOf(object.binaryData, 'base64');
+  return {
+    type: typeof object.type === 'string' ? object.type : undefined,
+    data: new Map([...entriesOf(object.data, kind === 'Secret' ? 'base64' : 'utf8'), ...binary]),
+    binaryKeys: new Set(binary.map(([key]) => key)),
+  };
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -118,7 +118,7 @@ export async function writeBundle(
 ): Promise<Bundle> {
   const { record, paths } = entry;
   const { image } = record;
-  const config = fillAddress(record.config, record.config.addressPlaceholder, network.ip);
+  const config = fillAddress(record.config, record.config.addressPlaceholder, given.network.ip);
   const security = config.security ?? {};
   const [passwd, group, filter] = await Promise.all([
     readTextInRoot(paths.rootfs, '/etc/passwd', 'user'),

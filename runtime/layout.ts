@@ -73,6 +73,8 @@ export interface Layout {
   readonly pool: string;
   readonly addresses: string;
   readonly shortLinks: string;
+  /** Folders of sessions that are beginning; none outlives a daemon. */
+  readonly sessions: string;
   readonly seccompCache: string;
   readonly bootID: string;
   /** Which instance the run dir belongs to. */
@@ -111,6 +113,7 @@ export function createLayout({ dataDir, runDir, bridge }: LayoutInput): Layout {
     addresses: join(runDir, 'addresses'),
     shortLinks: join(runDir, 'layers'),
     seccompCache: join(runDir, 'seccomp-filters'),
+    sessions: join(runDir, 'sessions'),
     bootID: join(runDir, 'boot-id'),
     owner: join(runDir, 'owner.json'),
     cgroupParent: `/holdfast-${bridge}`,

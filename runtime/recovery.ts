@@ -32,12 +32,30 @@ export async function prepareFolders(layout: Layout, bootID: string): Promise<vo
       // Sockets and the like of our callers are not ours to remove.
       const ours = [layout.bundles, layout.ociRoot, layout.exits, layout.netns, layout.pool, layout.addresses];
       const path = join(layout.runDir, name);
-      if ([...ours, layout.volumesRun, layout.shortLinks, layout.seccompCache, layout.imagesRun].includes(path)) {
+      const mayGo = [
+        ...ours,
+        layout.volumesRun,
+        layout.shortLinks,
+        layout.sessions,
+        layout.seccompCache,
+        layout.imagesRun,
+      ];
+      if (mayGo.includes(path)) {
         await removeTree(path);
       }
     }
   }
-  const folders = [layout.containers, layout.trash, layout.bundles, layout.ociRoot, layout.exits, layout.netns];
+  // They hold the environment of processes that were being started, and nobody waits for those any more.
+  await rm(layout.sessions, { recursive: true, force: true });
+  const folders = [
+    layout.containers,
+    layout.trash,
+    layout.sessions,
+    layout.bundles,
+    layout.ociRoot,
+    layout.exits,
+    layout.netns,
+  ];
   for (const dir of [...folders, layout.pool, layout.addresses]) await mkdir(dir, { recursive: true, mode: 0o700 });
   await writeFile(layout.bootID, bootID);
 }

@@ -20,10 +20,11 @@ export class SyscallError extends RuntimeOperationError {
 
 export const errnos = { ENOENT: 2, ESRCH: 3, EBUSY: 16, EXDEV: 18, ENOTDIR: 20, EINVAL: 22, ELOOP: 40 } as const;
 const MNT_DETACH = 2;
+const maxFileBytes = 1024 * 1024;
 
 interface Pending {
   readonly operation: string;
-  readonly resolve: () => void;
+  readonly resolve: (result: string) => void;
   readonly reject: (error: Error) => void;
   readonly timer: NodeJS.Timeout;
 }
@@ -57,16 +58,16 @@ export class Syscalls {
     this.#deadlineMs = deadlineMs;
   }
 
-  mount({ source, target, type, flags = 0, data = '', relativeTo = '/' }: MountRequest): Promise<void> {
-    return this.#request('mount', [relativeTo, source, target, type, String(flags), data]);
+  async mount({ source, target, type, flags = 0, data = '', relativeTo = '/' }: MountRequest): Promise<void> {
+    await this.#request('mount', [relativeTo, source, target, type, String(flags), data]);
   }
 
   /**
    * Binds what `path` names inside `folder` to `target`, which is made as a folder or a file. Missing parts of the path
    * become folders. Throws SyscallError with EXDEV if the path leaves the folder, by a link or otherwise.
    */
-  bindBeneath({ folder, path, target }: BindBeneathRequest): Promise<void> {
-    return this.#request('bind_beneath', [folder, path, target]);
+  async bindBeneath({ folder, path, target }: BindBeneathRequest): Promise<void> {
+    await this.#request('bind_beneath', [folder, path, target]);
   }
 
   /** Unmounts; nothing to do if nothing is mounted there. A busy one is detached: it goes when its last user does. */
@@ -82,8 +83,16 @@ export class Syscalls {
   }
 
   /** Makes a network namespace with loopback up, kept by a bind mount on a new file at `path`. */
-  createNetns(path: string): Promise<void> {
-    return this.#request('netns', [path]);
+  async createNetns(path: string): Promise<void> {
+    await this.#request('netns', [path]);
+  }
+
+  /**
+   * Text of a regular file below a folder that counts as /, also while a process there moves things about; '' when there
+   * is none, or when it is something else or absurdly big.
+   */
+  async readFileInRoot(root: string, path: string): Promise<string> {
+    return Buffer.from(await this.#request('read', [root, path, String(maxFileBytes)]), 'hex').toString();
   }
 
   /** Signals a process if it is still the one that started at `startTicks`. False if it is gone. */
@@ -103,7 +112,7 @@ export class Syscalls {
     this.#drop(this.#helper, 'the runtime was closed');
   }
 
-  #request(operation: string, args: readonly string[]): Promise<void> {
+  #request(operation: string, args: readonly string[]): Promise<string> {
     if (this.#isClosed) return Promise.reject(new RuntimeOperationError(operation, 'the runtime was closed'));
     const helper = this.#helper ?? this.#start();
     const id = this.#nextID++;
@@ -141,7 +150,7 @@ export class Syscalls {
     const [idText, status = '', text = ''] = line.split('\t');
     const pending = this.#take(Number(idText));
     if (pending === undefined) return;
-    if (status === 'ok') pending.resolve();
+    if (status === 'ok') pending.resolve(text);
     else pending.reject(new SyscallError(pending.operation, Number(status), text));
   }
 

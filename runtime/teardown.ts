@@ -76,6 +76,7 @@ export async function removeHostState(deps: HostStateDeps): Promise<void> {
     const runFolders = [layout.bundles, layout.ociRoot, layout.exits, layout.netns, layout.pool, layout.addresses];
     const gone = [
       ...runFolders,
+      layout.sessions,
       layout.shortLinks,
       layout.volumesRun,
       layout.seccompCache,

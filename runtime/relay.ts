@@ -1,0 +1,167 @@
+/**
+ * Starts relay.pl, one for each session: what it carries are its standard streams, which Node reads and writes as they
+ * are; what it says on fd 3 is parsed here. Effects; parseRelayMessage is pure.
+ */
+import { spawn } from 'node:child_process';
+import type { Socket } from 'node:net';
+import { PassThrough, pipeline, type Readable, type Writable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { describeSpawnError, programPath } from './command.ts';
+import { boundSize } from './exec-process.ts';
+import { RuntimeOperationError, type TerminalSize } from './interface.ts';
+
+export type RelayMessage =
+  /** pid: the process of an exec, else the relay's own. */
+  | { readonly kind: 'started'; readonly pid: number }
+  /** code: of the OCI runtime, 0 if it was not that which failed. */
+  | { readonly kind: 'failed'; readonly code: number; readonly text: string }
+  | { readonly kind: 'exit'; readonly code: number };
+
+/** Pure: one line of the control channel; undefined if it is none. */
+export function parseRelayMessage(line: string): RelayMessage | undefined {
+  const match = /^(started|failed|exit) (-?[0-9]+)(?: (.*))?$/s.exec(line);
+  if (match === null) return undefined;
+  const [, kind, number = '', text = ''] = match;
+  if (kind === 'started') return { kind, pid: Number(number) };
+  if (kind === 'exit') return { kind, code: Number(number) };
+  return { kind: 'failed', code: Number(number), text: text.trim() };
+}
+
+/** What relay.pl could not do. `code`: of the OCI runtime, 0 if it was not that which failed. */
+export class RelayError extends RuntimeOperationError {
+  readonly code: number;
+  readonly text: string;
+  constructor(operation: string, code: number, text: string) {
+    super(operation, text === '' ? 'it failed without a word' : text);
+    this.code = code;
+    this.text = text;
+  }
+}
+
+export interface RelayRequest {
+  /** For error messages. */
+  readonly operation: string;
+  readonly args: readonly string[];
+  readonly hasStdin: boolean;
+  readonly hasOutput: boolean;
+  /** fd 4, for a connection. */
+  readonly hasConnection?: boolean | undefined;
+  readonly deadlineMs: number;
+  /** Counts until it has started. */
+  readonly signal: AbortSignal;
+}
+
+export interface Relay {
+  readonly pid: number;
+  readonly stdin: Writable | undefined;
+  readonly stdout: Readable | undefined;
+  readonly stderr: Readable | undefined;
+  readonly connection: Socket | undefined;
+  resize(size: TerminalSize): void;
+  /** The exit code it told of; undefined when it ended without one, which it does when told to go away. */
+  readonly exit: Promise<number | undefined>;
+  /** Tells it to go away and waits until it has. */
+  close(): Promise<void>;
+}
+
+const scriptPath = fileURLToPath(new URL('./relay.pl', import.meta.url));
+/** It kills what does not end when told; one that takes longer is itself stuck. */
+const closeDeadlineMs = 10_000;
+
+/** Resolves when the relay says that it has started. Throws RelayError, RuntimeOperationError, the signal's reason. */
+export async function startRelay(request: RelayRequest): Promise<Relay> {
+  const { operation, args, hasStdin, hasOutput, hasConnection, deadlineMs, signal } = request;
+  signal.throwIfAborted();
+  const output = hasOutput ? 'pipe' : 'ignore';
+  const child = spawn('perl', [scriptPath, ...args], {
+    stdio: [
+      hasStdin ? 'pipe' : 'ignore',
+      output,
+      output,
+      'pipe',
+      ...(hasConnection === true ? (['pipe'] as const) : []),
+    ],
+    env: { PATH: programPath, LC_ALL: 'C' },
+  });
+  // 'pipe' in stdio makes these sockets; a spawn that fails leaves them undefined and emits 'error'.
+  const control = child.stdio[3] as Socket | undefined;
+  const connection = child.stdio[4] as Socket | undefined;
+  if (connection !== undefined) connection.allowHalfOpen = true;
+  const started = Promise.withResolvers<number>();
+  const exit = Promise.withResolvers<number | undefined>();
+  const gone = Promise.withResolvers<void>();
+  exit.promise.catch(() => {}); // whoever asks for it gets it all the same
+  started.promise.catch(() => {});
+  let text = '';
+  const hear = (line: string): void => {
+    const message = parseRelayMessage(line);
+    if (message?.kind === 'started') started.resolve(message.pid);
+    else if (message?.kind === 'failed') started.reject(new RelayError(operation, message.code, message.text));
+    else if (message?.kind === 'exit') exit.resolve(message.code);
+  };
+  control?.on('data', (chunk: Buffer) => {
+    const lines = `${text}${chunk.toString()}`.split('\n');
+    text = lines.pop() ?? '';
+    for (const line of lines) hear(line);
+  });
+  const end = (): void => {
+    started.reject(new RelayError(operation, 0, 'the relay ended before it had begun; try again'));
+    exit.resolve(undefined);
+    gone.resolve();
+  };
+  control?.on('error', () => {}); // 'close' follows
+  control?.once('close', end);
+  child.once('error', (error: NodeJS.ErrnoException) => {
+    started.reject(new RuntimeOperationError(operation, describeSpawnError('perl', error), { cause: error }));
+    end();
+  });
+  // A client or program that goes away while there is something to write to it: the session's end says so.
+  for (const stream of [child.stdin, connection]) stream?.on('error', () => {});
+  const stdout = held(child.stdout);
+  const stderr = held(child.stderr);
+  const close = async (): Promise<void> => {
+    control?.end();
+    const timer = setTimeout(() => child.kill('SIGKILL'), closeDeadlineMs);
+    await gone.promise;
+    clearTimeout(timer);
+  };
+  const giveUp = (reason: unknown): void => started.reject(reason);
+  const onAbort = (): void => giveUp(signal.reason);
+  const timer = setTimeout(
+    () => giveUp(new RuntimeOperationError(operation, `it did not begin within ${deadlineMs} ms; try again`)),
+    deadlineMs,
+  );
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    const pid = await started.promise;
+    return {
+      pid,
+      stdin: child.stdin ?? undefined,
+      stdout,
+      stderr,
+      connection,
+      exit: exit.promise,
+      resize(size) {
+        const { rows, columns } = boundSize(size);
+        if (control?.writable === true) control.write(`resize ${rows} ${columns}\n`);
+      },
+      close,
+    };
+  } catch (error) {
+    void close();
+    for (const stream of [child.stdin, stdout, stderr, connection]) stream?.destroy();
+    throw error;
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
+/** Node throws away what a child that has ended wrote unless somebody reads by then; this keeps it until somebody does. */
+function held(output: Readable | null): Readable | undefined {
+  if (output === null) return undefined;
+  const kept = new PassThrough();
+  pipeline(output, kept, () => {}); // how it ended is seen by whoever reads it
+  kept.on('error', () => {});
+  return kept;
+}

@@ -79,7 +79,8 @@ export function cgroupDirs(layout: CgroupLayout, path: string): readonly string[
   return layout.kind === 'v2' ? [join(layout.root, path)] : layout.mounts.map((mount) => join(mount, path));
 }
 
-function controllerDir(layout: CgroupLayout, controller: string, path: string): string | undefined {
+/** Folder of a cgroup in the hierarchy of a controller; undefined if the kernel has no such controller mounted. */
+export function controllerDir(layout: CgroupLayout, controller: string, path: string): string | undefined {
   if (layout.kind === 'v2') return join(layout.root, path);
   const mount = layout.controllers.get(controller);
   return mount === undefined ? undefined : join(mount, path);

@@ -44,17 +44,19 @@ export function logOf(entry: ContainerEntry): ContainerLog {
   };
 }
 
-export function stateOf(entry: ContainerEntry): ContainerState {
+/** `isPaused`: what its cgroup says. */
+export function stateOf(entry: ContainerEntry, isPaused = false): ContainerState {
   const { processes, lastRun } = entry;
   if (lastRun?.exit !== undefined) {
     const { startedAtMs, exit } = lastRun;
     return { kind: 'exited', exit, ...(startedAtMs === undefined ? {} : { startedAtMs }) };
   }
   if (processes === undefined) return { kind: 'created' };
-  return { kind: 'running', pid: processes.init.pid, startedAtMs: processes.startedAtMs };
+  const { startedAtMs, init } = processes;
+  return { kind: 'running', pid: init.pid, startedAtMs, ...(isPaused ? { isPaused } : {}) };
 }
 
-export function infoOf(entry: ContainerEntry): ContainerInfo {
+export function infoOf(entry: ContainerEntry, isPaused: boolean): ContainerInfo {
   const { config, ports, createdAtMs, stopSignal } = entry.record;
   return {
     id: config.id,
@@ -62,7 +64,7 @@ export function infoOf(entry: ContainerEntry): ContainerInfo {
     imageID: config.imageID,
     labels: config.labels,
     createdAtMs,
-    state: stateOf(entry),
+    state: stateOf(entry, isPaused),
     ...(entry.network === undefined ? {} : { ip: entry.network.ip }),
     ports,
     stopSignal,

@@ -19,6 +19,7 @@ import {
   type SetupDeps,
   writeBundle,
 } from './container-setup.ts';
+import { freeze, observeFrozen, thaw } from './freezer.ts';
 import type { HostNetwork } from './host-network.ts';
 import {
   type AttachRequest,
@@ -27,6 +28,7 @@ import {
   type ContainerID,
   type ContainerInfo,
   ContainerNotFoundError,
+  ContainerNotRunningError,
   type Containers,
   type ExecRequest,
   ImageNotPresentError,
@@ -102,9 +104,9 @@ export class LocalContainers implements Containers {
   create(config: ContainerConfig, signal: AbortSignal): Promise<ContainerInfo> {
     return this.#operate('create', config.id, signal, async () => {
       const existing = this.#entries.get(config.id);
-      if (existing !== undefined) return infoOf(existing);
+      if (existing !== undefined) return this.#info(existing);
       this.#deps.primer.prime();
-      return infoOf(await this.#create(config, signal));
+      return this.#info(await this.#create(config, signal));
     });
   }
 
@@ -112,7 +114,7 @@ export class LocalContainers implements Containers {
     return this.#operate('start', id, signal, async () => {
       const entry = this.#get(id);
       this.#runs.look(entry);
-      if (isRunning(entry) && entry.processes !== undefined && isAlive(entry.processes.init)) return infoOf(entry);
+      if (isRunning(entry) && entry.processes !== undefined && isAlive(entry.processes.init)) return this.#info(entry);
       if (isRunning(entry)) await this.#runs.waitForExit(entry, signal);
       this.#deps.primer.prime();
       this.#startsUnderWay += 1;
@@ -126,7 +128,7 @@ export class LocalContainers implements Containers {
       }
       // It may have ended already, unheeded while it was being started.
       this.#runs.look(entry);
-      return infoOf(entry);
+      return this.#info(entry);
     });
   }
 
@@ -153,6 +155,24 @@ export class LocalContainers implements Containers {
       const entry = this.#get(id);
       if (entry.processes === undefined || !isRunning(entry)) return;
       await this.#deps.syscalls.kill(entry.processes.init, signal);
+      // On cgroup v1 a process that is frozen does not even die.
+      if (signal === SIGKILL) await thaw(this.#deps.cgroups, cgroupPathOf(this.#deps.layout, id));
+    });
+  }
+
+  pause(id: ContainerID): Promise<void> {
+    return this.#operate('pause', id, undefined, async () => {
+      const entry = this.#get(id);
+      this.#runs.look(entry);
+      if (!isRunning(entry)) throw new ContainerNotRunningError(id);
+      if (!this.#isPaused(entry)) await freeze(this.#deps.cgroups, cgroupPathOf(this.#deps.layout, id));
+    });
+  }
+
+  resume(id: ContainerID): Promise<void> {
+    return this.#operate('resume', id, undefined, async () => {
+      this.#get(id);
+      await thaw(this.#deps.cgroups, cgroupPathOf(this.#deps.layout, id));
     });
   }
 
@@ -182,13 +202,13 @@ export class LocalContainers implements Containers {
     const entry = this.#entries.get(id);
     if (entry === undefined) return undefined;
     this.#runs.look(entry);
-    return infoOf(entry);
+    return this.#info(entry);
   }
 
   async list(): Promise<readonly ContainerInfo[]> {
     return [...this.#entries.values()].map((entry) => {
       this.#runs.look(entry);
-      return infoOf(entry);
+      return this.#info(entry);
     });
   }
 
@@ -200,8 +220,11 @@ export class LocalContainers implements Containers {
     yield* readLog({ id, dir: entry.paths.logDir, options, isRunning: isRunning(entry), nowMs, signal: either });
   }
 
-  exec(id: ContainerID, request: ExecRequest, signal: AbortSignal): Promise<StreamSession> {
-    return this.#streams.exec(this.#get(id), request, signal);
+  async exec(id: ContainerID, request: ExecRequest, signal: AbortSignal): Promise<StreamSession> {
+    const entry = this.#get(id);
+    // It would be frozen at birth, and so would be whoever waits for it.
+    if (this.#isPaused(entry)) throw new ContainerNotRunningError(id, { isPaused: true });
+    return this.#streams.exec(entry, request, signal);
   }
 
   attach(id: ContainerID, request: AttachRequest, signal: AbortSignal): Promise<StreamSession> {
@@ -259,7 +282,7 @@ export class LocalContainers implements Containers {
   }
 
   /** Takes up monitoring of what was read back: runs that ended meanwhile are settled. */
-  resume(): void {
+  takeUp(): void {
     for (const entry of this.#entries.values()) this.#runs.resume(entry);
   }
 
@@ -276,8 +299,18 @@ export class LocalContainers implements Containers {
     return entry;
   }
 
+  /** Asked of the kernel each time: somebody else may freeze and thaw as well. */
+  #isPaused(entry: ContainerEntry): boolean {
+    const { cgroups, layout } = this.#deps;
+    return isRunning(entry) && observeFrozen(cgroups, cgroupPathOf(layout, entry.record.config.id));
+  }
+
+  #info(entry: ContainerEntry): ContainerInfo {
+    return infoOf(entry, this.#isPaused(entry));
+  }
+
   #operate<T>(
-    operation: 'create' | 'start' | 'update' | 'remove',
+    operation: 'create' | 'start' | 'update' | 'pause' | 'resume' | 'remove',
     id: ContainerID,
     signal: AbortSignal | undefined,
     work: () => Promise<T>,

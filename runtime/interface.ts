@@ -226,7 +226,13 @@ export interface Exit {
 export type ContainerState =
   /** Everything is prepared; no process was started yet. */
   | { readonly kind: 'created' }
-  | { readonly kind: 'running'; readonly pid: number; readonly startedAtMs: number }
+  | {
+      readonly kind: 'running';
+      readonly pid: number;
+      readonly startedAtMs: number;
+      /** Its processes are frozen, by pause or by somebody else. */
+      readonly isPaused?: true | undefined;
+    }
   /** startedAtMs is undefined when the start itself failed part-way. */
   | { readonly kind: 'exited'; readonly exit: Exit; readonly startedAtMs?: number | undefined };
 
@@ -433,8 +439,18 @@ export interface Containers {
   start(id: ContainerID, signal: AbortSignal): Promise<ContainerInfo>;
   /** Changes what can change in place. Throws ContainerNotFoundError. */
   update(id: ContainerID, change: Partial<MutableConfig>): Promise<void>;
-  /** Sends a signal to PID 1 of a running container; no error if it does not run. SIGKILL ends all its processes. */
+  /**
+   * Sends a signal to PID 1 of a running container; no error if it does not run. SIGKILL ends all its processes. One
+   * that is paused gets it when it is resumed, but SIGKILL at once.
+   */
   signal(id: ContainerID, signal: number): Promise<void>;
+  /**
+   * Freezes all processes of a running container, in no time of theirs; nothing to do if they are. It survives us, not
+   * a reboot. Throws ContainerNotFoundError, ContainerNotRunningError, RuntimeOperationError (then they go on).
+   */
+  pause(id: ContainerID): Promise<void>;
+  /** Lets the processes of a paused container go on; nothing to do for another. Throws ContainerNotFoundError, RuntimeOperationError. */
+  resume(id: ContainerID): Promise<void>;
   /**
    * Kills if need be and removes everything: process, layer, network, ports, cgroup, logs, and its own volumes unless
    * they are to be kept for a next container of this id. No error if not there; kept volumes are removed then, too.
@@ -453,7 +469,7 @@ export interface Containers {
   log(id: ContainerID, options: LogOptions, signal: AbortSignal): AsyncIterable<LogEntry>;
   /**
    * Runs a further process in a running container, with its user, environment, capabilities, seccomp filter and cgroup.
-   * The signal counts until the session is there; close() ends it afterwards.
+   * The signal counts until the session is there; close() ends it afterwards. One that is paused is refused.
    * Throws ContainerNotFoundError, ContainerNotRunningError, ContainerConfigError (user, env, …), StartError (127
    * missing, 126 not executable), RuntimeOperationError.
    */
@@ -536,11 +552,17 @@ export class RunNotKeptError extends Error {
   }
 }
 
-/** The container does not run, so nothing can be run in it or attached to it. */
+/** The container does not run or is paused, so nothing can be run in it or attached to it. */
 export class ContainerNotRunningError extends Error {
   override readonly name = 'ContainerNotRunningError';
-  constructor(id: ContainerID, options?: ErrorOptions) {
-    super(`container ${id.slice(0, 12)} does not run; start it first`, options);
+  readonly isPaused: boolean;
+  constructor(id: ContainerID, options?: ErrorOptions & { readonly isPaused?: boolean }) {
+    const isPaused = options?.isPaused ?? false;
+    super(
+      `container ${id.slice(0, 12)} ${isPaused ? 'is paused; resume it first' : 'does not run; start it first'}`,
+      options,
+    );
+    this.isPaused = isPaused;
   }
 }
 

@@ -180,7 +180,7 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
       log,
     });
     closers.push(() => watch.close());
-    containers.resume();
+    containers.takeUp();
     const rotator = new LogRotator({ logs: () => containers.logs(), log });
     opened.rotator = rotator;
     closers.push(() => rotator.close());

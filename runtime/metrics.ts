@@ -6,6 +6,8 @@ export type Operation =
   | 'start'
   | 'signal'
   | 'update'
+  | 'pause'
+  | 'resume'
   | 'remove'
   | 'mount'
   | 'volumes'

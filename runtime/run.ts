@@ -9,6 +9,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { replaceFile } from './atomic-file.ts';
 import { type CgroupLayout, observeCgroupPids, removeCgroup } from './cgroups.ts';
+import { thaw } from './freezer.ts';
 import { type ContainerID, RuntimeOperationError } from './interface.ts';
 import type { ContainerPaths, Layout } from './layout.ts';
 import { type Monitor, startMonitor } from './monitor.ts';
@@ -95,6 +96,9 @@ export async function endRun(deps: RunDeps, id: ContainerID, processes: RunProce
   if (processes === undefined) {
     if (existsSync(paths.starting) || existsSync(paths.monitorPidFile)) await killByCommandLine(deps, id);
   } else {
+    await deps.syscalls.kill(processes.init, SIGKILL);
+    // On cgroup v1 a process that is frozen does not even die.
+    await thaw(deps.cgroups, cgroupPathOf(layout, id));
     await killAndWait(deps, processes.init);
   }
   await killCgroup(deps, id);
@@ -160,6 +164,7 @@ async function killCgroup(deps: RunDeps, id: ContainerID): Promise<void> {
       throw new RuntimeOperationError('remove', `processes ${alive.map((one) => one.pid).join(', ')} cannot be killed`);
     }
     for (const process of alive) await deps.syscalls.kill(process, SIGKILL);
+    await thaw(deps.cgroups, cgroupPathOf(deps.layout, id));
     await wait(2);
   }
 }

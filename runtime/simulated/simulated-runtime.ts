@@ -3,6 +3,7 @@ import {
   type ContainerConfig,
   type ContainerInfo,
   ContainerNotFoundError,
+  ContainerNotRunningError,
   type ContainerState,
   type ImageInfo,
   ImageNotPresentError,
@@ -46,6 +47,8 @@ interface Simulated {
   runs: number;
   timer?: NodeJS.Timeout | undefined;
   isStubborn: boolean;
+  /** A signal that a paused one gets when it is resumed. */
+  waiting?: number | undefined;
   readonly log: LogEntry[];
 }
 
@@ -215,7 +218,25 @@ export function createSimulatedRuntime({
       signal: async (id, signal) => {
         await operate(`signal-${signal}`, id);
         const one = containers.get(id);
-        if (one !== undefined && (signal === 9 || !one.isStubborn)) end(id, 128 + signal, signal);
+        if (one === undefined || (signal !== 9 && one.isStubborn)) return;
+        if (signal !== 9 && one.state.kind === 'running' && one.state.isPaused === true) one.waiting = signal;
+        else end(id, 128 + signal, signal);
+      },
+      pause: async (id) => {
+        await operate('pause', id);
+        const one = find(id);
+        if (one.state.kind !== 'running') throw new ContainerNotRunningError(id);
+        one.state = { ...one.state, isPaused: true };
+      },
+      resume: async (id) => {
+        await operate('resume', id);
+        const one = find(id);
+        if (one.state.kind !== 'running' || one.state.isPaused !== true) return;
+        const { pid, startedAtMs } = one.state;
+        one.state = { kind: 'running', pid, startedAtMs };
+        const { waiting } = one;
+        one.waiting = undefined;
+        if (waiting !== undefined) end(id, 128 + waiting, waiting);
       },
       remove: async (id, options) => {
         await operate(options?.volumes === 'keep' ? 'remove-keeping' : 'remove', id);

@@ -14,6 +14,8 @@ export interface Config {
   readonly logLevel: (typeof logLevels)[number];
   /** A file of containers-registries.conf(5); undefined: the host's own. */
   readonly registriesConf?: string | undefined;
+  /** This host's credentials for registries, in the form of ~/.docker/config.json; the first file that is there counts. */
+  readonly authFiles: readonly string[];
   /** Only for `holdfast controller`. */
   readonly kubeconfig?: string | undefined;
   /** A folder of spec documents to apply at the first start of this data dir. */
@@ -65,6 +67,10 @@ export const options: Readonly<Record<string, Option>> = {
   'registries-conf': {
     value: 'FILE',
     help: 'a containers-registries.conf(5) file with mirrors and insecure registries',
+  },
+  'auth-file': {
+    value: 'FILE',
+    help: "this host's credentials for registries, as containers-auth.json(5) and docker login write them; by default $REGISTRY_AUTH_FILE, /etc/holdfast/auth.json, /run/containers/UID/auth.json or ~/.docker/config.json",
   },
   kubeconfig: { value: 'FILE', help: 'of the API server that `holdfast controller` follows' },
   apply: { value: 'DIR', help: 'spec documents to apply when the data dir is used for the first time' },
@@ -135,10 +141,23 @@ export function parseConfig({ args, env, hostname, readFile }: Sources): Config 
     nodeName: get('node-name').value ?? hostname,
     logLevel: level,
     registriesConf: get('registries-conf').value,
+    authFiles: get('auth-file').value === undefined ? defaultAuthFiles(env) : [path('auth-file')],
     kubeconfig: get('kubeconfig').value,
     apply: get('apply').value,
     isLive: flags.isLive,
   };
+}
+
+/** Where podman, skopeo and docker keep what `login` wrote, and a place of our own. Source: containers-auth.json(5). */
+function defaultAuthFiles(env: Sources['env']): readonly string[] {
+  const runtimeDir = env.XDG_RUNTIME_DIR ?? '/run';
+  const perUser = env.XDG_RUNTIME_DIR === undefined ? 'containers/0/auth.json' : 'containers/auth.json';
+  return [
+    ...(env.REGISTRY_AUTH_FILE === undefined || env.REGISTRY_AUTH_FILE === '' ? [] : [env.REGISTRY_AUTH_FILE]),
+    '/etc/holdfast/auth.json',
+    `${runtimeDir}/${perUser}`,
+    `${env.DOCKER_CONFIG ?? `${env.HOME ?? '/root'}/.docker`}/config.json`,
+  ];
 }
 
 function parseFlags(args: readonly string[]): {

@@ -65,7 +65,8 @@ export async function applyStep(step: Step, work: Work, deps: ReconcileDeps, sig
       };
       return { kind: 'rest', ms: killCheckMs };
     case 'ensure-image':
-      return (await deps.puller.ensure({ object, desired, entry }, signal)) ? again : { kind: 'rest', ms: undefined };
+      await deps.puller.ensure({ object, desired, entry }, signal);
+      return again;
     case 'create':
     case 'start':
       await createOrStart(step, work, deps, signal);

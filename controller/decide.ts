@@ -1,13 +1,14 @@
 /** The next step for one container, from what should be, what is, and what was. Pure. */
-import type { ContainerInfo } from '../runtime/index.ts';
+import type { ContainerInfo, PullProgress } from '../runtime/index.ts';
 import { type Desired, labelKeys } from './desired.ts';
 import type { History } from './history.ts';
 import type { Dependency } from './links.ts';
+import { formatBytes } from './quantity.ts';
 
 /** Whether the image is at hand. Present images are found without a pull, so `unknown` means that none was asked for yet. */
 export type ImageState =
   | { readonly kind: 'unknown' }
-  | { readonly kind: 'pulling' }
+  | { readonly kind: 'pulling'; readonly progress?: PullProgress | undefined }
   | { readonly kind: 'present'; readonly imageID: string };
 
 /** What keeps a container from being made or started, other than its image and its dependencies. */
@@ -113,12 +114,22 @@ function decideStart(input: DecideInput, desired: Desired, needsUpdate: boolean)
     case 'present':
       return blocked ?? { kind: 'create', imageID: image.imageID };
     case 'pulling':
-      return { kind: 'wait', reason: 'Pulling', message: `fetches the image "${desired.image}"` };
+      return { kind: 'wait', reason: 'Pulling', message: formatPulling(desired.image, image.progress) };
     case 'unknown':
       return { kind: 'ensure-image' };
     default:
       throw new TypeError(`unknown image state: ${JSON.stringify(image satisfies never)}`);
   }
+}
+
+function formatPulling(image: string, progress: PullProgress | undefined): string {
+  const text = `fetches the image "${image}"`;
+  if (progress === undefined) return text;
+  const { doneBytes, totalBytes } = progress;
+  if (totalBytes === undefined) return `${text}: ${formatBytes(doneBytes)}`;
+  return doneBytes < totalBytes
+    ? `${text}: ${formatBytes(doneBytes)} of ${formatBytes(totalBytes)}`
+    : `${text}: all of ${formatBytes(totalBytes)} is here and is being unpacked`;
 }
 
 function decideStop(

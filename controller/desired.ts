@@ -10,6 +10,8 @@ import type { Backoff, RestartPolicy } from './restart.ts';
 export interface Desired {
   readonly containerID: string;
   readonly image: string;
+  /** os/architecture[/variant]; undefined: the host's. */
+  readonly platform: string | undefined;
   readonly pullPolicy: PullPolicy;
   readonly shouldRun: boolean;
   readonly restart: Readonly<{ policy: RestartPolicy; backoff: Backoff; maxRetries: number | undefined }>;
@@ -191,6 +193,7 @@ export function parseDesired(object: Container): Desired {
   return {
     containerID: config.id,
     image: spec.image,
+    platform: spec.platform,
     pullPolicy: pullPolicies[spec.imagePullPolicy],
     shouldRun: spec.desiredState === 'Running',
     restart: { policy: spec.restartPolicy, backoff, maxRetries: spec.restart.maxRetries },
@@ -199,18 +202,18 @@ export function parseDesired(object: Container): Desired {
     links,
     dependsOn: [...new Set([...links.map(({ name }) => name), ...(spec.dependsOn ?? []).map(({ name }) => name)])],
     config,
-    specHash: hashOf({ ...immutablePart(spec.image, config, links), ...environmentSpec(spec) }),
+    specHash: hashOf({ ...immutablePart(spec, config, links), ...environmentSpec(spec) }),
     problem: problems.length > 0 ? { reason: 'InvalidSpec', message: problems.join('; ') } : undefined,
   };
 }
 
 /** What of the configuration cannot change in a running process: all but limits and log; links only by their names. */
 function immutablePart(
-  image: string,
+  { image, platform }: Container['spec'],
   { limits: _limits, log: _log, addressPlaceholder: _placeholder, ...rest }: Desired['config'],
   links: readonly Link[],
 ): object {
-  return { image, ...rest, links };
+  return { image, platform, ...rest, links };
 }
 
 /** What can be changed in place, as it should be now; environment, command and args count from the next start. */

@@ -1,12 +1,19 @@
 /** Fetches images in the background, each registry behind its breaker, and remembers which are at hand. Effects. */
 import type { Logger } from 'pino';
 import type { Container } from '../crds/index.ts';
-import { ImageNotPresentError, ImagePullError, type Images } from '../runtime/index.ts';
+import {
+  type ImageInfo,
+  ImageNotPresentError,
+  ImagePullError,
+  type Images,
+  type PullProgress,
+} from '../runtime/index.ts';
 import { type Breaker, BreakerOpenError } from './breakers.ts';
 import type { ImageState } from './decide.ts';
 import type { Desired } from './desired.ts';
 import type { EventRecorder } from './events.ts';
 import { accountForImageFailure, type History } from './history.ts';
+import { formatBytes } from './quantity.ts';
 
 export interface PullerDeps {
   readonly images: Images;
@@ -19,8 +26,9 @@ export interface PullerDeps {
 }
 
 export interface ImagePuller {
-  stateOf(id: string, reference: string): ImageState;
-  /** Makes the image present. true: decide anew (it is here, or failed); false: it is being fetched and will wake the key. */
+  /** What is known of the image that a container wants. */
+  stateOf(desired: Pick<Desired, 'containerID' | 'image' | 'platform'>): ImageState;
+  /** Makes the image present, or begins to and returns: it wakes the key while bytes come, and at the end. */
   ensure(
     want: {
       readonly object: Container;
@@ -28,7 +36,7 @@ export interface ImagePuller {
       readonly entry: { readonly key: string; history: History };
     },
     signal: AbortSignal,
-  ): Promise<boolean>;
+  ): Promise<void>;
   /** Gives up a pull and what is known for this container. */
   forget(id: string): void;
   close(): Promise<void>;
@@ -36,9 +44,12 @@ export interface ImagePuller {
 
 /** A pull that ends sooner is not left to the background: archives and present images are done in a moment. */
 const patienceMs = 50;
+/** A status says how far a pull is at most so often. */
+const progressEveryMs = 3_000;
 
 interface Slot {
-  readonly reference: string;
+  /** Image and platform. */
+  readonly title: string;
   state: ImageState;
   readonly stop: AbortController;
 }
@@ -53,40 +64,54 @@ export function createImagePuller({ images, breakerOf, events, wake, now, log }:
   };
 
   return {
-    stateOf: (id, reference) => {
+    stateOf: ({ containerID: id, ...wanted }) => {
       const slot = slots.get(id);
-      if (slot !== undefined && slot.reference !== reference) forget(id);
+      if (slot !== undefined && slot.title !== titleOf(wanted)) forget(id);
       return slots.get(id)?.state ?? { kind: 'unknown' };
     },
     forget,
     ensure: async ({ object, desired, entry }, signal) => {
-      const { image, pullPolicy, containerID: id } = desired;
+      const { image, platform, pullPolicy, containerID: id } = desired;
+      const title = titleOf(desired);
       if (pullPolicy !== 'always') {
-        const present = await images.inspect(image);
+        const present = await images.inspect(image, platform);
         if (present !== undefined) {
           slots.set(id, {
-            reference: image,
+            title,
             state: { kind: 'present', imageID: present.id },
             stop: new AbortController(),
           });
-          return true;
+          return;
         }
       }
       const stop = new AbortController();
-      const slot: Slot = { reference: image, state: { kind: 'pulling' }, stop };
+      const slot: Slot = { title, state: { kind: 'pulling' }, stop };
       slots.set(id, slot);
       const registry = images.registryOf(image);
       const startedAtMs = now();
-      const pull = (): Promise<{ id: string }> => images.ensure(image, pullPolicy, stop.signal);
-      const isOverNetwork = registry !== undefined && pullPolicy !== 'never';
-      if (isOverNetwork) events.record(object, 'Normal', 'Pulling', `fetching the image "${image}"`);
       let isInTime = true;
+      let toldAtMs = startedAtMs;
+      const onProgress = (progress: PullProgress): void => {
+        if (slots.get(id) !== slot || slot.state.kind !== 'pulling') return;
+        slot.state = { kind: 'pulling', progress };
+        if (isInTime || now() - toldAtMs < progressEveryMs) return;
+        toldAtMs = now();
+        wake(entry.key);
+      };
+      const pull = (): Promise<ImageInfo> => images.ensure(image, pullPolicy, stop.signal, { platform, onProgress });
+      const isOverNetwork = registry !== undefined && pullPolicy !== 'never';
+      if (isOverNetwork) events.record(object, 'Normal', 'Pulling', `fetching the image "${title}"`);
       const task = (isOverNetwork ? breakerOf(registry).run(pull, stop.signal) : pull())
         .then(
           (info) => {
             slot.state = { kind: 'present', imageID: info.id };
             if (isOverNetwork)
-              events.record(object, 'Normal', 'Pulled', `fetched the image "${image}" in ${now() - startedAtMs} ms`);
+              events.record(
+                object,
+                'Normal',
+                'Pulled',
+                `fetched the image "${title}" in ${now() - startedAtMs} ms (${formatBytes(info.sizeBytes)} unpacked)`,
+              );
           },
           (error: unknown) => {
             if (slots.get(id) === slot) slots.delete(id);
@@ -112,16 +137,18 @@ export function createImagePuller({ images, breakerOf, events, wake, now, log }:
       const first = await Promise.race([task, patience]);
       clearTimeout(timer);
       signal.throwIfAborted();
-      if (first !== 'late') return true;
-      isInTime = false;
-      // Ended in the very moment between the race and here: nobody would wake the key.
-      return !running.has(task);
+      // Whoever called decides anew now; what ends in this very moment is seen by that.
+      isInTime = first !== 'late';
     },
     close: async () => {
       for (const id of [...slots.keys()]) forget(id);
       await Promise.allSettled([...running]);
     },
   };
+}
+
+function titleOf({ image, platform }: Pick<Desired, 'image' | 'platform'>): string {
+  return platform === undefined ? image : `${image} (${platform})`;
 }
 
 /** The kubelet's words: the first failure is ErrImagePull, further ones ImagePullBackOff. */

@@ -49,3 +49,10 @@ export function parseSignal(text: string): number | undefined {
   }
   return Object.entries(constants.signals).find(([known]) => known === `SIG${name}`)?.[1];
 }
+
+/** For people: 512 B, 42.0 MiB. `bytes`: not negative. */
+export function formatBytes(bytes: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  const power = Math.min(units.length - 1, Math.floor(Math.log2(Math.max(1, bytes)) / 10));
+  return `${power === 0 ? bytes : (bytes / 1024 ** power).toFixed(1)} ${units[power] ?? ''}`;
+}

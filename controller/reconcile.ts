@@ -75,7 +75,7 @@ async function reconcileObject(
     const dependencies = await observeDependencies(object, desired, deps);
     const state = await observeMutable(desired, object, dependencies, deps);
     const mutable = state.kind === 'known' ? state.mutable : undefined;
-    const image = puller.stateOf(id, desired.image);
+    const image = puller.stateOf(desired);
     const step = decide({
       isDeleting: deletionTimestamp !== undefined,
       hasFinalizer: finalizers?.includes(finalizer) ?? false,

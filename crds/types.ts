@@ -5,6 +5,8 @@ export interface ContainerSpec {
   readonly image: string;
   /** When to fetch the image: Always before each creation of the container, IfNotPresent only when the host does not have it, Never (the host must have it already). Default: "IfNotPresent". */
   readonly imagePullPolicy: 'Always' | 'IfNotPresent' | 'Never';
+  /** Platform of the image as os/architecture[/variant] (linux/arm64, linux/arm/v7), for a host that can run programs of another processor. Defaults to the host's own. */
+  readonly platform?: string | undefined;
   /** The program and its first arguments; replaces the image's ENTRYPOINT, and its CMD too unless args is set. $(NAME) stands for a variable of env, envFrom or a link; $$ for one $. */
   readonly command?: readonly string[] | undefined;
   /** Arguments; replaces the image's CMD. $(NAME) stands for a variable as in command. */

@@ -41,6 +41,8 @@ export interface RuntimeDeps {
   readonly log: Logger;
   readonly metrics: Registry;
   readonly registriesConf?: string | undefined;
+  /** This host's registry credentials, in the form of ~/.docker/config.json: the first file that is there; none: where skopeo looks by itself. */
+  readonly authFiles?: readonly string[] | undefined;
   /** Default: crun, or runc where crun cannot be used. */
   readonly ociRuntime?: OciRuntime['name'] | undefined;
   /** Network namespaces kept ready; default 8. */
@@ -103,6 +105,7 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
       root: layout.images,
       runRoot: layout.imagesRun,
       registriesConf: deps.registriesConf,
+      authFiles: deps.authFiles,
       containersUsing: async (imageID) => containers.namesUsing(imageID),
       log,
       metrics: registry,

@@ -10,6 +10,7 @@ import {
   type LogEntry,
   type PortMapping,
   PortTakenError,
+  type PullOptions,
   type Runtime,
   RuntimeClosedError,
   type RuntimeEvent,
@@ -33,7 +34,7 @@ export interface SimulatedRuntimeDeps {
   /** Called before each run with the number of earlier runs. */
   readonly behaviourOf: (config: ContainerConfig, earlierRuns: number) => Behaviour;
   /** Fetches an image: returns nothing when it could, throws what a pull throws. */
-  readonly pull?: (reference: string, signal: AbortSignal) => Promise<void>;
+  readonly pull?: (reference: string, signal: AbortSignal, options: PullOptions) => Promise<void>;
   /** How long create and start take each. */
   readonly operationMs?: number;
 }
@@ -154,12 +155,12 @@ export function createSimulatedRuntime({
     },
     exit: (id, code, options) => end(id, code, undefined, options?.silently ?? false),
     images: {
-      ensure: async (reference, policy, signal) => {
+      ensure: async (reference, policy, signal, options = {}) => {
         await operate('ensure', reference, signal);
         if (policy === 'always' || !isPresent(reference)) {
           if (policy === 'never')
             throw new ImageNotPresentError(`the image "${reference}" is not on this host and its pull policy is never`);
-          await pull?.(reference, signal);
+          await pull?.(reference, signal, options);
           images.add(reference);
         }
         return imageOf(reference);

@@ -32,6 +32,17 @@ describe('parseConfig', () => {
   it('takes the place of the config file from the environment too', () => {
     assert.equal(parse([], { HOLDFAST_CONFIG: 'f' }, { bridge: 'br7' }).bridge, 'br7');
   });
+  it("knows where this host's logins lie, unless it is told", () => {
+    assert.deepEqual(parse([], { HOME: '/root' }).authFiles, [
+      '/etc/holdfast/auth.json',
+      '/run/containers/0/auth.json',
+      '/root/.docker/config.json',
+    ]);
+    const env = { REGISTRY_AUTH_FILE: '/a.json', XDG_RUNTIME_DIR: '/run/user/0', DOCKER_CONFIG: '/d' };
+    const expected = ['/a.json', '/etc/holdfast/auth.json', '/run/user/0/containers/auth.json', '/d/config.json'];
+    assert.deepEqual(parse([], env).authFiles, expected);
+    assert.deepEqual(parse(['--auth-file', '/b.json'], env).authFiles, ['/b.json']);
+  });
   it('reads an IPv6 address', () =>
     assert.deepEqual(parse(['--listen', '[::1]:443']).listen, { host: '::1', port: 443 }));
 

@@ -7,7 +7,7 @@ import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { type Controller, callApi, containerIDOf, createController, tokenAccess } from '../../controller/index.ts';
 import { type Container, crdFiles } from '../../crds/index.ts';
-import { ImagePullError, StartError } from '../../runtime/index.ts';
+import { ImagePullError, type PullOptions, StartError } from '../../runtime/index.ts';
 import { type Behaviour, createSimulatedRuntime, type SimulatedRuntime } from '../../runtime/simulated/index.ts';
 import { createStore, type Store } from '../../store/index.ts';
 import { until } from '../until.ts';
@@ -24,7 +24,7 @@ describe('the controller over the store, with simulated containers', function ()
   let controller: Controller;
   let registry: Registry;
   let behaviours: Map<string, (earlierRuns: number) => Behaviour>;
-  let pull: (reference: string) => Promise<void>;
+  let pull: (reference: string, options: PullOptions) => Promise<void>;
 
   const signal = new AbortController().signal;
   const call = (method: 'GET' | 'POST' | 'PATCH' | 'DELETE', path: string, body?: unknown) =>
@@ -103,7 +103,7 @@ describe('the controller over the store, with simulated containers', function ()
     runtime = createSimulatedRuntime({
       now: Date.now,
       behaviourOf: (config, runs) => behaviours.get(config.name.replace('default/', ''))?.(runs) ?? {},
-      pull: (reference) => pull(reference),
+      pull: (reference, _signal, options) => pull(reference, options),
     });
     await startController();
   });
@@ -251,6 +251,45 @@ describe('the controller over the store, with simulated containers', function ()
       ['Restarting', 127, '"nope" is not in the image'],
     );
     await reach('bad', ({ state }) => state === 'Running', 'running');
+  });
+  it('shows how far a pull is, asks for the platform, and says at the end how long it took', async () => {
+    let arrive: (bytes: number) => void = () => {};
+    let finish: () => void = () => {};
+    let askedFor: string | undefined;
+    pull = async (_reference, { platform, onProgress }) => {
+      askedFor = platform;
+      arrive = (bytes) => onProgress?.({ doneBytes: bytes, totalBytes: 100 * 2 ** 20 });
+      arrive(2 ** 20);
+      await new Promise<void>((resolve) => {
+        finish = resolve;
+      });
+    };
+    await create('pulled', { image: 'registry.example/big:1', platform: 'linux/arm64' });
+    const { status } = await reach('pulled', ({ reason }) => reason === 'Pulling', 'pulling');
+    assert.equal(status?.message, 'fetches the image "registry.example/big:1": 1.0 MiB of 100.0 MiB');
+    assert.equal(askedFor, 'linux/arm64');
+    let bytes = 2 ** 20;
+    const arriving = setInterval(() => {
+      bytes = Math.min(bytes + 2 ** 20, 100 * 2 ** 20);
+      arrive(bytes);
+    }, 50);
+    try {
+      await reach('pulled', ({ message }) => / [1-9][0-9]\.0 MiB of /.test(message ?? ''), 'further on');
+      await reach('pulled', ({ message }) => /is being unpacked$/.test(message ?? ''), 'unpacking');
+    } finally {
+      clearInterval(arriving);
+    }
+    finish();
+    await reach('pulled', ({ state }) => state === 'Running', 'running');
+    let messages: string[] = [];
+    await until(async () => {
+      const events = (await call('GET', '/api/v1/namespaces/default/events')) as {
+        items: { reason: string; message: string; involvedObject: { name: string } }[];
+      };
+      messages = events.items.filter((one) => one.involvedObject.name === 'pulled').map((one) => one.message);
+      return messages.some((message) => /^fetched the image/.test(message));
+    }, 'the event');
+    assert.equal(messages.filter((message) => /MiB of/.test(message)).length, 0, 'progress makes no events');
   });
   it('opens the breaker of a dead registry, asks it no more, and lets other registries be', async () => {
     let asked = 0;

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { parseBytes, parseCpuMillis, parseDurationMs, parseSignal } from '../../controller/quantity.ts';
+import { formatBytes, parseBytes, parseCpuMillis, parseDurationMs, parseSignal } from '../../controller/quantity.ts';
 
 const table = <T>(name: string, parse: (text: string) => T, rows: readonly (readonly [string, T])[]): void => {
   describe(name, () => {
@@ -47,6 +47,16 @@ table('parseDurationMs', parseDurationMs, [
   ['1s ', undefined],
   ['99999999h', undefined],
 ]);
+describe('formatBytes', () => {
+  for (const [bytes, text] of [
+    [0, '0 B'],
+    [1023, '1023 B'],
+    [1024, '1.0 KiB'],
+    [44_040_192, '42.0 MiB'],
+    [2 ** 52, '4096.0 TiB'],
+  ] as const)
+    it(`writes ${bytes} as ${text}`, () => assert.equal(formatBytes(bytes), text));
+});
 table('parseSignal', parseSignal, [
   ['SIGTERM', 15],
   ['TERM', 15],

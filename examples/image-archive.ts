@@ -25,6 +25,8 @@ export interface ImageSettings {
   readonly exposedPorts?: readonly string[];
   readonly volumes?: readonly string[];
   readonly labels?: Readonly<Record<string, string>>;
+  /** amd64, arm64, …; default: this machine's. */
+  readonly architecture?: string;
 }
 
 export interface ArchiveRequest {
@@ -123,7 +125,7 @@ function imageConfig(settings: ImageSettings, layers: readonly Blob[]): object {
   const asSet = (names: readonly string[] | undefined) =>
     names === undefined ? undefined : Object.fromEntries(names.map((name) => [name, {}]));
   return {
-    architecture: process.arch === 'x64' ? 'amd64' : process.arch,
+    architecture: settings.architecture ?? (process.arch === 'x64' ? 'amd64' : process.arch),
     os: 'linux',
     created: '1970-01-01T00:00:00Z',
     config: {

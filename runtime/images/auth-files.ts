@@ -12,8 +12,8 @@ import { removeStale } from './stale-files.ts';
 
 /** One way to ask for an image. */
 export type Login =
-  /** As this host asks: its own file, or where skopeo looks by itself. */
-  | { readonly kind: 'host'; readonly file: string | undefined }
+  /** As this host asks: its own file, or where skopeo looks by itself. isKnown: the file has something for the image. */
+  | { readonly kind: 'host'; readonly file: string | undefined; readonly isKnown: boolean }
   | { readonly kind: 'given'; readonly credential: RegistryCredential };
 
 export interface AuthFiles {
@@ -46,13 +46,14 @@ export async function openAuthFiles(dir: string, hostFiles: readonly string[]): 
   return {
     async loginsFor(reference, credentials) {
       const host = await readHostFile();
-      const ofHost: Login = { kind: 'host', file: host?.path };
-      if (reference.kind === 'archive') return [ofHost];
+      if (reference.kind === 'archive') return [{ kind: 'host', file: host?.path, isKnown: false }];
+      const isKnown = hasCredentialFor(host?.content, reference);
+      const ofHost: Login = { kind: 'host', file: host?.path, isKnown };
       const given = matchCredentials(reference, credentials).map(
         (credential): Login => ({ kind: 'given', credential }),
       );
       // As the kubelet: who gave credentials does not want to be let in without.
-      return given.length === 0 || hasCredentialFor(host?.content, reference) ? [...given, ofHost] : given;
+      return given.length === 0 || isKnown ? [...given, ofHost] : given;
     },
     async use({ login, reference, credentials }, work) {
       if (login.kind === 'host' || reference.kind === 'archive')

@@ -163,8 +163,9 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
     let refusal: unknown;
     for (const login of logins) {
       try {
+        const isLoggedIn = login.kind === 'given' || login.isKnown;
         return await auth.use({ login, reference, credentials }, (authFile) =>
-          commands.copy({ reference, platform, name, authFile, onProgress }, signal),
+          commands.copy({ reference, platform, name, authFile, isLoggedIn, onProgress }, signal),
         );
       } catch (error) {
         if (!(error instanceof ImagePullError) || error.kind !== 'unauthorized') throw refusal ?? error;

@@ -12,6 +12,10 @@ interface Rule {
   readonly fix: string;
 }
 
+const giveCredentials = 'give credentials that may read it';
+const checkName = 'check the name and the tag';
+/** Of a repository with thousands. */
+const shownTags = 10;
 const network = 'check the network and the name of the registry; it is tried again';
 
 /** The first that matches counts: the more specific stand first. */
@@ -42,7 +46,7 @@ const rules: readonly Rule[] = [
     pattern:
       /unauthorized|authentication required|no basic auth credentials|status code 40[13]|40[13] (?:Unauthorized|Forbidden)|access forbidden/i,
     kind: 'unauthorized',
-    fix: 'give credentials that may read it',
+    fix: giveCredentials,
   },
   {
     pattern: /toomanyrequests|too many requests|status code 429/i,
@@ -69,7 +73,7 @@ const rules: readonly Rule[] = [
     pattern:
       /manifest unknown|name unknown|repository name not known|status code 404|404 Not Found|not found in repository/i,
     kind: 'not-found',
-    fix: 'check the name and the tag',
+    fix: checkName,
   },
   {
     pattern:
@@ -105,10 +109,39 @@ const archiveRules: readonly Rule[] = [
   { pattern: /./s, kind: 'corrupt', fix: 'if the archive is damaged or not of this format, write it again' },
 ];
 
-/** `stderr`: all that skopeo printed. `source`: what kind of place it read from. */
-export function parsePullError(image: string, stderr: string, source: 'registry' | 'archive'): ImagePullError {
+/** What is known of a failed pull beside skopeo's words. */
+export interface PullCircumstances {
+  readonly source: 'registry' | 'archive';
+  /** The registry was given a user name and password. */
+  readonly isLoggedIn: boolean;
+  /** The image was asked for by its digest. */
+  readonly isByDigest: boolean;
+  /** Asked after a manifest was not found: the repository's tags; 'none': the registry knows no such repository. */
+  readonly tags?: readonly string[] | 'none' | undefined;
+}
+
+/** `stderr`: all that skopeo printed. Registries say the same of several mistakes; the circumstances tell them apart. */
+export function parsePullError(image: string, stderr: string, circumstances: PullCircumstances): ImagePullError {
   const message = fatalMessage(stderr);
-  return new ImagePullError(image, source === 'archive' ? match(message, archiveRules) : registryProblem(message));
+  if (circumstances.source === 'archive') return new ImagePullError(image, match(message, archiveRules));
+  const problem = registryProblem(message);
+  return new ImagePullError(image, { ...problem, fix: fixFor(problem, circumstances) });
+}
+
+function fixFor({ kind, fix }: Problem, { isLoggedIn, isByDigest, tags }: PullCircumstances): string {
+  if (kind === 'unauthorized' && isLoggedIn && fix === giveCredentials)
+    return 'the registry was given a user name and password and did not take them: check both, and whether this user may read the image';
+  if (kind !== 'not-found' || fix !== checkName) return fix;
+  if (tags === 'none') return 'the registry has no such repository: check the name, or push the image';
+  if (isByDigest) return 'the registry has no image of this digest in this repository: check the digest';
+  if (tags === undefined || tags.length === 0) return fix;
+  const others = tags.length > shownTags ? ` and ${tags.length - shownTags} more` : '';
+  return `the repository is there and has no such tag; it has ${tags.slice(-shownTags).join(', ')}${others}`;
+}
+
+/** Whether the registry knew nothing of the manifest, so that it is worth asking what it does have. */
+export function isManifestUnknown(stderr: string): boolean {
+  return registryProblem(fatalMessage(stderr)).fix === checkName;
 }
 
 /**

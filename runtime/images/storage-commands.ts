@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { ImagePullError, type PullProgress, RuntimeOperationError } from '../interface.ts';
 import { type Manifest, parseManifest, watchDownload } from './download.ts';
 import type { Platform } from './platform.ts';
-import { parsePullError } from './pull-errors.ts';
+import { isManifestUnknown, type PullCircumstances, parsePullError } from './pull-errors.ts';
 import type { ImageReference } from './reference.ts';
 import { runTool, type ToolResult } from './skopeo.ts';
 import { isThere, removeStale } from './stale-files.ts';
@@ -29,6 +29,8 @@ export interface CopyRequest {
   readonly name: string;
   /** undefined: where skopeo looks by itself. */
   readonly authFile: string | undefined;
+  /** Whether the file holds a user name and password for it. */
+  readonly isLoggedIn: boolean;
   readonly onProgress: (progress: PullProgress) => void;
 }
 
@@ -42,6 +44,8 @@ export interface StorageCommands {
 
 const progressTimes = { intervalMs: 500, totalAfterMs: 1_000 };
 const manifestDeadlineMs = 30_000;
+/** It only makes an error clearer. */
+const tagsDeadlineMs = 5_000;
 /** For storage's own program, sync included. */
 const storageDeadlineMs = 120_000;
 /** Without it storage mounts its folder over itself, and leaves that behind. */
@@ -94,6 +98,36 @@ export async function createStorageCommands(deps: StorageCommandsDeps): Promise<
     return [...missing].reduce((sum, [digest, sizeBytes]) => (known.has(digest) ? sum : sum + sizeBytes), 0);
   }
 
+  async function pullError(request: CopyRequest, failure: Failure, signal: AbortSignal): Promise<Error> {
+    const { reference, isLoggedIn } = request;
+    if (failure.kind === 'missing') return missingProgram('image_pull', failure.program);
+    if (failure.kind === 'failed') {
+      const tags = isManifestUnknown(failure.stderr) ? await askTags(request, signal) : undefined;
+      const isByDigest = reference.kind === 'registry' && reference.digest !== undefined;
+      const circumstances = { source: reference.kind, isLoggedIn, isByDigest, tags };
+      return parsePullError(reference.canonical, failure.stderr, circumstances);
+    }
+    const seconds = Math.round(failure.afterMs / 1000);
+    const what = failure.kind === 'stalled' ? `nothing arrived for ${seconds} s` : `it was not done after ${seconds} s`;
+    const fix = 'check the network and the registry; it is tried again, and finished layers are kept';
+    return new ImagePullError(reference.canonical, { kind: 'unreachable', what, fix });
+  }
+
+  /** What the repository has instead. undefined: it cannot be known; mirrors are not asked (skopeo asks none for tags). */
+  async function askTags(request: CopyRequest, signal: AbortSignal): Promise<PullCircumstances['tags']> {
+    const { reference, platform } = request;
+    if (reference.kind === 'archive') return undefined;
+    const source = `docker://${reference.registry}/${reference.repository}`;
+    const args = [...globalOptions(platform), 'list-tags', ...authOption('--authfile', request), source];
+    const run = { command: 'skopeo', args, deadlineMs: tagsDeadlineMs, signal, keepsOutput: true } as const;
+    const result = await runTool(run);
+    if (result.kind === 'failed')
+      return /name unknown|repository name not known|status code from registry 404/i.test(result.stderr)
+        ? 'none'
+        : undefined;
+    return result.kind === 'success' ? parseTags(result.stdout) : undefined;
+  }
+
   return {
     async copy(request, signal) {
       const { reference, name } = request;
@@ -117,7 +151,7 @@ export async function createStorageCommands(deps: StorageCommandsDeps): Promise<
         ];
         const { pullDeadlineMs: deadlineMs, stallMs } = deps.limits;
         const result = await runTool({ command: 'skopeo', args, deadlineMs, stallMs, signal });
-        if (result.kind !== 'success') throw pullError(reference, result);
+        if (result.kind !== 'success') throw await pullError(request, result, signal);
         // The records are fsynced by storage, the layers are not: a power cut must not leave empty files behind them.
         const sync = { command: 'sync', args: ['-f', deps.root], deadlineMs: storageDeadlineMs, signal } as const;
         assertSuccess('image_sync', await runTool(sync));
@@ -141,13 +175,15 @@ function authOption(option: string, { reference, authFile }: CopyRequest): reado
 
 type Failure = Exclude<ToolResult, { kind: 'success' }>;
 
-function pullError(reference: ImageReference, failure: Failure): Error {
-  if (failure.kind === 'missing') return missingProgram('image_pull', failure.program);
-  if (failure.kind === 'failed') return parsePullError(reference.canonical, failure.stderr, reference.kind);
-  const seconds = Math.round(failure.afterMs / 1000);
-  const what = failure.kind === 'stalled' ? `nothing arrived for ${seconds} s` : `it was not done after ${seconds} s`;
-  const fix = 'check the network and the registry; it is tried again, and finished layers are kept';
-  return new ImagePullError(reference.canonical, { kind: 'unreachable', what, fix });
+/** Pure. What is none of skopeo's lists has no tags. */
+function parseTags(text: string): readonly string[] {
+  try {
+    const document: unknown = JSON.parse(text);
+    const tags = typeof document === 'object' && document !== null && 'Tags' in document ? document.Tags : [];
+    return Array.isArray(tags) ? tags.filter((tag): tag is string => typeof tag === 'string') : [];
+  } catch {
+    return []; // cut short: longer than anybody reads
+  }
 }
 
 function assertSuccess(operation: string, result: ToolResult): void {

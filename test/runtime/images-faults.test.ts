@@ -72,19 +72,19 @@ describe('the image store under faults', function () {
         it: 'a tag that is not there',
         reference: () => `${registry.address}/library/web:none`,
         kind: 'not-found',
-        says: /manifest unknown/,
+        says: /the repository is there and has no such tag; it has (?:3, 2, )?1$/,
       },
       {
         it: 'a repository that is not there',
         reference: () => `${registry.address}/no/such:1`,
         kind: 'not-found',
-        says: /check the name and the tag/,
+        says: /the registry has no such repository: check the name/,
       },
       {
         it: 'a digest that is not there',
         reference: () => `${registry.address}/library/web@sha256:${'0'.repeat(64)}`,
         kind: 'not-found',
-        says: /manifest unknown/,
+        says: /no image of this digest in this repository: check the digest/,
       },
       {
         it: 'a registry that is down',

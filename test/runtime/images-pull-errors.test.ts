@@ -1,6 +1,6 @@
 /** What skopeo prints, and what is made of it. The texts are skopeo 1.9.3's own, as seen on a host. */
 import assert from 'node:assert/strict';
-import { parsePullError } from '../../runtime/images/pull-errors.ts';
+import { type PullCircumstances, parsePullError } from '../../runtime/images/pull-errors.ts';
 import type { ImagePullError } from '../../runtime/interface.ts';
 
 const fatal = (message: string) => `time="2026-11-23T23:10:43Z" level=fatal msg=${JSON.stringify(message)}\n`;
@@ -12,13 +12,49 @@ const noHost =
   'pinging container registry registry-1.docker.io: Get "https://registry-1.docker.io/v2/": dial tcp: lookup registry-1.docker.io on 10.0.0.53:53: no such host';
 const unknown = 'reading manifest 1 in 127.0.0.1:5000/library/nosuch: manifest unknown: manifest unknown';
 
+const plain: PullCircumstances = { source: 'registry', isLoggedIn: false, isByDigest: false };
+const refused = fatal(
+  'initializing source docker://r/x:1: reading manifest 1 in r/x: unauthorized: authentication required',
+);
+const missing = fatal(`initializing source docker://127.0.0.1:5000/x:1: ${unknown}`);
+
 const cases: readonly {
   it: string;
   stderr: string;
   source?: 'archive';
+  circumstances?: Partial<PullCircumstances>;
   kind: ImagePullError['kind'];
   says?: RegExp;
 }[] = [
+  { it: 'no credentials', stderr: refused, kind: 'unauthorized', says: /; give credentials that may read it$/ },
+  {
+    it: 'credentials that were not taken',
+    stderr: refused,
+    circumstances: { isLoggedIn: true },
+    kind: 'unauthorized',
+    says: /was given a user name and password and did not take them/,
+  },
+  {
+    it: 'a missing repository',
+    stderr: missing,
+    circumstances: { tags: 'none' },
+    kind: 'not-found',
+    says: /no such repository/,
+  },
+  {
+    it: 'a missing digest',
+    stderr: missing,
+    circumstances: { isByDigest: true, tags: ['1'] },
+    kind: 'not-found',
+    says: /no image of this digest/,
+  },
+  {
+    it: 'a missing tag among many',
+    stderr: missing,
+    circumstances: { tags: Array.from({ length: 12 }, (_, index) => `v${index}`) },
+    kind: 'not-found',
+    says: /has no such tag; it has v2, v3, .*, v11 and 2 more$/,
+  },
   {
     it: 'a missing tag or repository',
     stderr: fatal(`initializing source docker://127.0.0.1:5000/x:1: ${unknown}`),
@@ -217,13 +253,13 @@ const cases: readonly {
 describe('parsePullError', () => {
   for (const c of cases) {
     it(`knows ${c.it}`, () => {
-      const error = parsePullError('web:2', c.stderr, c.source ?? 'registry');
+      const error = parsePullError('web:2', c.stderr, { ...plain, source: c.source ?? 'registry', ...c.circumstances });
       assert.equal(error.kind, c.kind, error.message);
       assert.match(error.message, /^cannot pull image "web:2": /);
       if (c.says !== undefined) assert.match(error.message, c.says);
     });
   }
   it('keeps its message short whatever is printed', () => {
-    assert.ok(parsePullError('x', fatal('y'.repeat(100_000)), 'registry').message.length < 1000);
+    assert.ok(parsePullError('x', fatal('y'.repeat(100_000)), plain).message.length < 1000);
   });
 });

@@ -12,6 +12,7 @@ import type { Monitor } from './monitor.ts';
 import type { Network } from './netns-pool.ts';
 import { isAlive } from './proc.ts';
 import { type ContainerRecord, exitOf, type LastRun, type RunProcesses } from './record.ts';
+import type { NameRecord } from './resolver-files.ts';
 
 export interface ContainerEntry {
   readonly paths: ContainerPaths;
@@ -42,6 +43,12 @@ export function logOf(entry: ContainerEntry): ContainerLog {
     isGrowing: () => isRunning(entry) || entry.isStarting,
     isRunning: () => isRunning(entry),
   };
+}
+
+/** Its names for the resolver, which answers to those of a stopped container that there is no address. */
+export function nameRecordOf(entry: ContainerEntry): NameRecord {
+  const network = isRunning(entry) ? entry.network : undefined;
+  return { names: entry.record.config.dnsNames ?? [], addresses: network === undefined ? [] : [network.ip] };
 }
 
 /** `isPaused`: what its cgroup says. */

@@ -31,6 +31,8 @@ export interface SetupDeps {
   readonly seccomp: SeccompFilter;
   /** Capabilities that the host has to give. */
   readonly capabilities: readonly string[];
+  /** The address at which containers reach the runtime's resolver; undefined: it does not run. */
+  resolverAddress(): string | undefined;
   layersOf(imageID: string): Promise<readonly string[]>;
 }
 
@@ -91,13 +93,22 @@ export async function rewriteHosts(entry: ContainerEntry): Promise<void> {
   }
 }
 
-async function writeEtcFiles(entry: ContainerEntry): Promise<void> {
+async function writeEtcFiles(deps: SetupDeps, entry: ContainerEntry): Promise<void> {
   const { paths, record } = entry;
-  const candidates = await Promise.all(resolvConfFiles.map((file) => readFile(file, 'utf8').catch(() => ''))); // lacks it
+  const hostFiles = await Promise.all(resolvConfFiles.map((file) => readFile(file, 'utf8').catch(() => ''))); // lacks it
   await Promise.all([
     writeFile(paths.hosts, hostsText(entry), { mode: 0o644 }),
     writeFile(paths.hostname, `${record.config.hostname}\n`, { mode: 0o644 }),
-    writeFile(paths.resolvConf, formatResolvConf(candidates), { mode: 0o644 }),
+    writeFile(
+      paths.resolvConf,
+      formatResolvConf({
+        hostFiles,
+        dns: record.config.dns,
+        resolver: deps.resolverAddress(),
+        hasHostLoopback: false,
+      }),
+      { mode: 0o644 },
+    ),
   ]);
 }
 
@@ -124,7 +135,7 @@ export async function writeBundle(
     readTextInRoot(paths.rootfs, '/etc/passwd', 'user'),
     readTextInRoot(paths.rootfs, '/etc/group', 'user'),
     deps.seccomp.choose({ security, capabilities: decideBound({ security, available: deps.capabilities }) }),
-    writeEtcFiles(entry),
+    writeEtcFiles(deps, entry),
   ]);
   const user = lookUpUser({ user: config.user ?? image.user, passwd, group });
   const workingDir = mergeWorkingDir(config.workingDir, image.workingDir);

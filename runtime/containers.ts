@@ -9,7 +9,15 @@ import type { Logger } from 'pino';
 import { replaceFile } from './atomic-file.ts';
 import type { CgroupPrimer } from './cgroup-primer.ts';
 import { applyLimits } from './cgroups.ts';
-import { type ContainerEntry, infoOf, isRunning, logOf, stateOf, writeLastRun } from './container-entry.ts';
+import {
+  type ContainerEntry,
+  infoOf,
+  isRunning,
+  logOf,
+  nameRecordOf,
+  stateOf,
+  writeLastRun,
+} from './container-entry.ts';
 import { choosePorts, claimPorts, type PortsDeps, publishedPorts } from './container-ports.ts';
 import {
   dropNetwork,
@@ -53,6 +61,8 @@ import { isAlive } from './proc.ts';
 import { mergeArgs, parseSignal } from './process-config.ts';
 import { formatRecord, type LastRun } from './record.ts';
 import { removeTree } from './remove-tree.ts';
+import type { Resolver } from './resolver.ts';
+import { isDnsName } from './resolver-files.ts';
 import { cgroupPathOf, endRun, prepareRun, type RunDeps } from './run.ts';
 import { RunSupervisor } from './run-supervisor.ts';
 import { ContainerStreams } from './streams.ts';
@@ -61,6 +71,7 @@ import { dropVolumes, planMounts, prepareMounts, type VolumeDeps, writeFiles } f
 export interface ContainersDeps extends SetupDeps, RunDeps, VolumeDeps {
   readonly images: Pick<Images, 'inspect'>;
   readonly hostNetwork: HostNetwork;
+  readonly resolver: Resolver;
   readonly metrics: RuntimeMetrics;
   readonly primer: CgroupPrimer;
   readonly randomHex: (bytes: number) => string;
@@ -137,6 +148,7 @@ export class LocalContainers implements Containers {
       const entry = this.#get(id);
       const before = entry.record.config;
       const config = { ...before, ...withoutUndefined(change) };
+      checkDnsNames(config);
       const isLimitChanged = JSON.stringify(config.limits) !== JSON.stringify(before.limits);
       if (isLimitChanged && isRunning(entry)) {
         await applyLimits(this.#deps.cgroups, cgroupPathOf(this.#deps.layout, id), config.limits, before.limits);
@@ -145,6 +157,9 @@ export class LocalContainers implements Containers {
       await replaceFile(entry.paths.record, formatRecord(entry.record), 'durable');
       if (JSON.stringify(config.hosts) !== JSON.stringify(before.hosts)) await rewriteHosts(entry);
       if (change.files !== undefined) await writeFiles(this.#deps, entry);
+      if (JSON.stringify(config.dnsNames) !== JSON.stringify(before.dnsNames)) {
+        await this.#deps.resolver.set(id, nameRecordOf(entry));
+      }
     });
   }
 
@@ -405,6 +420,7 @@ export class LocalContainers implements Containers {
           metrics.time('oci_create', () => prepareRun(this.#deps, { id: config.id, args, signal })),
         ),
         metrics.time('publish', () => hostNetwork.publish(config.id, publishedPorts(entry.record.ports, network))),
+        this.#deps.resolver.set(config.id, { names: config.dnsNames ?? [], addresses: [network.ip] }),
       ]);
       entry.monitor = prepared.monitor;
       // Before anything else can happen: while it does not run, nobody changes the file.
@@ -426,6 +442,7 @@ export class LocalContainers implements Containers {
   async #undoStart(entry: ContainerEntry, lastRun: LastRun | undefined, error: unknown): Promise<void> {
     const { config } = entry.record;
     const { log, nowMs } = this.#deps;
+    this.#deps.resolver.stopped(config.id);
     try {
       entry.monitor?.close();
       entry.monitor = undefined;
@@ -488,11 +505,21 @@ function checkConfig(config: ContainerConfig): void {
       `"${config.hostname}" cannot be a host name; use up to 63 letters and digits`,
     );
   }
+  checkDnsNames(config);
   for (const port of config.ports) {
     const isSound =
       port.containerPort >= 1 && port.containerPort <= 65_535 && port.hostPort >= 0 && port.hostPort <= 65_535;
     if (!isSound) throw new ContainerConfigError('ports', `${JSON.stringify(port)} is not a port mapping`);
   }
+}
+
+function checkDnsNames({ dnsNames = [] }: Pick<MutableConfig, 'dnsNames'>): void {
+  const wrong = dnsNames.find((name) => !isDnsName(name));
+  if (wrong === undefined) return;
+  throw new ContainerConfigError(
+    'dnsNames',
+    `"${wrong}" cannot be a name for the resolver; use labels of up to 63 lower-case letters, digits and dashes`,
+  );
 }
 
 /** A failed system call of Node's own is told as what it is for the caller: a step of the host that failed. */

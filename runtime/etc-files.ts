@@ -1,5 +1,5 @@
 /** The three files under /etc that a container gets from its host: hosts, hostname, resolv.conf. Pure. */
-import type { HostEntry } from './interface.ts';
+import type { DnsConfig, HostEntry } from './interface.ts';
 
 export interface HostsInput {
   readonly hostname: string;
@@ -27,21 +27,60 @@ function isLoopback(address: string): boolean {
   return address.startsWith('127.') || address === '::1' || address.startsWith('::ffff:127.');
 }
 
-function nameserversOf(text: string): string[] {
-  return text.split('\n').flatMap((line) => {
-    const address = /^\s*nameserver\s+(\S+)/.exec(line)?.[1];
-    return address === undefined || isLoopback(address) ? [] : [address];
-  });
+/** What a resolv.conf(5) says. */
+interface ResolvConf {
+  readonly servers: readonly string[];
+  readonly searches: readonly string[];
+  readonly options: readonly string[];
 }
 
-/**
- * resolv.conf for a container: the first of the host's files that names a nameserver which a container can reach
- * (not loopback), with its search and options lines. `candidates` are texts, best first: /etc/resolv.conf and, for
- * hosts whose only nameserver is systemd-resolved's stub, /run/systemd/resolve/resolv.conf.
- */
-export function formatResolvConf(candidates: readonly string[]): string {
-  const chosen = candidates.find((text) => nameserversOf(text).length > 0) ?? candidates[0] ?? '';
-  const kept = chosen.split('\n').filter((line) => /^\s*(search|domain|options)\s/.test(line));
-  const lines = [...kept.map((line) => line.trim()), ...nameserversOf(chosen).map((server) => `nameserver ${server}`)];
+function parseResolvConf(text: string): ResolvConf {
+  const lines = text.split('\n').map((line) =>
+    line
+      .replace(/[#;].*$/, '')
+      .trim()
+      .split(/\s+/),
+  );
+  const valuesOf = (...keys: string[]): string[][] =>
+    lines.flatMap(([key = '', ...values]) => (keys.includes(key) ? [values] : []));
+  return {
+    servers: valuesOf('nameserver').flatMap(([address]) => address ?? []),
+    // The last of these lines counts.
+    searches: valuesOf('search', 'domain').at(-1) ?? [],
+    options: valuesOf('options').flat(),
+  };
+}
+
+export interface ResolvConfInput {
+  /**
+   * The host's files, best first: /etc/resolv.conf and, for hosts whose only nameserver is systemd-resolved's stub,
+   * /run/systemd/resolve/resolv.conf.
+   */
+  readonly hostFiles: readonly string[];
+  readonly dns: DnsConfig | undefined;
+  /** Address of the runtime's resolver; undefined: there is none, and the container asks the host's. */
+  readonly resolver: string | undefined;
+  /** Whether the host's loopback is the container's too. */
+  readonly hasHostLoopback: boolean;
+}
+
+/** /etc/resolv.conf of a container. Source: resolv.conf(5). */
+export function formatResolvConf({ hostFiles, dns, resolver, hasHostLoopback }: ResolvConfInput): string {
+  const hosts = hostFiles.map((text) => {
+    const parsed = parseResolvConf(text);
+    return { ...parsed, servers: parsed.servers.filter((address) => hasHostLoopback || !isLoopback(address)) };
+  });
+  const host = hosts.find(({ servers }) => servers.length > 0) ?? hosts[0];
+  const given = dns?.servers ?? [];
+  const servers = given.length > 0 ? given : resolver === undefined ? (host?.servers ?? []) : [resolver];
+  const hostSearches = given.length > 0 && (dns?.searches ?? []).length > 0 ? [] : (host?.searches ?? []);
+  const searches = [...new Set([...(dns?.searches ?? []), ...hostSearches])];
+  const keyOf = (option: string): string => option.replace(/:.*$/, '');
+  const options = new Map([...(host?.options ?? []), ...(dns?.options ?? [])].map((one) => [keyOf(one), one]));
+  const lines = [
+    ...(searches.length === 0 ? [] : [`search ${searches.join(' ')}`]),
+    ...servers.map((server) => `nameserver ${server}`),
+    ...(options.size === 0 ? [] : [`options ${[...options.values()].join(' ')}`]),
+  ];
   return lines.map((line) => `${line}\n`).join('');
 }

@@ -4,7 +4,7 @@
  * binds nobody, and it does not matter how the owner ended. Effects; formatAlias and parseAlias are pure.
  */
 import { readFileSync, realpathSync, writeFileSync } from 'node:fs';
-import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { readJsonObject } from './atomic-file.ts';
@@ -120,7 +120,9 @@ export async function checkRunDir(layout: Layout, instance: Instance | undefined
 /** Makes the run dir ours. Throws InstanceConflictError. */
 export async function claimRunDir(layout: Layout, instance: Instance, bootID: string): Promise<void> {
   await checkRunDir(layout, instance, bootID);
-  await mkdir(layout.runDir, { recursive: true, mode: 0o700 });
+  // The resolver, which gives up root, must get to its files; what is not for it has a mode of its own.
+  await mkdir(layout.runDir, { recursive: true, mode: 0o711 });
+  await chmod(layout.runDir, 0o711);
   const text = JSON.stringify(instance);
   const draft = `${layout.owner}.${instance.id}.new`;
   await writeFile(draft, text, { mode: 0o600 });

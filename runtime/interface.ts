@@ -49,12 +49,19 @@ export interface LogLimits {
   readonly maxFiles: number;
 }
 
+/**
+ * The domain that the runtime's resolver answers for: dnsNames are below it. Source: ".internal" is reserved for private
+ * use by ICANN's resolution of 2024-07-29, so it hides no name of the world.
+ */
+export const resolverDomain = 'holdfast.internal';
+
 /** What of /etc/resolv.conf is not the host's or the runtime's own. */
 export interface DnsConfig {
   /** Addresses; empty: the runtime's own resolver, which answers to dnsNames and asks the host's for all else. */
   readonly servers: readonly string[];
+  /** Before the host's own, which are left out when servers are given too. */
   readonly searches: readonly string[];
-  /** Lines' words as in resolv.conf(5): "ndots:2". */
+  /** Words as in resolv.conf(5), such as "ndots:2"; they override the host's. */
   readonly options: readonly string[];
 }
 
@@ -168,7 +175,10 @@ export interface MutableConfig {
   readonly cmd?: readonly string[] | undefined;
   readonly limits: Limits;
   readonly log: LogLimits;
-  /** Names to which the host's resolver answers with the container's address: "web.shop". */
+  /**
+   * Names to which the runtime's resolver answers with the container's addresses while it runs: "web.shop" stands for
+   * itself and for "web.shop.holdfast.internal". Lower-case labels with dots between.
+   */
   readonly dnsNames?: readonly string[] | undefined;
   /**
    * Contents of volumes of kind files, by the volume's name. They are written to memory only: after the host went down

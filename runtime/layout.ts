@@ -75,6 +75,13 @@ export interface Layout {
   readonly shortLinks: string;
   /** Folders of sessions that are beginning; none outlives a daemon. */
   readonly sessions: string;
+  /** Of the resolver: names and addresses, and what it said when it could not run. */
+  readonly resolver: {
+    readonly dir: string;
+    readonly names: string;
+    readonly localNames: string;
+    readonly errors: string;
+  };
   readonly seccompCache: string;
   readonly bootID: string;
   /** Which instance the run dir belongs to. */
@@ -94,6 +101,7 @@ export function createLayout({ dataDir, runDir, bridge }: LayoutInput): Layout {
   const bundles = join(runDir, 'containers');
   const ociRoot = join(runDir, 'oci');
   const volumesRun = join(runDir, 'volumes');
+  const resolver = join(runDir, 'resolver');
   return {
     dataDir,
     runDir,
@@ -114,6 +122,12 @@ export function createLayout({ dataDir, runDir, bridge }: LayoutInput): Layout {
     shortLinks: join(runDir, 'layers'),
     seccompCache: join(runDir, 'seccomp-filters'),
     sessions: join(runDir, 'sessions'),
+    resolver: {
+      dir: resolver,
+      names: join(resolver, 'names'),
+      localNames: join(resolver, 'local-names'),
+      errors: join(resolver, 'errors'),
+    },
     bootID: join(runDir, 'boot-id'),
     owner: join(runDir, 'owner.json'),
     cgroupParent: `/holdfast-${bridge}`,

@@ -11,7 +11,7 @@ import { parseSubnet } from './addresses.ts';
 import { ownCapabilities } from './capabilities.ts';
 import { CgroupPrimer } from './cgroup-primer.ts';
 import { parseCgroupLayout } from './cgroups.ts';
-import { isRunning } from './container-entry.ts';
+import { isRunning, nameRecordOf } from './container-entry.ts';
 import { publishedPorts } from './container-ports.ts';
 import { LocalContainers } from './containers.ts';
 import { ExitWatch } from './exit-watch.ts';
@@ -25,6 +25,7 @@ import { createRuntimeMetrics } from './metrics.ts';
 import { NetnsPool } from './netns-pool.ts';
 import { findMonitor, findOciRuntime, type OciRuntime } from './oci-runtime.ts';
 import { emptyTrash, prepareFolders, recoverContainers } from './recovery.ts';
+import { Resolver } from './resolver.ts';
 import { SeccompFilter } from './seccomp-filter.ts';
 import { Syscalls } from './syscalls.ts';
 import { VolumeStore } from './volumes/index.ts';
@@ -96,9 +97,14 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
     });
     closers.push(() => metrics.close());
     const entries = await metrics.time('recover', () => recoverContainers(runDeps));
+    const resolver = new Resolver({ layout, syscalls, log });
     const listeners = new Set<(event: RuntimeEvent) => void>();
     const emit = (event: RuntimeEvent): void => {
-      if (event.kind === 'exited') opened.rotator?.end(event.id);
+      if (event.kind === 'exited') {
+        opened.rotator?.end(event.id);
+        resolver.stopped(event.id);
+      }
+      if (event.kind === 'removed') resolver.forget(event.id);
       for (const listener of listeners) listener(event);
     };
     const images = await (deps.openImages ?? createImageStore)({
@@ -150,6 +156,8 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
         seccomp,
         capabilities,
         hostNetwork,
+        resolver,
+        resolverAddress: () => (resolver.isAvailable ? subnet.gateway : undefined),
         metrics,
         primer: new CgroupPrimer(cgroups),
         randomHex,
@@ -162,10 +170,13 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
     Object.assign(opened, { containers, pool });
     closers.push(() => containers.close());
     for (const [id, entry] of entries) {
+      resolver.adopt(id, nameRecordOf(entry));
       if (entry.network === undefined || !isRunning(entry)) continue;
       hostNetwork.adopt(id, publishedPorts(entry.record.ports, entry.network));
     }
     await hostNetwork.ensure('rebuild');
+    closers.push(() => resolver.close());
+    await resolver.open();
     closers.push(() => pool.close());
     await pool.open(new Set([...entries.values()].flatMap((entry) => entry.network?.name ?? [])));
     let looks = 0;
@@ -174,6 +185,7 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
       onExit: (id) => containers.check(id),
       onLookAgain(why) {
         containers.checkAll();
+        resolver.look();
         looks += 1;
         const mending = looks % looksPerNetworkCheck === 0 ? hostNetwork.ensure('thorough') : hostNetwork.mend();
         mending.catch((error: unknown) => log.error({ err: error }, 'the network cannot be mended'));

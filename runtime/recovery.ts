@@ -34,6 +34,7 @@ export async function prepareFolders(layout: Layout, bootID: string): Promise<vo
       const path = join(layout.runDir, name);
       const mayGo = [
         ...ours,
+        layout.resolver.dir,
         layout.volumesRun,
         layout.shortLinks,
         layout.sessions,

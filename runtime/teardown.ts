@@ -16,6 +16,7 @@ import { createLayout, type LayoutInput } from './layout.ts';
 import { findMonitor, findOciRuntime } from './oci-runtime.ts';
 import { parseRunProcesses } from './record.ts';
 import { mountsBelow, removeTree } from './remove-tree.ts';
+import { endResolvers } from './resolver.ts';
 import { endRun } from './run.ts';
 import { Syscalls } from './syscalls.ts';
 
@@ -68,6 +69,7 @@ export async function removeHostState(deps: HostStateDeps): Promise<void> {
         await attempt(`mount ${path}`, () => syscalls.unmount(path));
       }
     }
+    await attempt('resolver', () => endResolvers(layout, syscalls));
     await attempt('network', () => removeNetwork(layout.bridge, layout.nftTable));
     await attempt('cgroup', async () => {
       if (await removeCgroup(cgroups, layout.cgroupParent, 5_000)) return;
@@ -79,6 +81,7 @@ export async function removeHostState(deps: HostStateDeps): Promise<void> {
       layout.sessions,
       layout.shortLinks,
       layout.volumesRun,
+      layout.resolver.dir,
       layout.seccompCache,
       layout.containers,
       layout.trash,

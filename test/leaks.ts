@@ -89,7 +89,7 @@ function processes(): Thing[] {
         {
           text: `process ${pid} ${args.slice(0, 3).join(' ')}`,
           belongsTo: (owned: OwnedHost) =>
-            isOurHelper || args.some((arg) => isBelow(arg.replace(/^[a-z0-9]+-file:/, ''), owned)),
+            isOurHelper || args.some((arg) => isBelow(arg.replace(/^[a-z0-9]+-file:|^--[a-z-]+=/, ''), owned)),
         },
       ];
     } catch {

@@ -1,6 +1,6 @@
 /** A real runtime in folders and on a bridge of its own, with a busybox image; for the tests of this folder. */
 import { randomBytes, randomInt } from 'node:crypto';
-import { mkdtemp, realpath, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -57,6 +57,8 @@ export class TestHost {
 
   static async open(change: Partial<RuntimeDeps> = {}): Promise<TestHost> {
     const dir = await realpath(await mkdtemp(join(tmpdir(), 'hf-runtime-')));
+    // The resolver, which is not root, must get to its files.
+    await chmod(dir, 0o711);
     const bridge = `hft${randomBytes(4).toString('hex')}`;
     const subnet = `10.${randomInt(180, 200)}.${randomInt(0, 256)}.0/24`;
     const deps: RuntimeDeps = {

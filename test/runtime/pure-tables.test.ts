@@ -131,7 +131,7 @@ describe('formatHosts and formatResolvConf', () => {
     {
       it: 'takes the second file when the first names only loopback',
       given: ['nameserver 127.0.0.53\n', 'nameserver 1.2.3.4\noptions x\n'],
-      want: 'options x\nnameserver 1.2.3.4\n',
+      want: 'nameserver 1.2.3.4\noptions x\n',
     },
     {
       it: 'is empty but for options when there is none',
@@ -140,7 +140,10 @@ describe('formatHosts and formatResolvConf', () => {
     },
     { it: 'takes nothing for nothing', given: [], want: '' },
   ];
-  for (const c of cases) it(c.it, () => assert.equal(formatResolvConf(c.given), c.want));
+  for (const c of cases) {
+    const given = { hostFiles: c.given, dns: undefined, resolver: undefined, hasHostLoopback: false };
+    it(c.it, () => assert.equal(formatResolvConf(given), c.want));
+  }
 });
 
 describe('parseLogLine', () => {

@@ -39,6 +39,14 @@ export const packageOf: Readonly<Record<string, string>> = {
   openssl: 'openssl',
   perl: 'perl-base',
 };
+/** Programs without which containers run, and miss what is said here. */
+const helpful: Readonly<Record<string, { readonly package: string; readonly without: string }>> = {
+  dnsmasq: { package: 'dnsmasq-base', without: 'containers cannot find each other by name' },
+  conntrack: {
+    package: 'conntrack',
+    without: 'a UDP client that goes on sending may miss a container that was started again',
+  },
+};
 const packageOfFile: Readonly<Record<string, string>> = {
   '/usr/lib/cni/bridge': 'containernetworking-plugins',
   '/usr/lib/cni/host-local': 'containernetworking-plugins',
@@ -74,6 +82,13 @@ export function diagnose(facts: HostFacts): Finding[] {
       `these are missing: ${[...missing].join(', ')}`,
       `run \`make setup\`, or \`apt-get install ${[...new Set(packages)].join(' ')}\``,
     );
+  for (const [name, { package: packageName, without }] of Object.entries(helpful))
+    if (facts.programs[name] !== true)
+      findings.push({
+        severity: 'warning',
+        problem: `${name} is missing, so ${without}`,
+        fix: `run \`make setup\`, or \`apt-get install ${packageName}\``,
+      });
   if (!/\toverlay$/m.test(facts.filesystems))
     error(
       'the kernel has no overlay file system',
@@ -127,7 +142,9 @@ export function observeHost(dataDir: string): HostFacts {
   return {
     uid: process.getuid?.() ?? -1,
     nodeVersion: process.version,
-    programs: Object.fromEntries([...Object.keys(packageOf), 'runc'].map((name) => [name, has(name)])),
+    programs: Object.fromEntries(
+      [...Object.keys(packageOf), ...Object.keys(helpful), 'runc'].map((name) => [name, has(name)]),
+    ),
     files: Object.fromEntries(Object.keys(packageOfFile).map((path) => [path, existsSync(path)])),
     filesystems: read('/proc/filesystems'),
     namespaces: Object.fromEntries(neededNamespaces.map((name) => [name, existsSync(`/proc/self/ns/${name}`)])),

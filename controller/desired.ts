@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import type { Container } from '../crds/index.ts';
 import type { ContainerConfig, EnvVar, HostEntry, LogLimits, PortMapping, PullPolicy } from '../runtime/index.ts';
 import { environmentSpec, findEnvironmentProblems } from './environment.ts';
+import { dnsOf } from './names.ts';
 import { parseBytes, parseCpuMillis, parseDurationMs, parseSignal } from './quantity.ts';
 import type { Backoff, RestartPolicy } from './restart.ts';
 
@@ -22,7 +23,7 @@ export interface Desired {
   /** Names that must have started first; links are among them. */
   readonly dependsOn: readonly string[];
   /** All of the configuration that is known before the image, the links and what the environment refers to are. */
-  readonly config: Omit<ContainerConfig, 'imageID' | 'labels' | keyof Environment>;
+  readonly config: Omit<ContainerConfig, 'imageID' | 'labels' | 'dnsNames' | keyof Environment>;
   /** Changes when the container must be replaced. */
   readonly specHash: string;
   /** Why it may not be started or changed as it stands; what runs is left alone. */
@@ -50,7 +51,7 @@ export const labelKeys = {
   namespace: 'holdfast.dev/namespace',
   name: 'holdfast.dev/name',
   specHash: 'holdfast.dev/spec-hash',
-  /** Of hosts, env, limits and log as last applied. */
+  /** Of hosts, env, limits, log and names as last applied. */
   mutableHash: 'holdfast.dev/mutable-hash',
   graceMs: 'holdfast.dev/grace-ms',
   /** Number of the signal that asks it to stop; without the label, what the image says. */
@@ -189,6 +190,7 @@ export function parseDesired(object: Container): Desired {
     ports,
     limits: { cpuMillis, memoryBytes, pids },
     log,
+    dns: dnsOf(metadata.namespace),
   };
   return {
     containerID: config.id,
@@ -224,6 +226,7 @@ export interface Mutable {
   readonly cmd: readonly string[] | undefined;
   readonly limits: ContainerConfig['limits'];
   readonly log: LogLimits;
+  readonly dnsNames: readonly string[];
 }
 
 /** Changes when something is to be changed in place. */

@@ -9,6 +9,7 @@ import { addressPlaceholderOf, containerIDOf, type Desired, type Mutable } from 
 import { needsHostIP, resolveEnvironment } from './environment.ts';
 import { observeHostIP } from './host-address.ts';
 import { type Dependency, findCycle, linkEnv, linkHosts } from './links.ts';
+import { dnsNamesOf } from './names.ts';
 import type { Sources } from './sources.ts';
 
 /** The present objects by key. */
@@ -124,7 +125,15 @@ export async function observeMutable(
   }
   return {
     kind: 'known',
-    mutable: { hosts: linkHosts(desired.links, dependencies), env, entrypoint: command, cmd: args, limits, log },
+    mutable: {
+      hosts: linkHosts(desired.links, dependencies),
+      env,
+      entrypoint: command,
+      cmd: args,
+      limits,
+      log,
+      dnsNames: dnsNamesOf(object),
+    },
     secrets,
   };
 }

@@ -27,6 +27,8 @@ const SIGKILL = 9;
 const firstRetryMs = 500;
 const maxRetryMs = 30_000;
 const endDeadlineMs = 5_000;
+/** One that ran so long is started again at once. */
+const soundMs = 5_000;
 const program = 'dnsmasq';
 
 export class Resolver {
@@ -36,6 +38,7 @@ export class Resolver {
   #queue: Promise<void> = Promise.resolve();
   #waiting: Promise<void> | undefined;
   #written: string | undefined;
+  #startedAtMs = 0;
   #retryMs = firstRetryMs;
   #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
@@ -166,6 +169,7 @@ export class Resolver {
     if (this.#isClosed) return;
     const { resolver } = this.#deps.layout;
     // A file: a pipe to us would end with us.
+    this.#startedAtMs = performance.now();
     const errors = openSync(resolver.errors, 'w', 0o600);
     try {
       const child = spawn(program, [...this.#args()], {
@@ -195,14 +199,15 @@ export class Resolver {
   #failed(problem: string): void {
     this.#process = undefined;
     if (this.#isClosed) return;
-    const delayMs = this.#retryMs;
+    const wasSound = performance.now() - this.#startedAtMs > soundMs;
+    const delayMs = wasSound ? 0 : this.#retryMs;
     if (problem !== this.#said) {
       const words =
         'the resolver of container names does not run; it is tried again, and containers that start now have the resolvers of the host';
       this.#deps.log.error({ problem }, words);
     }
     this.#said = problem;
-    this.#retryMs = Math.min(maxRetryMs, delayMs * 2);
+    this.#retryMs = wasSound ? firstRetryMs : Math.min(maxRetryMs, delayMs * 2);
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
       this.look();

@@ -5,9 +5,10 @@ const healthy: HostFacts = {
   uid: 0,
   nodeVersion: 'v26.10.0',
   programs: Object.fromEntries(
-    ['crun', 'runc', 'conmon', 'skopeo', 'containers-storage', 'nft', 'iptables', 'ip', 'openssl', 'perl'].map(
-      (name) => [name, true],
-    ),
+    [
+      ...['crun', 'runc', 'conmon', 'skopeo', 'containers-storage', 'nft', 'iptables', 'ip', 'openssl', 'perl'],
+      ...['dnsmasq', 'conntrack'],
+    ].map((name) => [name, true]),
   ),
   files: { '/usr/lib/cni/bridge': true, '/usr/lib/cni/host-local': true, '/usr/share/containers/seccomp.json': true },
   filesystems: 'nodev\tproc\nnodev\toverlay\n',
@@ -25,6 +26,13 @@ const ill: { it: string; facts: Partial<HostFacts>; problem: RegExp; fix: RegExp
     facts: { programs: { ...healthy.programs, conmon: false, nft: false } },
     problem: /conmon \(package conmon\), nft \(package nftables\)/,
     fix: /apt-get install conmon nftables/,
+  },
+  {
+    it: 'a missing resolver, without which containers run',
+    facts: { programs: { ...healthy.programs, dnsmasq: false } },
+    problem: /dnsmasq is missing, so containers cannot find each other by name/,
+    fix: /apt-get install dnsmasq-base/,
+    severity: 'warning',
   },
   {
     it: 'missing CNI plugins, their package once',

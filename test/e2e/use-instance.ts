@@ -4,13 +4,13 @@ import { assertNoLeaks, type HostSnapshot, snapshotHost } from '../leaks.ts';
 import { importExampleImages } from './images.ts';
 
 /** Registers the hooks of a suite; the returned function gives the started instance to its tests. */
-export function useInstance(options: InstanceOptions = {}): () => Instance {
+export function useInstance(options: InstanceOptions & { readonly images?: 'examples' | 'none' } = {}): () => Instance {
   let hostBefore: HostSnapshot | undefined;
   let instance: Instance | undefined;
   before(async () => {
     hostBefore = await snapshotHost();
     instance = await createInstance(options);
-    await importExampleImages(instance);
+    if (options.images !== 'none') await importExampleImages(instance);
     await instance.start();
   });
   after(async () => {

@@ -71,14 +71,6 @@ export function createController(deps: ControllerDeps): Controller {
   });
   const api = createContainerApi(deps.access, storeBreaker);
   const events = createEventRecorder({ call: api.call, nodeName, now, log });
-  const puller = createImagePuller({
-    images: runtime.images,
-    breakerOf: registryBreakers.of,
-    events,
-    wake: (key) => queue.add(key),
-    now,
-    log,
-  });
   const view = createView((key) => queue.add(key));
   const entries = new Map<string, Entry>();
   let isSynced = false;
@@ -93,6 +85,15 @@ export function createController(deps: ControllerDeps): Controller {
     onReconnect: metrics.watchReconnected,
     now,
     random,
+    log,
+  });
+  const puller = createImagePuller({
+    images: runtime.images,
+    sources,
+    breakerOf: registryBreakers.of,
+    events,
+    wake: (key) => queue.add(key),
+    now,
     log,
   });
   const refer = (key: string): void => {

@@ -26,6 +26,8 @@ export interface DecideInput {
   /** Hash of what can change in place, as it should be; undefined while it is not known. */
   readonly mutableHash: string | undefined;
   readonly obstacle?: Obstacle | undefined;
+  /** What keeps its image from being fetched. */
+  readonly pullObstacle?: Obstacle | undefined;
   readonly container: ContainerInfo | undefined;
   readonly image: ImageState;
   /** One for each name in desired.dependsOn. */
@@ -86,7 +88,7 @@ export function decide(input: DecideInput): Step {
 
 /** It should run and does not. */
 function decideStart(input: DecideInput, desired: Desired, needsUpdate: boolean): Step {
-  const { container, history, image, nowMs, obstacle } = input;
+  const { container, history, image, nowMs, obstacle, pullObstacle } = input;
   if (history.final !== undefined) return { kind: 'settled' };
   if (history.retry !== undefined && history.retry.atMs > nowMs) {
     const { reason, message, atMs } = history.retry;
@@ -101,22 +103,17 @@ function decideStart(input: DecideInput, desired: Desired, needsUpdate: boolean)
   }
   const unmet = findUnmet(desired, input.dependencies);
   if (unmet !== undefined) return { kind: 'wait', reason: 'WaitingForDependency', message: unmet };
-  const blocked: Step | undefined = obstacle && {
-    kind: 'wait',
-    reason: obstacle.reason,
-    message: obstacle.message,
-  };
   if (container !== undefined) {
-    if (blocked !== undefined && obstacle?.before === 'start') return blocked;
+    if (obstacle?.before === 'start') return waitFor(obstacle);
     return needsUpdate ? { kind: 'update' } : { kind: 'start' };
   }
   switch (image.kind) {
     case 'present':
-      return blocked ?? { kind: 'create', imageID: image.imageID };
+      return obstacle === undefined ? { kind: 'create', imageID: image.imageID } : waitFor(obstacle);
     case 'pulling':
       return { kind: 'wait', reason: 'Pulling', message: formatPulling(desired.image, image.progress) };
     case 'unknown':
-      return { kind: 'ensure-image' };
+      return pullObstacle === undefined ? { kind: 'ensure-image' } : waitFor(pullObstacle);
     default:
       throw new TypeError(`unknown image state: ${JSON.stringify(image satisfies never)}`);
   }
@@ -130,6 +127,10 @@ function formatPulling(image: string, progress: PullProgress | undefined): strin
   return doneBytes < totalBytes
     ? `${text}: ${formatBytes(doneBytes)} of ${formatBytes(totalBytes)}`
     : `${text}: all of ${formatBytes(totalBytes)} is here and is being unpacked`;
+}
+
+function waitFor({ reason, message }: Obstacle): Step {
+  return { kind: 'wait', reason, message };
 }
 
 function decideStop(

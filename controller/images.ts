@@ -13,10 +13,13 @@ import type { ImageState } from './decide.ts';
 import type { Desired } from './desired.ts';
 import type { EventRecorder } from './events.ts';
 import { accountForImageFailure, type History } from './history.ts';
+import { resolvePullSecrets } from './pull-secrets.ts';
 import { formatBytes } from './quantity.ts';
+import type { Sources } from './sources.ts';
 
 export interface PullerDeps {
   readonly images: Images;
+  readonly sources: Sources;
   readonly breakerOf: (registry: string) => Breaker;
   readonly events: EventRecorder;
   /** Called when a pull that was left to the background has ended. */
@@ -54,7 +57,7 @@ interface Slot {
   readonly stop: AbortController;
 }
 
-export function createImagePuller({ images, breakerOf, events, wake, now, log }: PullerDeps): ImagePuller {
+export function createImagePuller({ images, sources, breakerOf, events, wake, now, log }: PullerDeps): ImagePuller {
   const slots = new Map<string, Slot>();
   const running = new Set<Promise<void>>();
 
@@ -89,6 +92,7 @@ export function createImagePuller({ images, breakerOf, events, wake, now, log }:
       slots.set(id, slot);
       const registry = images.registryOf(image);
       const startedAtMs = now();
+      const { credentials, problems } = resolvePullSecrets(object, sources);
       let isInTime = true;
       let toldAtMs = startedAtMs;
       const onProgress = (progress: PullProgress): void => {
@@ -98,8 +102,11 @@ export function createImagePuller({ images, breakerOf, events, wake, now, log }:
         toldAtMs = now();
         wake(entry.key);
       };
-      const pull = (): Promise<ImageInfo> => images.ensure(image, pullPolicy, stop.signal, { platform, onProgress });
+      const pull = (): Promise<ImageInfo> =>
+        images.ensure(image, pullPolicy, stop.signal, { credentials, platform, onProgress });
       const isOverNetwork = registry !== undefined && pullPolicy !== 'never';
+      if (isOverNetwork && problems.length > 0)
+        events.record(object, 'Warning', 'FailedToRetrieveImagePullSecret', `tries without: ${problems.join('; ')}`);
       if (isOverNetwork) events.record(object, 'Normal', 'Pulling', `fetching the image "${title}"`);
       const task = (isOverNetwork ? breakerOf(registry).run(pull, stop.signal) : pull())
         .then(

@@ -12,6 +12,7 @@ import { type Entry, type ReconcileDeps, signatureOf, type View } from './entry.
 import { accountFor, historyFromStatus } from './history.ts';
 import { checkCycle, observeDependencies, observeMutable } from './observe.ts';
 import { haltOrphan } from './orphans.ts';
+import { findPullObstacle } from './pull-secrets.ts';
 import { releaseObject, writeBack } from './write-back.ts';
 
 /** What came of it. */
@@ -82,6 +83,7 @@ async function reconcileObject(
       desired,
       mutableHash: mutable === undefined ? undefined : mutableHashOf(desired, mutable),
       obstacle: state.kind === 'known' ? undefined : state.obstacle,
+      pullObstacle: findPullObstacle(object, deps.sources),
       container,
       image,
       dependencies,

@@ -17,5 +17,6 @@ export function referencesOf(spec: ContainerSpec): readonly SourceRef[] {
     add('Secret', secretRef);
     add('ConfigMap', configMapRef);
   }
+  for (const ref of spec.imagePullSecrets ?? []) add('Secret', ref);
   return refs;
 }

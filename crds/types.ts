@@ -7,6 +7,11 @@ export interface ContainerSpec {
   readonly imagePullPolicy: 'Always' | 'IfNotPresent' | 'Never';
   /** Platform of the image as os/architecture[/variant] (linux/arm64, linux/arm/v7), for a host that can run programs of another processor. Defaults to the host's own. */
   readonly platform?: string | undefined;
+  /** Secrets of the same namespace with credentials for the image's registry, of type kubernetes.io/dockerconfigjson or kubernetes.io/dockercfg (kubectl create secret docker-registry). */
+  readonly imagePullSecrets?: readonly {
+    /** Name of the Secret. */
+    readonly name: string;
+  }[] | undefined;
   /** The program and its first arguments; replaces the image's ENTRYPOINT, and its CMD too unless args is set. $(NAME) stands for a variable of env, envFrom or a link; $$ for one $. */
   readonly command?: readonly string[] | undefined;
   /** Arguments; replaces the image's CMD. $(NAME) stands for a variable as in command. */

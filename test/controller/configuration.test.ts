@@ -7,7 +7,7 @@ import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { type Controller, callApi, containerIDOf, createController, tokenAccess } from '../../controller/index.ts';
 import { type Container, crdFiles } from '../../crds/index.ts';
-import type { ContainerConfig } from '../../runtime/index.ts';
+import type { ContainerConfig, RegistryCredential } from '../../runtime/index.ts';
 import { createSimulatedRuntime, type SimulatedRuntime } from '../../runtime/simulated/index.ts';
 import { createStore, type Store } from '../../store/index.ts';
 import { until } from '../until.ts';
@@ -28,6 +28,8 @@ describe('Secrets and ConfigMaps of containers', function () {
   let logged: string;
   /** The configurations that each container was started with, by its name. */
   let starts: Map<string, ContainerConfig[]>;
+  /** What each image was asked for with. */
+  let pulls: Map<string, readonly RegistryCredential[]>;
 
   const signal = new AbortController().signal;
   const call = (method: 'GET' | 'POST' | 'PATCH' | 'DELETE', path: string, body?: unknown) =>
@@ -92,11 +94,15 @@ describe('Secrets and ConfigMaps of containers', function () {
     });
     access = tokenAccess({ server: store.url, ca: store.caCertificate, token: store.adminToken });
     starts = new Map();
+    pulls = new Map();
     runtime = createSimulatedRuntime({
       now: Date.now,
       behaviourOf: (config) => {
         starts.set(config.name, [...(starts.get(config.name) ?? []), config]);
         return {};
+      },
+      pull: async (reference, _signal, options) => {
+        pulls.set(reference, options?.credentials ?? []);
       },
     });
     registry = new Registry();
@@ -234,6 +240,34 @@ describe('Secrets and ConfigMaps of containers', function () {
     assert.ok(logged.length > 0);
     assert.equal(isShown(logged), false);
     assert.equal(isShown(await registry.metrics()), false);
+  });
+
+  it('fetches an image with the credentials of its imagePullSecrets, and without those that are not there', async () => {
+    const auth = { auths: { 'registry.example:5000': { auth: base64(`puller:${secretValue}`) } } };
+    await call('POST', `${core}/secrets`, {
+      apiVersion: 'v1',
+      kind: 'Secret',
+      metadata: { name: 'pull' },
+      type: 'kubernetes.io/dockerconfigjson',
+      data: { '.dockerconfigjson': base64(JSON.stringify(auth)) },
+    });
+    await create('web', {
+      image: 'registry.example:5000/app:1',
+      imagePullSecrets: [{ name: 'nope' }, { name: 'pull' }],
+    });
+    await running('web');
+    assert.deepEqual(pulls.get('registry.example:5000/app:1'), [
+      { registry: 'registry.example:5000', username: 'puller', password: secretValue },
+    ]);
+    await until(
+      async () =>
+        (await events()).some(
+          ({ reason, message }) =>
+            reason === 'FailedToRetrieveImagePullSecret' && message === 'tries without: secret "nope" not found',
+        ),
+      'the event',
+    );
+    assert.equal(logged.includes(secretValue), false);
   });
 
   it('goes on with what it knows while the store is away', async () => {

@@ -3,14 +3,14 @@ import { mkdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
-import { type ApiAccess, containerIDOf, createController, tokenAccess } from '../controller/index.ts';
+import { type ApiAccess, createController, tokenAccess } from '../controller/index.ts';
 import { crdFiles } from '../crds/index.ts';
-import { ContainerNotFoundError, createRuntime, type Runtime } from '../runtime/index.ts';
-import { createStore, StatusError, type Store } from '../store/index.ts';
+import { createRuntime, type Runtime } from '../runtime/index.ts';
+import { createStore, type Store } from '../store/index.ts';
 import { type Config, ConfigError } from './config.ts';
 import { lockInstance } from './instance-lock.ts';
-import { openContainerLog } from './log-source.ts';
 import { serveMetrics } from './serve-metrics.ts';
+import { createStreamSource } from './stream-source.ts';
 
 export interface Daemon {
   /** Where the embedded store is, and how to talk to it; undefined without one. */
@@ -72,7 +72,7 @@ export async function startDaemon(role: Role, config: Config, log: Logger): Prom
         crdFiles,
         log: log.child({ part: 'store' }),
         metrics: registry,
-        ...(runtime === undefined ? {} : { openLog: logSourceOf(runtime) }),
+        ...(runtime === undefined ? {} : { streams: createStreamSource(runtime) }),
       });
       opened.push(() => made.close());
       store = made;
@@ -134,44 +134,6 @@ async function loadKubeconfig(path: string | undefined): Promise<ApiAccess> {
     );
   }
   return kubeconfig;
-}
-
-type OpenLog = NonNullable<Parameters<typeof createStore>[0]['openLog']>;
-
-function logSourceOf(runtime: Runtime): OpenLog {
-  return async (request, signal) => {
-    const id = containerIDOf(request.uid);
-    if ((await runtime.containers.inspect(id)) === undefined) {
-      throw new StatusError(
-        404,
-        'NotFound',
-        `container "${request.name}" in namespace "${request.namespace}" has no log yet: it was not created on this host`,
-      );
-    }
-    const sinceMs =
-      request.sinceTime !== undefined
-        ? Date.parse(request.sinceTime)
-        : request.sinceSeconds === undefined
-          ? undefined
-          : Date.now() - request.sinceSeconds * 1000;
-    try {
-      return await openContainerLog(
-        runtime,
-        id,
-        {
-          follow: request.follow,
-          tailLines: request.tailLines,
-          timestamps: request.timestamps,
-          limitBytes: request.limitBytes,
-          sinceMs,
-        },
-        signal,
-      );
-    } catch (error) {
-      if (error instanceof ContainerNotFoundError) throw new StatusError(404, 'NotFound', error.message);
-      throw error;
-    }
-  };
 }
 
 async function readPackage(): Promise<{ version: string }> {

@@ -2,12 +2,11 @@
  * The resource paths over HTTP: reads a request, has it carried out, and writes the answer in the form asked for.
  * Effects; the rules are in object-rules.ts and the files it names.
  */
-import type { IncomingHttpHeaders } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Logger } from 'pino';
 import { type AnswerForm, negotiateAnswer } from './accept.ts';
 import { encodeAnswer } from './answer-encoding.ts';
 import { type AnswerSink, answerJson, answerObject, setWarnings } from './answers.ts';
-import { type OpenLog, serveLog } from './container-log.ts';
 import { formatContinueToken } from './continue-token.ts';
 import type { Json } from './json.ts';
 import { type Entry, keyOf } from './memory.ts';
@@ -20,7 +19,6 @@ import {
   type FieldValidation,
   parseIncludeObject,
   parseListOptions,
-  parseLogOptions,
   parseWatchParameters,
   parseWriteOptions,
   type Query,
@@ -39,6 +37,8 @@ import {
   unknownPath,
   unsupportedMediaType,
 } from './status-error.ts';
+import { type StreamApi, type UpgradeRequest, upgradeRequired } from './stream-api.ts';
+import { isPlainStream, isUpgraded } from './stream-names.ts';
 import type { ListMeta } from './tables.ts';
 import { decideVerb, type Verb } from './verbs.ts';
 import { serveWatch, type WatchSink } from './watch.ts';
@@ -50,7 +50,7 @@ export interface ApiDeps {
   /** What there is of a kind to read. */
   readonly viewOf: (kind: ResourceKind) => CollectionView;
   readonly operations: Operations;
-  readonly openLog: OpenLog | undefined;
+  readonly streams: StreamApi;
   readonly now: () => number;
   readonly random: () => number;
   readonly log: Logger;
@@ -65,6 +65,8 @@ export interface ApiRequest {
   readonly query: Query;
   readonly headers: IncomingHttpHeaders;
   readonly body: Buffer;
+  /** What the body was read from, or for an archive is still to be. */
+  readonly incoming: IncomingMessage;
 }
 
 /** A request with the form that its answer is wanted in: known before anything is done, so that no write is refused late. */
@@ -105,7 +107,16 @@ export class Api {
     if (namespace !== undefined && !kind.isNamespaced) throw unknownPath();
     if (kind.isNamespaced && namespace === undefined && name !== undefined) throw unknownPath();
     const place = { kind, namespace, name: name ?? '' };
-    if (subresource === 'log' && kind.hasStreams) return this.#log(place, request, response);
+    if (kind.hasStreams && name !== undefined) {
+      if (isUpgraded(subresource)) {
+        this.streamedObject(place);
+        throw upgradeRequired();
+      }
+      if (isPlainStream(subresource)) {
+        const { object } = this.streamedObject(place);
+        return this.#deps.streams.serve(object, subresource, request, response);
+      }
+    }
     const verb = decideVerb(method, path, query);
     if (kind.projection !== undefined && !isReading.has(verb)) throw readOnlyKind(method, kind, name);
     const call = { ...request, form: negotiateAnswer(request.headers.accept) };
@@ -121,6 +132,17 @@ export class Api {
       default:
         throw unknownPath();
     }
+  }
+
+  /** Serves a request to switch protocols. Resolves when the session is over; throws as serve() does. */
+  async upgrade(path: ResourcePath, upgrade: UpgradeRequest): Promise<void> {
+    const kind = this.kindAt(path);
+    const { namespace, name, subresource } = path;
+    if (kind?.hasStreams !== true || name === undefined || namespace === undefined || !isUpgraded(subresource)) {
+      throw unknownPath();
+    }
+    const { object } = this.streamedObject({ kind, namespace, name });
+    await this.#deps.streams.upgrade(object, subresource, upgrade);
   }
 
   /** The stored object whose host's streams are below a place. Throws StatusError 404. */
@@ -279,12 +301,6 @@ export class Api {
     const options = { kind, namespace: path.namespace, selector, form, includeObject, ...parameters };
     const deps = { collection: viewOf(kind), revision: () => writer.revision, now };
     await serveWatch(options, deps, response, stop);
-  }
-
-  async #log(place: ObjectPlace, { query, method }: ApiRequest, response: ApiResponse): Promise<void> {
-    if (method !== 'GET') throw methodNotAllowed(method);
-    const { object } = this.streamedObject(place);
-    await serveLog(object, parseLogOptions(query), this.#deps, response);
   }
 
   async #removeCollection(kind: ResourceKind, request: Call, response: ApiResponse): Promise<void> {

@@ -34,6 +34,8 @@ function subresourcesOf(kind: ResourceKind): readonly Subresource[] {
     { name: 'exec', kind: 'PodExecOptions', verbs: streamVerbs },
     { name: 'attach', kind: 'PodAttachOptions', verbs: streamVerbs },
     { name: 'portforward', kind: 'PodPortForwardOptions', verbs: streamVerbs },
+    { name: 'stats', kind: kind.kind, verbs: ['get'] },
+    { name: 'archive', kind: kind.kind, verbs: ['get', 'update'] },
   ];
   return [
     ...(kind.hasStatus ? [{ name: 'status', kind: kind.kind, verbs: statusVerbs }] : []),

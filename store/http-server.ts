@@ -1,8 +1,10 @@
 /** The HTTPS server: who may come in, what each request costs, and which part answers it. Effects only. */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
 import express, { type NextFunction, type Request, type Response } from 'express';
 import type { Logger } from 'pino';
 import { answerError } from './answers.ts';
@@ -14,6 +16,9 @@ import { parseResourcePath, type ResourcePath } from './request-path.ts';
 import type { Query } from './requests.ts';
 import type { ResourceKind } from './resources.ts';
 import { badRequest, internalError, StatusError, tooLarge, unauthorized, unknownPath } from './status-error.ts';
+import { streamSubresources } from './stream-names.ts';
+import { ClientGoneError, isStreamUpgrade } from './streams/index.ts';
+import { handleUpgrade, type UpgradeHandler } from './upgrade.ts';
 import { decideVerb } from './verbs.ts';
 
 /** The largest body of a request, as kube-apiserver limits it. */
@@ -50,7 +55,13 @@ export async function startHttpServer(deps: HttpDeps): Promise<HttpServer> {
   let address = '';
   const app = createApp(deps, () => address);
   const server = createServer(
-    { cert: credentials.certificate, key: credentials.key, minVersion: 'TLSv1.2' },
+    {
+      cert: credentials.certificate,
+      key: credentials.key,
+      minVersion: 'TLSv1.2',
+      // What asks for another protocol than those of streams is answered as if it had not.
+      shouldUpgradeCallback: ({ headers }: IncomingMessage) => isStreamUpgrade(headers),
+    },
     (request, response) => {
       // Express makes its own of both, and gives back what has no path that it can read.
       app(request as Request, response as Response, (error?: unknown) => {
@@ -60,6 +71,13 @@ export async function startHttpServer(deps: HttpDeps): Promise<HttpServer> {
     },
   );
   server.keepAliveTimeout = keepAliveTimeoutMs;
+  const switched = new Set<Duplex>();
+  const upgrades = createUpgradeHandler(deps);
+  server.on('upgrade', (request, socket, head) => {
+    switched.add(socket);
+    socket.once('close', () => switched.delete(socket));
+    void handleUpgrade(upgrades, request, socket, head);
+  });
   await startListening(server, listen);
   // A server that listens on a TCP port has an address with a port.
   const { port } = server.address() as AddressInfo;
@@ -73,7 +91,10 @@ export async function startHttpServer(deps: HttpDeps): Promise<HttpServer> {
       server.close();
       // Connections become idle as what they carried is answered; what takes longer than a moment is cut.
       const idle = setInterval(() => server.closeIdleConnections(), 10);
-      const deadline = setTimeout(() => server.closeAllConnections(), 1_000);
+      const deadline = setTimeout(() => {
+        server.closeAllConnections();
+        for (const socket of switched) socket.destroy(); // the server has forgotten these
+      }, 1_000);
       await closed;
       clearInterval(idle);
       clearTimeout(deadline);
@@ -109,14 +130,17 @@ function createApp(deps: HttpDeps, address: () => string): express.Express {
     next();
   });
   app.use(createFixedPaths(kinds, address));
-  app.use(express.raw({ type: () => true, limit: maxBodyBytes }));
+  app.use(express.raw({ type: (request) => !isArchive(request.url ?? ''), limit: maxBodyBytes }));
   app.use(async (request, response) => {
     const path = parseResourcePath(request.path);
     if (path === undefined) throw unknownPath();
     const body: unknown = request.body;
     const { method, headers } = request;
     const bytes = Buffer.isBuffer(body) ? body : Buffer.alloc(0);
-    await api.serve({ method, path, query: queryOf(request), headers, body: bytes }, response);
+    await api.serve(
+      { method, path, query: queryOf(request.originalUrl), headers, body: bytes, incoming: request },
+      response,
+    );
   });
   app.use((error: unknown, request: Request, response: Response, _next: NextFunction) => {
     const status = toStatusError(error);
@@ -125,6 +149,41 @@ function createApp(deps: HttpDeps, address: () => string): express.Express {
     else answerError(response, status);
   });
   return app;
+}
+
+/** An archive is not read into memory, and may be of any size. */
+function isArchive(url: string): boolean {
+  return tryParsePath(url.split('?', 1)[0] ?? '')?.subresource === 'archive';
+}
+
+function createUpgradeHandler({ api, credentials, metrics, log }: HttpDeps): UpgradeHandler {
+  const tokenDigest = digest(credentials.adminToken);
+  return {
+    serve: async (request, socket, head) => {
+      if (!isAuthorized(request.headers.authorization, tokenDigest)) throw unauthorized();
+      const url = request.url ?? '';
+      const path = parseResourcePath(url.split('?', 1)[0] ?? '');
+      if (path === undefined) throw unknownPath();
+      const query = queryOf(url);
+      const labels = labelsOf(request.method ?? '', url, api);
+      const end = metrics.longRunning(labels);
+      try {
+        const onSwitched = (): void => metrics.requestDone(labels, 101, undefined);
+        await api.upgrade(path, { request, socket, head, query, onSwitched });
+      } finally {
+        end();
+      }
+    },
+    toStatusError: (error) => {
+      if (error instanceof ClientGoneError) return undefined;
+      const status = toStatusError(error);
+      if (status.code >= 500) log.error({ err: error }, 'a stream could not be opened');
+      return status;
+    },
+    answered: (request, code) => {
+      metrics.requestDone(labelsOf(request.method ?? '', request.url ?? '', api), code, undefined);
+    },
+  };
 }
 
 function digest(text: string): Buffer {
@@ -138,9 +197,9 @@ function isAuthorized(header: string | undefined, tokenDigest: Buffer): boolean 
   return timingSafeEqual(digest(token), tokenDigest);
 }
 
-function queryOf({ originalUrl }: Request): Query {
-  const begin = originalUrl.indexOf('?');
-  return new URLSearchParams(begin === -1 ? '' : originalUrl.slice(begin + 1));
+function queryOf(url: string): Query {
+  const begin = url.indexOf('?');
+  return new URLSearchParams(begin === -1 ? '' : url.slice(begin + 1));
 }
 
 /** Errors of reading the body carry a `type`. Source: README of raw-body. */
@@ -165,11 +224,11 @@ function toStatusError(error: unknown): StatusError {
   return internalError('the store has a fault; its log says more', { cause: error });
 }
 
-const knownSubresources = new Set(['status', 'log']);
+const knownSubresources = new Set(['status', ...streamSubresources]);
 
 function measure(request: Request, response: Response, api: Api, metrics: StoreMetrics): void {
   const begun = performance.now();
-  const labels = labelsOf(request, api);
+  const labels = labelsOf(request.method, request.originalUrl, api);
   const isLong = labels.verb === 'WATCH' || labels.verb === 'CONNECT';
   const end = isLong ? metrics.longRunning(labels) : undefined;
   response.once('close', () => {
@@ -180,13 +239,13 @@ function measure(request: Request, response: Response, api: Api, metrics: StoreM
 }
 
 /** Only what the store serves becomes a label: clients must not be able to make up series. */
-function labelsOf(request: Request, api: Api): RequestLabels {
-  const path = tryParsePath(request.path);
+function labelsOf(method: string, url: string, api: Api): RequestLabels {
+  const path = tryParsePath(url.split('?', 1)[0] ?? '');
   const kind = path === undefined ? undefined : api.kindAt(path);
   if (path === undefined || kind === undefined) return { verb: 'OTHER', resource: 'other', subresource: '' };
   const subresource = path.subresource ?? '';
   const known = subresource === '' || knownSubresources.has(subresource) ? subresource : 'other';
-  return { verb: decideVerb(request.method, path, queryOf(request)), resource: kind.plural, subresource: known };
+  return { verb: decideVerb(method, path, queryOf(url)), resource: kind.plural, subresource: known };
 }
 
 function tryParsePath(path: string): ResourcePath | undefined {

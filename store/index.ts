@@ -3,7 +3,6 @@
  * Used by: cli/. May import: crds/, npm. Must not know: runtime/, controller/, what a container is.
  */
 
-export type { ContainerLogRequest, OpenLog } from './container-log.ts';
 export { DatabaseOpenError } from './database.ts';
 export type { Health } from './fixed-paths.ts';
 export { ListenError } from './http-server.ts';
@@ -11,3 +10,5 @@ export { PkiError } from './pki.ts';
 export type { KubeObject, ObjectMeta } from './resources.ts';
 export { badRequest, notFound, StatusError, serviceUnavailable } from './status-error.ts';
 export { createStore, type Store, type StoreDeps } from './store.ts';
+export type { StreamSource, StreamTarget } from './stream-source.ts';
+export type { CommandOptions, DialPort, ExecOptions, OpenSession, Session } from './streams/index.ts';

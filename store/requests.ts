@@ -121,6 +121,8 @@ export function parseIncludeObject(query: Query, form: AnswerForm): IncludeObjec
 
 /** Which part of a container's log is wanted; the names are those of the Pod log API. */
 export interface LogOptions {
+  /** As the client named it; undefined: the only one there is. */
+  readonly container: string | undefined;
   readonly follow: boolean;
   readonly tailLines: number | undefined;
   readonly sinceSeconds: number | undefined;
@@ -128,6 +130,9 @@ export interface LogOptions {
   readonly sinceTime: string | undefined;
   readonly timestamps: boolean;
   readonly limitBytes: number | undefined;
+  /** Of the run before the present one. */
+  readonly previous: boolean;
+  readonly stream: 'All' | 'Stdout' | 'Stderr';
 }
 
 /** Throws StatusError 400. */
@@ -140,12 +145,32 @@ export function parseLogOptions(query: Query): LogOptions {
   if (sinceTime !== undefined && sinceSeconds !== undefined) {
     throw badRequest('at most one of sinceTime and sinceSeconds may be given');
   }
+  const stream = textOf(query, 'stream') ?? 'All';
+  if (stream !== 'All' && stream !== 'Stdout' && stream !== 'Stderr') {
+    const supported = '"All", "Stdout", "Stderr"';
+    throw badRequest(
+      `stream: Unsupported value: ${JSON.stringify(stream.slice(0, 100))}: supported values: ${supported}`,
+    );
+  }
   return {
+    container: textOf(query, 'container'),
     follow: isTrue(query, 'follow'),
     tailLines: wholeNumberOf(query, 'tailLines'),
     sinceSeconds,
     sinceTime,
     timestamps: isTrue(query, 'timestamps'),
     limitBytes: wholeNumberOf(query, 'limitBytes'),
+    previous: isTrue(query, 'previous'),
+    stream,
   };
+}
+
+/** Where in a container an archive is read or unpacked. Throws StatusError 400. */
+export function parseArchivePath(query: Query): string {
+  const path = textOf(query, 'path');
+  if (path === undefined) throw badRequest('path: Required value: name the file or folder in the container');
+  if (!path.startsWith('/') || path.includes('\0')) {
+    throw badRequest(`path: Invalid value: ${JSON.stringify(path.slice(0, 100))}: must be an absolute path`);
+  }
+  return path;
 }

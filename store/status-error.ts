@@ -183,3 +183,15 @@ export function insufficientStorage(message: string, options?: ErrorOptions): St
 export function internalError(message: string, options?: ErrorOptions): StatusError {
   return new StatusError(500, 'InternalError', `Internal error occurred: ${message}`, undefined, options);
 }
+
+/** 403: as the kubelet answers a client of SPDY whose protocols it does not speak. */
+export function forbiddenProtocol(offered: readonly string[], spoken: readonly string[]): StatusError {
+  const message = `unable to upgrade: none of the protocols ${offered.join(', ')} is spoken here; these are: ${spoken.join(', ')}`;
+  return new StatusError(403, 'Forbidden', message);
+}
+
+/** 429: every session costs memory and sockets. */
+export function tooManySessions(limit: number): StatusError {
+  const message = `${limit} sessions of exec, attach and port-forward are open, which is the limit; end some`;
+  return new StatusError(429, 'TooManyRequests', message, { retryAfterSeconds: 1 });
+}

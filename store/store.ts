@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { Api } from './api.ts';
-import type { OpenLog } from './container-log.ts';
 import { coreKinds, namespaceKind } from './core-kinds.ts';
 import { type Database, openDatabase } from './database.ts';
 import type { Health } from './fixed-paths.ts';
@@ -21,6 +20,8 @@ import { parseYaml } from './request-body.ts';
 import { type KubeObject, parseCustomResourceDefinition, type ResourceKind } from './resources.ts';
 import { normalize } from './schema-normalize.ts';
 import { StatusError } from './status-error.ts';
+import { StreamApi } from './stream-api.ts';
+import type { StreamSource } from './stream-source.ts';
 import { Writer } from './writer.ts';
 
 export interface StoreDeps {
@@ -33,8 +34,8 @@ export interface StoreDeps {
   readonly log: Logger;
   /** Where the store registers its metrics. */
   readonly metrics: Registry;
-  /** Without it the log subresource answers 503. */
-  readonly openLog?: OpenLog | undefined;
+  /** Without it the subresources that are streams answer 503. */
+  readonly streams?: StreamSource | undefined;
   /** Milliseconds since the epoch; Date.now if it is not given. */
   readonly now?: (() => number) | undefined;
 }
@@ -116,7 +117,7 @@ async function serve(
     writer,
     viewOf: viewsOf(writer),
     operations,
-    openLog: deps.openLog,
+    streams: new StreamApi({ source: deps.streams, log, stop: stop.signal }),
     now,
     random: Math.random,
     log,

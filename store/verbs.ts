@@ -1,6 +1,7 @@
 /** Which verb of the API a request is. Pure. Source: apiserver RequestInfo, and metrics.CanonicalVerb. */
 import type { ResourcePath } from './request-path.ts';
 import { isTrue, type Query } from './requests.ts';
+import { isUpgraded } from './stream-names.ts';
 
 /** What a request asks to be done, in kube-apiserver's words for metrics and logs. */
 export type Verb =
@@ -17,10 +18,12 @@ export type Verb =
 
 /** Pure. */
 export function decideVerb(method: string, path: ResourcePath, query: Query): Verb {
+  if (isUpgraded(path.subresource)) return 'CONNECT';
   switch (method) {
     case 'GET':
     case 'HEAD':
       if (path.subresource === 'log') return isTrue(query, 'follow') ? 'CONNECT' : 'GET';
+      if (path.subresource === 'stats') return isTrue(query, 'watch') ? 'CONNECT' : 'GET';
       // A HEAD has no body to end with the watch: its client's next request would wait behind it.
       if (isTrue(query, 'watch') && method === 'GET') return 'WATCH';
       return path.name === undefined ? 'LIST' : 'GET';

@@ -14,6 +14,7 @@ import { ensureCredentials } from '../../store/pki.ts';
 import { parseYaml } from '../../store/request-body.ts';
 import { until } from '../until.ts';
 import { container, containers, type Fixture, makeDir, metaOf, namesOf, silent, startStore } from './fixture.ts';
+import { createHostStreams } from './host-streams.ts';
 
 const dayMs = 24 * 60 * 60 * 1000;
 
@@ -287,20 +288,22 @@ describe('store: logs', () => {
 
   before(async () => {
     fixture = await startStore({
-      openLog: async ({ object, ...options }, signal) => {
-        asked.push({ ...options, kind: object.kind });
-        if (options.name === 'away') throw serviceUnavailable('the host is away');
-        return (async function* () {
-          yield Buffer.from('one\n');
-          yield Buffer.from('two\n');
-          if (options.name === 'broken') throw new Error('the disk is gone');
-          if (!options.follow) return;
-          signal.addEventListener('abort', () => {
-            aborted = true;
-          });
-          await new Promise((resolve) => signal.addEventListener('abort', resolve));
-        })();
-      },
+      streams: createHostStreams({
+        log: async ({ object, name, namespace, uid }, options, signal) => {
+          asked.push({ ...options, name, namespace, uid, kind: object.kind });
+          if (name === 'away') throw serviceUnavailable('the host is away');
+          return (async function* () {
+            yield Buffer.from('one\n');
+            yield Buffer.from('two\n');
+            if (name === 'broken') throw new Error('the disk is gone');
+            if (!options.follow) return;
+            signal.addEventListener('abort', () => {
+              aborted = true;
+            });
+            await new Promise((resolve) => signal.addEventListener('abort', resolve));
+          })();
+        },
+      }),
     });
     for (const name of ['web', 'away', 'broken']) {
       await fixture.client.expect(201, 'POST', containers, { body: container(name) });
@@ -315,6 +318,9 @@ describe('store: logs', () => {
     assert.match(String(answer.headers['content-type']), /^text\/plain/);
     const uid = metaOf(await fixture.client.expect(200, 'GET', `${containers}/web`)).uid;
     assert.deepEqual(asked.at(-1), {
+      container: undefined,
+      previous: false,
+      stream: 'All',
       follow: false,
       tailLines: 5,
       sinceSeconds: 60,

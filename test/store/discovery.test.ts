@@ -36,13 +36,15 @@ describe('store: discovery', () => {
         'pods/exec',
         'pods/attach',
         'pods/portforward',
+        'pods/stats',
+        'pods/archive',
       ],
     );
     const own = (await client.expect(200, 'GET', '/apis/holdfast.dev/v1')).resources as readonly JsonObject[];
     const [containers, ...below] = own;
     assert.deepEqual(
       below.map(({ name }) => name),
-      ['containers/status', 'containers/log', 'containers/exec', 'containers/attach', 'containers/portforward'],
+      ['status', 'log', 'exec', 'attach', 'portforward', 'stats', 'archive'].map((name) => `containers/${name}`),
     );
     assert.deepEqual(containers?.shortNames, ['ctr']);
     assert.deepEqual(containers?.categories, ['all']);

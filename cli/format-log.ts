@@ -1,10 +1,7 @@
-/** Serves the store's log subresource from this host's runtime: entries to bytes. Effects on nothing but the runtime's log. */
-import type { LogEntry, Runtime } from '../runtime/index.ts';
+/** A container's log as the bytes that the log subresource answers. Pure. */
+import type { LogEntry } from '../runtime/index.ts';
 
-export interface LogQuery {
-  readonly follow?: boolean | undefined;
-  readonly tailLines?: number | undefined;
-  readonly sinceMs?: number | undefined;
+export interface LogForm {
   readonly timestamps?: boolean | undefined;
   readonly limitBytes?: number | undefined;
 }
@@ -12,7 +9,7 @@ export interface LogQuery {
 /** The log as bytes, as the kubelet gives it: with `timestamps`, each line starts with its time in RFC 3339. */
 export async function* formatLog(
   entries: AsyncIterable<LogEntry>,
-  { timestamps, limitBytes }: Pick<LogQuery, 'timestamps' | 'limitBytes'>,
+  { timestamps, limitBytes }: LogForm,
 ): AsyncGenerator<Buffer> {
   let left = limitBytes ?? Number.POSITIVE_INFINITY;
   const isOpenLine = { stdout: false, stderr: false };
@@ -27,15 +24,4 @@ export async function* formatLog(
     if (part.length > 0) yield part;
     if (left <= 0) return;
   }
-}
-
-/** Throws ContainerNotFoundError when the container is not on this host. */
-export async function openContainerLog(
-  runtime: Runtime,
-  id: string,
-  query: LogQuery,
-  signal: AbortSignal,
-): Promise<AsyncIterable<Buffer>> {
-  const { follow, tailLines, sinceMs } = query;
-  return formatLog(runtime.containers.log(id, { follow, tailLines, sinceMs }, signal), query);
 }

@@ -2,11 +2,12 @@
  * Control groups, in version 1 (one hierarchy for each controller) and version 2. Decisions are pure functions over
  * /proc/self/mountinfo and limits; the rest reads and writes the files. Source: Linux, Documentation/admin-guide.
  */
-import { existsSync, readFileSync } from 'node:fs';
-import { readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
+import { constants, existsSync, readFileSync } from 'node:fs';
+import { mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { type Limits, RuntimeOperationError } from './interface.ts';
+import { isMemoryLowered, limitWrites } from './limits.ts';
 
 export type CgroupLayout =
   | { readonly kind: 'v2'; readonly root: string }
@@ -33,47 +34,6 @@ export function parseCgroupLayout(mountinfo: string): CgroupLayout {
   return { kind: 'v1', mounts, controllers };
 }
 
-/** One value to write to one control file. */
-export interface CgroupWrite {
-  readonly controller: 'memory' | 'cpu' | 'pids';
-  readonly file: string;
-  readonly value: string;
-  /** The kernel may be built without it; then there is nothing to limit. */
-  readonly isOptional: boolean;
-}
-
-export const cpuPeriodMicros = 100_000;
-
-/** Quota for each period, at least the kernel's minimum of 1 ms; undefined: no limit. */
-export function cpuQuotaMicros(limits: Limits): number | undefined {
-  return limits.cpuMillis === undefined ? undefined : Math.max(1_000, Math.round(limits.cpuMillis * 100));
-}
-
-/** Pure: the writes that bring a cgroup to these limits, in an order that works upwards and downwards. */
-export function limitWrites(kind: CgroupLayout['kind'], limits: Limits, before: Limits): readonly CgroupWrite[] {
-  const writes: CgroupWrite[] = [];
-  const quota = cpuQuotaMicros(limits);
-  const isRaised = (limits.memoryBytes ?? Infinity) > (before.memoryBytes ?? Infinity);
-  const write = (controller: CgroupWrite['controller'], file: string, value: string, isOptional = false): void => {
-    writes.push({ controller, file, value, isOptional });
-  };
-  if (kind === 'v2') {
-    write('memory', 'memory.swap.max', limits.memoryBytes === undefined ? 'max' : '0', true);
-    write('memory', 'memory.max', limits.memoryBytes === undefined ? 'max' : String(limits.memoryBytes));
-    write('cpu', 'cpu.max', `${quota ?? 'max'} ${cpuPeriodMicros}`);
-  } else {
-    // memory + swap may never be below memory, so raising starts with it and lowering ends with it.
-    const memory = limits.memoryBytes === undefined ? '-1' : String(limits.memoryBytes);
-    if (isRaised) write('memory', 'memory.memsw.limit_in_bytes', memory, true);
-    write('memory', 'memory.limit_in_bytes', memory);
-    if (!isRaised) write('memory', 'memory.memsw.limit_in_bytes', memory, true);
-    write('cpu', 'cpu.cfs_period_us', String(cpuPeriodMicros));
-    write('cpu', 'cpu.cfs_quota_us', String(quota ?? -1));
-  }
-  write('pids', 'pids.max', limits.pids === undefined ? 'max' : String(limits.pids));
-  return writes;
-}
-
 /** Folders of a cgroup in every hierarchy. `path` as in linux.cgroupsPath. */
 export function cgroupDirs(layout: CgroupLayout, path: string): readonly string[] {
   return layout.kind === 'v2' ? [join(layout.root, path)] : layout.mounts.map((mount) => join(mount, path));
@@ -94,23 +54,92 @@ export function canLimitSwap(layout: CgroupLayout): boolean {
   return memory !== undefined && existsSync(join(memory, 'memory.memsw.limit_in_bytes'));
 }
 
-/** Applies limits to a cgroup that exists. Throws RuntimeOperationError naming the file that refused. */
+/**
+ * Applies limits to a cgroup that exists. Throws RuntimeOperationError naming the file that refused; memory is never
+ * lowered below what is in use, so nothing is killed by it.
+ */
 export async function applyLimits(layout: CgroupLayout, path: string, limits: Limits, before: Limits): Promise<void> {
-  for (const { controller, file, value, isOptional } of limitWrites(layout.kind, limits, before)) {
-    const dir = controllerDir(layout, controller, path);
-    if (dir === undefined) continue;
-    try {
-      await writeFile(join(dir, file), value, { flag: 'r+' });
-    } catch (error) {
-      const code = errorCode(error);
-      if (isOptional && (code === 'ENOENT' || code === 'EACCES')) continue;
-      const hint = code === 'EBUSY' ? '; it uses more than that now' : '';
-      throw new RuntimeOperationError('update', `cannot write ${value} to ${file} of ${path}: ${code}${hint}`, {
-        cause: error,
-      });
+  const needsRoom = layout.kind === 'v2' && limits.memoryBytes !== undefined && isMemoryLowered(limits, before);
+  if (needsRoom) await makeRoom(join(layout.root, path), path, limits.memoryBytes);
+  for (const write of limitWrites(layout.kind, limits, before)) {
+    const dir = controllerDir(layout, write.controller, path);
+    if (dir !== undefined) await writeControl(dir, path, write);
+  }
+  if (needsRoom) {
+    await writeControl(join(layout.root, path), path, { file: 'memory.high', value: 'max', isOptional: true });
+  }
+}
+
+/** `path`: the cgroup as messages call it. */
+async function writeControl(
+  dir: string,
+  path: string,
+  { file, value, isOptional }: { file: string; value: string; isOptional: boolean },
+): Promise<void> {
+  try {
+    await writeFile(join(dir, file), value, { flag: constants.O_WRONLY | constants.O_TRUNC });
+  } catch (error) {
+    const code = errorCode(error);
+    if (isOptional && (code === 'ENOENT' || code === 'EACCES')) return;
+    const hint = code === 'EBUSY' ? '; it uses more than that now' : '';
+    throw new RuntimeOperationError('cgroup', `cannot write ${value} to ${file} of ${path}: ${code}${hint}`, {
+      cause: error,
+    });
+  }
+}
+
+/**
+ * Version 2 kills what does not fit below a lowered memory.max, where version 1 refuses (EBUSY). memory.high first asks
+ * the kernel to take back what it can; then we look.
+ */
+async function makeRoom(dir: string, path: string, limitBytes: number): Promise<void> {
+  await writeControl(dir, path, { file: 'memory.high', value: String(limitBytes), isOptional: true });
+  const text = await readFile(join(dir, 'memory.current'), 'latin1').catch(() => '0'); // no such controller: nothing to limit
+  if (Number(text) <= limitBytes) return;
+  await writeControl(dir, path, { file: 'memory.high', value: 'max', isOptional: true });
+  throw new RuntimeOperationError(
+    'update',
+    `cannot lower memory.max of ${path} to ${limitBytes}: it uses ${text.trim()} bytes now; raise the limit or restart it`,
+  );
+}
+
+/**
+ * Version 2 gives a cgroup only the controllers that every one above it passes on: sees to it down to our parent of all
+ * containers. systemd may take a controller away from the root that no unit of its own uses, but not while one below
+ * passes it on, as our parent does then. Nothing to do on version 1. Throws RuntimeOperationError for what the kernel
+ * does not have.
+ */
+export async function ensureControllers(layout: CgroupLayout, parent: string): Promise<void> {
+  if (layout.kind === 'v1') return;
+  const parts = parent.split('/').filter((part) => part !== '');
+  await mkdir(join(layout.root, ...parts), { recursive: true });
+  for (let depth = 0; depth <= parts.length; depth += 1) {
+    const dir = join(layout.root, ...parts.slice(0, depth));
+    const words = async (file: string): Promise<readonly string[]> =>
+      (await readFile(join(dir, file), 'latin1')).split(/\s+/).filter((word) => word !== '');
+    const offered = await words('cgroup.controllers');
+    const missing = neededControllers.find((name) => !offered.includes(name));
+    if (missing !== undefined) {
+      throw new RuntimeOperationError(
+        'cgroup',
+        `the cgroup ${dir} has no controller "${missing}" (it has: ${offered.join(' ')}); boot without cgroup_disable=, or give it by Delegate=yes if Holdfast runs in a container`,
+      );
+    }
+    const passedOn = await words('cgroup.subtree_control');
+    const file = 'cgroup.subtree_control';
+    const lacking = neededControllers.filter((name) => !passedOn.includes(name));
+    if (lacking.length > 0) {
+      await writeControl(dir, dir, { file, value: lacking.map((name) => `+${name}`).join(' '), isOptional: false });
+    }
+    for (const name of wantedControllers.filter((one) => offered.includes(one) && !passedOn.includes(one))) {
+      // Figures only: a container runs as well without them.
+      await writeFile(join(dir, file), `+${name}`, { flag: 'r+' }).catch(() => {});
     }
   }
 }
+
+const neededControllers = ['cpu', 'memory', 'pids'];
+const wantedControllers = ['io', 'cpuset'];
 
 /** How often the kernel killed for memory in this cgroup; 0 when that cannot be read. */
 export function observeOomKills(layout: CgroupLayout, path: string): number {

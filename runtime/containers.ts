@@ -8,7 +8,7 @@ import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
 import { replaceFile } from './atomic-file.ts';
 import type { CgroupPrimer } from './cgroup-primer.ts';
-import { applyLimits } from './cgroups.ts';
+import { applyLimits, ensureControllers } from './cgroups.ts';
 import {
   type ContainerEntry,
   infoOf,
@@ -410,6 +410,7 @@ export class LocalContainers implements Containers {
     const [network] = await settleAll([
       ensureNetwork(this.#deps, entry),
       metrics.time('mount', () => ensureRootfs(this.#deps, entry)),
+      ensureControllers(this.#deps.cgroups, layout.cgroupParent),
     ]);
     const mounts = await metrics.time('volumes', () => prepareMounts(this.#deps, entry, signal));
     const { args, filter } = await writeBundle(this.#deps, entry, { network, mounts });

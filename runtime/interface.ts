@@ -36,6 +36,8 @@ export interface PortMapping {
 export interface Limits {
   /** Thousandths of a core; undefined: no limit. */
   readonly cpuMillis?: number | undefined;
+  /** Its share when all want the processor, as of so many thousandths of a core; undefined: as of one core. */
+  readonly cpuRequestMillis?: number | undefined;
   readonly memoryBytes?: number | undefined;
   /** Swap space beyond memoryBytes; undefined: none. Without a memory limit it means nothing. */
   readonly swapBytes?: number | undefined;

@@ -3,11 +3,11 @@
  * Source: opencontainers/runtime-spec config.md and config-linux.md.
  */
 import { decideCapabilities } from './capabilities.ts';
-import { cpuPeriodMicros, cpuQuotaMicros } from './cgroups.ts';
 import { formatDeviceRules, type OciDevice } from './devices.ts';
 import type { Limits, NamespaceConfig, SecurityConfig } from './interface.ts';
 import { decideHiddenPaths, formatKernelMounts, type OciMount } from './kernel-mounts.ts';
 import { formatRlimits, formatSysctls } from './kernel-settings.ts';
+import { formatResources } from './limits.ts';
 import type { Seccomp } from './seccomp.ts';
 import type { ProcessUser } from './user.ts';
 import { mergeMounts } from './volumes/index.ts';
@@ -77,19 +77,6 @@ export function formatProcess(input: ProcessInput): object {
   };
 }
 
-function formatResources(input: OciSpecInput): object {
-  const { limits, canLimitSwap, security, devices } = input;
-  const quota = cpuQuotaMicros(limits);
-  return {
-    devices: formatDeviceRules(security, devices),
-    ...(limits.memoryBytes === undefined
-      ? {}
-      : { memory: { limit: limits.memoryBytes, ...(canLimitSwap ? { swap: limits.memoryBytes } : {}) } }),
-    ...(quota === undefined ? {} : { cpu: { quota, period: cpuPeriodMicros } }),
-    ...(limits.pids === undefined ? {} : { pids: { limit: limits.pids } }),
-  };
-}
-
 function formatNamespaces({ namespaces, netnsPath }: OciSpecInput): object[] {
   return [
     { type: 'mount' },
@@ -130,7 +117,10 @@ export function formatOciSpec(input: OciSpecInput): object {
     ),
     linux: {
       cgroupsPath: input.cgroupsPath,
-      resources: formatResources(input),
+      resources: {
+        devices: formatDeviceRules(security, input.devices),
+        ...formatResources(input.limits, input.canLimitSwap),
+      },
       namespaces: formatNamespaces(input),
       ...formatDevices(input.devices),
       ...decideHiddenPaths(security),

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { parseSubnet } from '../../runtime/addresses.ts';
 import { ownProcsFile } from '../../runtime/cgroup-primer.ts';
-import { cpuQuotaMicros, limitWrites, parseCgroupLayout } from '../../runtime/cgroups.ts';
+import { parseCgroupLayout } from '../../runtime/cgroups.ts';
 import { formatHosts, formatResolvConf } from '../../runtime/etc-files.ts';
 import { RuntimeOperationError, StartError } from '../../runtime/index.ts';
 import { createLayout } from '../../runtime/layout.ts';
@@ -71,45 +71,6 @@ describe('ownProcsFile', () => {
     assert.equal(ownProcsFile(parseCgroupLayout(v1), '4:memory:/a\n0::/\n'), '/sys/fs/cgroup/memory/a/cgroup.procs');
     assert.equal(ownProcsFile(parseCgroupLayout(v1), ''), undefined);
   });
-});
-
-describe('limitWrites', () => {
-  const text = (kind: 'v1' | 'v2', limits: object, before: object): string[] =>
-    limitWrites(kind, limits, before).map(({ file, value }) => `${file}=${value}`);
-  it('raises memory and swap together before memory, and lowers it after, on version 1', () => {
-    const small = { memoryBytes: 10 };
-    const big = { memoryBytes: 20 };
-    assert.deepEqual(text('v1', big, small).slice(0, 2), [
-      'memory.memsw.limit_in_bytes=20',
-      'memory.limit_in_bytes=20',
-    ]);
-    assert.deepEqual(text('v1', small, big).slice(0, 2), [
-      'memory.limit_in_bytes=10',
-      'memory.memsw.limit_in_bytes=10',
-    ]);
-    assert.deepEqual(text('v1', {}, small), [
-      'memory.memsw.limit_in_bytes=-1',
-      'memory.limit_in_bytes=-1',
-      'cpu.cfs_period_us=100000',
-      'cpu.cfs_quota_us=-1',
-      'pids.max=max',
-    ]);
-  });
-  it('writes the files of version 2', () => {
-    assert.deepEqual(text('v2', { memoryBytes: 5, cpuMillis: 250, pids: 7 }, {}), [
-      'memory.swap.max=0',
-      'memory.max=5',
-      'cpu.max=25000 100000',
-      'pids.max=7',
-    ]);
-    assert.deepEqual(text('v2', {}, {}), [
-      'memory.swap.max=max',
-      'memory.max=max',
-      'cpu.max=max 100000',
-      'pids.max=max',
-    ]);
-  });
-  it("never asks for less than the kernel's least quota", () => assert.equal(cpuQuotaMicros({ cpuMillis: 1 }), 1_000));
 });
 
 describe('formatHosts and formatResolvConf', () => {

@@ -101,18 +101,18 @@ export type RunFate =
 
 /** Looks at the run's processes and files. `oomKills`: what the cgroup counts, asked only when the run has ended. */
 export function observeRun(entry: ContainerEntry, oomKills: () => number): RunFate {
-  const { processes, paths } = entry;
+  const { processes } = entry;
   if (processes === undefined || entry.lastRun?.exit !== undefined) return { kind: 'none' };
   const isInitAlive = isAlive(processes.init);
   const isMonitorAlive = isAlive(processes.monitor);
   if (isInitAlive && isMonitorAlive) return { kind: 'running' };
   // Last, so that a monitor that ended after its process has surely written it.
-  const exit = readExit(paths, oomKills);
+  const exit = readExit(entry, oomKills);
   if (exit !== undefined) return { kind: 'ended', exit };
   return isMonitorAlive ? { kind: 'ending' } : { kind: 'unmonitored' };
 }
 
-function readExit(paths: ContainerPaths, oomKills: () => number): Exit | undefined {
+function readExit({ paths, lastRun }: ContainerEntry, oomKills: () => number): Exit | undefined {
   let text: string;
   let finishedAtMs: number;
   try {
@@ -123,8 +123,21 @@ function readExit(paths: ContainerPaths, oomKills: () => number): Exit | undefin
   }
   const code = Number.parseInt(text, 10);
   if (Number.isNaN(code)) return undefined;
-  const oomSeen = existsSync(paths.oom) || oomKills() > 0;
-  return exitOf({ code, oomSeen, finishedAtMs: Math.round(finishedAtMs) });
+  const memoryKills = Math.max(oomKills(), existsSync(paths.oom) ? 1 : 0);
+  return exitOf({ code, memoryKills, known: lastRun?.memoryKills, finishedAtMs: Math.round(finishedAtMs) });
+}
+
+/**
+ * Notes how often the kernel has killed for memory in a run that goes on; true if that is more than was known. Kept
+ * with the run, so that a later daemon does not tell of it again.
+ */
+export function noteMemoryKills(entry: ContainerEntry, oomKills: () => number, nowMs: number): boolean {
+  // The monitor makes this file at the first kill; a container without one costs no more than the look for it.
+  if (!isRunning(entry) || !existsSync(entry.paths.oom)) return false;
+  const count = Math.max(oomKills(), 1);
+  if (count <= (entry.lastRun?.memoryKills?.count ?? 0)) return false;
+  writeLastRun(entry, { ...entry.lastRun, memoryKills: { count, atMs: nowMs } });
+  return true;
 }
 
 /** Records how the run ended, in memory and for a later daemon. */

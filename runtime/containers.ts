@@ -261,7 +261,10 @@ export class LocalContainers implements Containers {
   }
 
   checkAll(): void {
-    for (const entry of this.#entries.values()) this.#runs.look(entry);
+    for (const entry of this.#entries.values()) {
+      this.#runs.look(entry);
+      this.#runs.lookForMemoryKills(entry);
+    }
   }
 
   *logs(): Generator<ContainerLog> {

@@ -423,6 +423,7 @@ export interface Stats {
 
 export type RuntimeEvent =
   | { readonly kind: 'exited'; readonly id: ContainerID }
+  /** The kernel killed one of its processes for memory. If that was the end of all, `exited` follows. */
   | { readonly kind: 'oom'; readonly id: ContainerID }
   | { readonly kind: 'removed'; readonly id: ContainerID }
   /** Something may have been missed: look at everything again. */

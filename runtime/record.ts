@@ -15,9 +15,17 @@ export interface ContainerRecord {
   readonly stopSignal: number;
 }
 
+/** How often the kernel had killed for memory when we last looked at a running container, and when it grew to that. */
+export interface KnownKills {
+  readonly count: number;
+  readonly atMs: number;
+}
+
 export interface LastRun {
   /** undefined when the process never came to run. */
   readonly startedAtMs?: number | undefined;
+  /** Of the present or last run; undefined: none were seen. */
+  readonly memoryKills?: KnownKills | undefined;
   /** undefined while it runs, or when it ended unseen. */
   readonly exit?: Exit | undefined;
 }
@@ -65,7 +73,10 @@ function parseExit(value: unknown): Exit | undefined {
 export function parseLastRun(json: Json | undefined): LastRun | undefined {
   if (json === undefined) return undefined;
   const exit = parseExit(json.exit);
+  const kills = json.memoryKills;
+  const { count, atMs } = isObject(kills) ? kills : {};
   return {
+    ...(typeof count === 'number' && typeof atMs === 'number' ? { memoryKills: { count, atMs } } : {}),
     ...(typeof json.startedAtMs === 'number' ? { startedAtMs: json.startedAtMs } : {}),
     ...(exit === undefined ? {} : { exit }),
   };
@@ -83,13 +94,33 @@ export function parseRunProcesses(json: Json | undefined): RunProcesses | undefi
   return { init, monitor, startedAtMs: json.startedAtMs };
 }
 
+/** A kill that was seen so long before the end is not why it ended. */
+const killEchoMs = 10_000;
+
+export interface ExitInput {
+  readonly code: number;
+  readonly finishedAtMs: number;
+  /** How often the kernel killed for memory in this run. */
+  readonly memoryKills: number;
+  /** What of it was seen while it ran. */
+  readonly known: KnownKills | undefined;
+}
+
+/**
+ * A helper process that was killed for memory is why its container ends if that follows at once and is a failure; not
+ * if the container ended well, or went on for a while.
+ */
+function isMemoryTheReason({ code, finishedAtMs, memoryKills, known }: ExitInput): boolean {
+  if (code === 0 || memoryKills === 0) return false;
+  return known === undefined || memoryKills > known.count || finishedAtMs - known.atMs < killEchoMs;
+}
+
 /** Pure: conmon writes 128 + n for a process that signal n ended, which a plain exit code cannot be told from. */
-export function exitOf(input: { code: number; oomSeen: boolean; finishedAtMs: number }): Exit {
+export function exitOf(input: ExitInput): Exit {
   const signal = input.code > 128 && input.code <= 192 ? input.code - 128 : undefined;
   return {
     code: input.code,
-    // A killed helper process of a container that ended well later is not why it ended.
-    oomKilled: input.oomSeen && input.code !== 0,
+    oomKilled: isMemoryTheReason(input),
     finishedAtMs: input.finishedAtMs,
     ...(signal === undefined ? {} : { signal }),
   };

@@ -3,7 +3,7 @@
  * `look` decides from files and /proc at once; what takes time happens later, under the container's lock.
  */
 import { observeOomKills } from './cgroups.ts';
-import { type ContainerEntry, isRunning, observeRun, settleExit } from './container-entry.ts';
+import { type ContainerEntry, isRunning, noteMemoryKills, observeRun, settleExit } from './container-entry.ts';
 import type { ContainerID, Exit, RuntimeEvent } from './interface.ts';
 import type { KeyedLock } from './keyed-lock.ts';
 import type { RunProcesses } from './record.ts';
@@ -49,9 +49,27 @@ export class RunSupervisor {
   look(entry: ContainerEntry): void {
     const { id } = entry.record.config;
     if (entry.isStarting || entry.isRemoving) return;
-    const fate = observeRun(entry, () => observeOomKills(this.#deps.cgroups, cgroupPathOf(this.#deps.layout, id)));
+    const fate = observeRun(entry, () => this.#memoryKills(id));
     if (fate.kind === 'ended') this.#conclude(entry, fate.exit);
     else if (fate.kind === 'unmonitored') this.#heal(entry);
+  }
+
+  /** Looks for processes that the kernel killed for memory while their container runs on, and tells of them. */
+  lookForMemoryKills(entry: ContainerEntry): void {
+    const { id } = entry.record.config;
+    if (entry.isStarting || entry.isRemoving) return;
+    try {
+      if (noteMemoryKills(entry, () => this.#memoryKills(id), this.#deps.nowMs())) this.#deps.emit({ kind: 'oom', id });
+    } catch (error) {
+      this.#deps.log.warn(
+        { err: error, containerID: id },
+        'a kill for memory cannot be written down; it is told of later',
+      );
+    }
+  }
+
+  #memoryKills(id: ContainerID): number {
+    return observeOomKills(this.#deps.cgroups, cgroupPathOf(this.#deps.layout, id));
   }
 
   #conclude(entry: ContainerEntry, exit: Exit): void {

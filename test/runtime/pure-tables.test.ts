@@ -318,14 +318,24 @@ describe('parseProcStat', () => {
 });
 
 describe('records', () => {
-  it('tell signals and memory kills from exit codes', () => {
-    const at = { oomSeen: false, finishedAtMs: 1 };
-    assert.deepEqual(exitOf({ ...at, code: 3 }), { code: 3, oomKilled: false, finishedAtMs: 1 });
-    assert.equal(exitOf({ ...at, code: 137 }).signal, 9);
-    assert.equal(exitOf({ ...at, code: 255 }).signal, undefined);
-    assert.equal(exitOf({ ...at, code: 137, oomSeen: true }).oomKilled, true);
-    assert.equal(exitOf({ ...at, code: 0, oomSeen: true }).oomKilled, false);
+  const ended = { code: 137, finishedAtMs: 50_000, memoryKills: 0, known: undefined };
+  it('tell signals from exit codes', () => {
+    assert.deepEqual(exitOf({ ...ended, code: 3 }), { code: 3, oomKilled: false, finishedAtMs: 50_000 });
+    assert.equal(exitOf(ended).signal, 9);
+    assert.equal(exitOf({ ...ended, code: 255 }).signal, undefined);
   });
+  for (const [what, given, want] of [
+    ['no kill at all', {}, false],
+    ['a kill that nobody saw before', { memoryKills: 1 }, true],
+    ['a failure after a child was killed', { memoryKills: 1, code: 1 }, true],
+    ['a child that was killed and a clean end', { memoryKills: 1, code: 0 }, false],
+    ['a kill seen just before the end', { memoryKills: 1, known: { count: 1, atMs: 45_000 } }, true],
+    ['a kill long before the end', { memoryKills: 1, known: { count: 1, atMs: 30_000 } }, false],
+    ['a further kill at the end', { memoryKills: 2, known: { count: 1, atMs: 30_000 } }, true],
+  ] as const) {
+    it(`say ${want ? '' : 'not '}that memory was the reason after ${what}`, () =>
+      assert.equal(exitOf({ ...ended, ...given }).oomKilled, want));
+  }
   it('that are damaged count as missing', () => {
     assert.equal(parseRecord(undefined), undefined);
     assert.equal(parseRecord({ version: 2 }), undefined);
@@ -335,6 +345,8 @@ describe('records', () => {
     );
     assert.deepEqual(parseLastRun({ startedAtMs: 'x', exit: { code: 'y' } }), {});
     assert.equal(parseLastRun(undefined), undefined);
+    assert.deepEqual(parseLastRun({ memoryKills: { count: 2, atMs: 3 } }), { memoryKills: { count: 2, atMs: 3 } });
+    assert.deepEqual(parseLastRun({ memoryKills: { count: '2' } }), {});
     assert.equal(parseRunProcesses({ init: { pid: 1, startTicks: 2 } }), undefined);
   });
 });

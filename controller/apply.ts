@@ -12,6 +12,7 @@ import { type Desired, keyOf, labelsOf, type Mutable } from './desired.ts';
 import type { Entry, ReconcileDeps } from './entry.ts';
 import { accountForReplacement, accountForStartFailure, type StartFailure, withdrawStop } from './history.ts';
 import { killCheckMs } from './orphans.ts';
+import { securityFields } from './security.ts';
 
 export interface Work {
   readonly object: Container;
@@ -123,7 +124,7 @@ async function createOrStart(
 }
 
 /** The runtime's words for what the spec calls otherwise. */
-const specFields: Readonly<Record<string, string>> = { entrypoint: 'command', cmd: 'args' };
+const specFields: Readonly<Record<string, string>> = { entrypoint: 'command', cmd: 'args', ...securityFields };
 
 /** In Kubernetes' words, what went wrong. A command that cannot run is the spec's fault; the rest may heal by itself. */
 function failureOf(of: 'create' | 'start', error: unknown): StartFailure {

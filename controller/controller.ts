@@ -7,9 +7,10 @@ import { ImagePullError, type Runtime } from '../runtime/index.ts';
 import { containersPath, createContainerApi, isStoreFailure, parseContainer } from './api.ts';
 import { createBreaker, createRegistryBreakers } from './breakers.ts';
 import type { ApiAccess } from './client.ts';
-import { containerIDOf, keyOf, labelKeys } from './desired.ts';
+import { containerIDOf, keyOf, labelKeys, parseDesired } from './desired.ts';
 import { type Entry, type ReconcileDeps, signatureOf, type View } from './entry.ts';
 import { createEventRecorder } from './events.ts';
+import { describeMemoryKill } from './history.ts';
 import { createImagePuller } from './images.ts';
 import { startListWatch } from './list-watch.ts';
 import { createControllerMetrics, createQueueMetrics } from './metrics.ts';
@@ -199,8 +200,23 @@ export function createController(deps: ControllerDeps): Controller {
       return;
     }
     const key = keyByID(event.id);
-    if (key !== undefined && isSynced) queue.add(key);
+    if (key === undefined || !isSynced) return;
+    if (event.kind === 'oom') void tellMemoryKill(key, event.id);
+    queue.add(key);
   });
+  /** A helper process was killed and the container runs on: that shows in no status. An end tells of itself. */
+  const tellMemoryKill = async (key: string, id: string): Promise<void> => {
+    try {
+      const object = view.object(key);
+      const container = await runtime.containers.inspect(id);
+      if (object === undefined || container?.state.kind !== 'running') return;
+      const what = 'a process of the container, which runs on,';
+      const message = describeMemoryKill(what, parseDesired(object).config.limits);
+      events.record(object, 'Warning', 'OOMKilling', message);
+    } catch (error) {
+      if (!stop.signal.aborted) log.warn({ err: error, container: key }, 'a kill for memory could not be told of');
+    }
+  };
   const relistSafely = async (): Promise<void> => {
     try {
       await relist(false);

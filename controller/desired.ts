@@ -4,8 +4,9 @@ import type { Container } from '../crds/index.ts';
 import type { ContainerConfig, EnvVar, HostEntry, LogLimits, PortMapping, PullPolicy } from '../runtime/index.ts';
 import { environmentSpec, findEnvironmentProblems } from './environment.ts';
 import { dnsOf } from './names.ts';
-import { parseBytes, parseCpuMillis, parseDurationMs, parseSignal } from './quantity.ts';
+import { parseBytes, parseDurationMs, parseSignal } from './quantity.ts';
 import type { Backoff, RestartPolicy } from './restart.ts';
+import { parseSecurity } from './security.ts';
 
 /** A container as the host should have it, in the runtime's words; what depends on other containers comes later. */
 export interface Desired {
@@ -73,7 +74,6 @@ export function keyOf(object: { readonly metadata: { readonly namespace: string;
   return `${object.metadata.namespace}/${object.metadata.name}`;
 }
 
-const minMemoryBytes = 4 * 2 ** 20;
 const minLogBytes = 4096;
 const pullPolicies = { Always: 'always', IfNotPresent: 'if-not-present', Never: 'never' } as const;
 
@@ -108,31 +108,8 @@ export function parseDesired(object: Container): Desired {
     );
   }
 
-  const { cpu, memory, pids } = spec.resources.limits;
-  const cpuMillis =
-    cpu === undefined
-      ? undefined
-      : must(
-          parseCpuMillis(cpu),
-          'resources.limits.cpu',
-          cpu,
-          'is not a quantity of cores; write it like 500m or 0.5',
-          0,
-        );
-  if (cpuMillis !== undefined && cpuMillis < 10)
-    problems.push(`spec.resources.limits.cpu: ${JSON.stringify(cpu)} is less than the least, 10m`);
-  const memoryBytes =
-    memory === undefined
-      ? undefined
-      : must(
-          parseBytes(memory),
-          'resources.limits.memory',
-          memory,
-          'is not a quantity of bytes; write it like 64Mi or 1Gi',
-          0,
-        );
-  if (memoryBytes !== undefined && memoryBytes < minMemoryBytes)
-    problems.push(`spec.resources.limits.memory: ${JSON.stringify(memory)} is less than the least, 4Mi`);
+  const security = parseSecurity(spec);
+  problems.push(...security.problems);
   const log: LogLimits = {
     maxSizeBytes: must(
       parseBytes(spec.logging.maxSize),
@@ -188,7 +165,7 @@ export function parseDesired(object: Container): Desired {
     addressPlaceholder: addressPlaceholderOf(metadata.uid),
     readonlyRootfs: spec.securityContext.readOnlyRootFilesystem,
     ports,
-    limits: { cpuMillis, memoryBytes, pids },
+    ...security.config,
     log,
     dns: dnsOf(metadata.namespace),
   };

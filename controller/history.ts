@@ -1,7 +1,8 @@
 /** What the controller remembers of one container from one decision to the next, and how what it sees changes that. Pure. */
 import type { ContainerStatus } from '../crds/index.ts';
-import type { ContainerInfo } from '../runtime/index.ts';
+import type { ContainerInfo, Limits } from '../runtime/index.ts';
 import { type Desired, hashOf } from './desired.ts';
+import { formatQuantity } from './quantity.ts';
 import { backoffDelayMs, decideRestart, drawFor } from './restart.ts';
 
 /** How a run ended, or that it could not begin. */
@@ -234,7 +235,7 @@ function accountForExit(
   // A run that began and ended between two looks was a run all the same.
   const isUnseenRun = startedAtMs !== undefined && startedAtMs !== history.seenStartMs;
   const isRestart = isUnseenRun && history.seenStartMs !== undefined && !history.isHalted;
-  const termination = terminationOf(state);
+  const termination = terminationOf(state, desired.config.limits);
   const { stop } = history;
   const seen: History = {
     ...history,
@@ -363,7 +364,7 @@ function afterFailure(history: History, desired: Desired, failure: Failure, nowM
   return { ...history, failures: restart.attempt, retry: undefined, final, isHalted: false, basis };
 }
 
-function terminationOf(state: Extract<ContainerInfo['state'], { kind: 'exited' }>): Termination {
+function terminationOf(state: Extract<ContainerInfo['state'], { kind: 'exited' }>, limits: Limits): Termination {
   const { exit, startedAtMs } = state;
   const base = { startedAtMs, finishedAtMs: Math.round(exit.finishedAtMs) };
   // 137 for an exit that nobody saw is the kubelet's choice too (ContainerStatusUnknown).
@@ -380,10 +381,18 @@ function terminationOf(state: Extract<ContainerInfo['state'], { kind: 'exited' }
       reason: 'OOMKilled',
       exitCode: exit.code,
       signal: exit.signal,
-      message:
-        'the kernel killed it for using more memory than spec.resources.limits.memory; raise the limit or use less',
+      message: describeMemoryKill('it', limits),
     };
   return { ...base, reason: exit.code === 0 ? 'Completed' : 'Error', exitCode: exit.code, signal: exit.signal };
+}
+
+/** What was killed for memory, of which limit, and what to do. */
+export function describeMemoryKill(what: string, { memoryBytes, swapBytes }: Limits): string {
+  if (memoryBytes === undefined) {
+    return `the kernel killed ${what} because the host ran out of memory; set spec.resources.limits.memory where memory leaks, or give the host more`;
+  }
+  const swap = swapBytes === undefined || swapBytes === 0 ? '' : ` and ${formatQuantity(swapBytes)} of swap`;
+  return `the kernel killed ${what} for using more than ${formatQuantity(memoryBytes)} of memory${swap} (spec.resources.limits.memory); raise the limit or use less`;
 }
 
 /** How a run ended, for people. */

@@ -14,6 +14,12 @@ export function parseBytes(quantity: number | string): number | undefined {
   return Number.isSafeInteger(bytes) ? bytes : undefined;
 }
 
+/** Bytes as one would write them in a spec: 64Mi, or 1500 where no unit fits. */
+export function formatQuantity(bytes: number): string {
+  const fitting = Object.entries(binary).findLast(([, unit]) => bytes >= unit && bytes % unit === 0);
+  return fitting === undefined ? String(bytes) : `${bytes / fitting[1]}${fitting[0]}`;
+}
+
 /** Thousandths of a core of a quantity such as 500m, 0.5 or 2. */
 export function parseCpuMillis(quantity: number | string): number | undefined {
   const text = String(quantity);

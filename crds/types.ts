@@ -129,18 +129,82 @@ export interface ContainerSpec {
   readonly securityContext: {
     /** Mounts the root file system read-only. Default: false. */
     readonly readOnlyRootFilesystem: boolean;
+    /** Takes nearly all confinement away: all capabilities, all devices of the host, no seccomp filter (unless seccompProfile names one), nothing masked and /sys writable. Whoever runs in it rules the host. */
+    readonly privileged?: boolean | undefined;
+    /** false sets no_new_privs: set-uid programs and file capabilities (sudo, ping) give nothing more. Defaults to true, as in a Pod. */
+    readonly allowPrivilegeEscalation?: boolean | undefined;
+    /** Capabilities of Linux beyond or less than the default, which is Docker's: CHOWN, DAC_OVERRIDE, FSETID, FOWNER, MKNOD, NET_RAW, SETGID, SETUID, SETFCAP, SETPCAP, NET_BIND_SERVICE, SYS_CHROOT, KILL, AUDIT_WRITE. */
+    readonly capabilities?: {
+      /** Names of capabilities(7), with or without CAP_, or ALL. A process that is not root gets those named here too (as ambient ones), where Docker and Kubernetes give it none. */
+      readonly add?: readonly string[] | undefined;
+      /** Names as for add. ALL leaves only what add names. */
+      readonly drop?: readonly string[] | undefined;
+    } | undefined;
+    /** Which system calls its processes may make. Defaults to RuntimeDefault. */
+    readonly seccompProfile?: {
+      /** RuntimeDefault is as strict as Docker's; Unconfined has no filter; Localhost is a file of the host. */
+      readonly type: 'RuntimeDefault' | 'Unconfined' | 'Localhost';
+      /** For Localhost: a JSON file below the folder seccomp of Holdfast's data directory (/var/lib/holdfast/seccomp), in the format of the OCI specification or of Docker. */
+      readonly localhostProfile?: string | undefined;
+    } | undefined;
+    /** Unmasked hides nothing of /proc and /sys and makes nothing of them read-only; for containers within the container. */
+    readonly procMount?: 'Default' | 'Unmasked' | undefined;
+    /** Paths that are hidden in place of the default ones (/proc/kcore, /proc/keys, /sys/firmware …). An empty list hides none. */
+    readonly maskedPaths?: readonly string[] | undefined;
+    /** Paths that are read-only in place of the default ones (/proc/sys, /proc/irq, /proc/bus …). An empty list makes none so. */
+    readonly readonlyPaths?: readonly string[] | undefined;
+    /** Devices of the host that it gets beside the default ones (null, zero, full, random, urandom, tty). */
+    readonly devices?: readonly {
+      /** A device node of the host, such as /dev/fuse, or a folder with some, such as /dev/snd. */
+      readonly hostPath: string;
+      /** Where it is in the container. Defaults to hostPath. */
+      readonly containerPath?: string | undefined;
+      /** What it may do with it. r reads, w writes, m makes the node. Default: "rwm". */
+      readonly permissions: string;
+    }[] | undefined;
+    /** Kernel parameters of its own namespaces: net.* (not with hostNetwork), and kernel.shm*, kernel.msg*, kernel.sem and fs.mqueue.* (not with hostIPC). */
+    readonly sysctls?: readonly {
+      /** Name, such as net.core.somaxconn. */
+      readonly name: string;
+      /** Value as text. */
+      readonly value: string;
+    }[] | undefined;
+    /** Limits of each process, as setrlimit(2) has them. What is not named is as Holdfast's own, but for core, which is 0. */
+    readonly ulimits?: readonly {
+      /** Which limit, without RLIMIT_. */
+      readonly name: 'as' | 'core' | 'cpu' | 'data' | 'fsize' | 'locks' | 'memlock' | 'msgqueue' | 'nice' | 'nofile' | 'nproc' | 'rss' | 'rtprio' | 'rttime' | 'sigpending' | 'stack';
+      /** The limit in force; -1 means none. */
+      readonly soft: number;
+      /** How far a process may raise it itself. Defaults to soft. */
+      readonly hard?: number | undefined;
+    }[] | undefined;
   };
+  /** It sees, and as root may signal, the processes of the host. Default: false. */
+  readonly hostPID: boolean;
+  /** It shares System V IPC, message queues and /dev/shm with the host. Default: false. */
+  readonly hostIPC: boolean;
+  /** false gives it a user namespace: its root is a nobody of the host, with ids that no other container has, and its capabilities count for its own namespaces only. Not together with hostPID, hostIPC, hostNetwork or privileged. Default: true. */
+  readonly hostUsers: boolean;
+  /** Size of /dev/shm, in bytes. Defaults to 64Mi, as Docker's. */
+  readonly shmSize?: number | string | undefined;
   /** What the container may use. */
   readonly resources: {
     /** Upper bounds, enforced by the kernel's cgroups. */
     readonly limits: {
       /** Processor time, in cores; 500m or 0.5 is half a core. The least is 10m. */
       readonly cpu?: number | string | undefined;
-      /** Memory in bytes, with a Kubernetes suffix (64Mi, 1Gi, 500M). The least is 4Mi. */
+      /** Memory in bytes, with a Kubernetes suffix (64Mi, 1Gi, 500M). The least is 4Mi. Swap comes on top only as swap says. */
       readonly memory?: number | string | undefined;
+      /** Swap space in bytes beyond memory, which must be given too. Defaults to none. */
+      readonly swap?: number | string | undefined;
       /** Processes and threads. Limited by default, so that a fork bomb stays in its container. Default: 4096. */
       readonly pids: number;
     };
+    /** What it should get when others want as much. */
+    readonly requests?: {
+      /** Its share of the processor, in cores, while all are busy. Without it, as with 1. */
+      readonly cpu?: number | string | undefined;
+    } | undefined;
   };
   /** Signal that asks the container to stop. Defaults to the image's STOPSIGNAL, then SIGTERM. */
   readonly stopSignal?: string | undefined;

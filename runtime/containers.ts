@@ -65,6 +65,7 @@ import type { Resolver } from './resolver.ts';
 import { isDnsName } from './resolver-files.ts';
 import { cgroupPathOf, endRun, prepareRun, type RunDeps } from './run.ts';
 import { RunSupervisor } from './run-supervisor.ts';
+import { findSecurityProblems } from './security-check.ts';
 import { ContainerStreams } from './streams.ts';
 import { dropVolumes, planMounts, prepareMounts, type VolumeDeps, writeFiles } from './volumes/index.ts';
 
@@ -510,6 +511,8 @@ function checkConfig(config: ContainerConfig): void {
     );
   }
   checkDnsNames(config);
+  const [problem] = findSecurityProblems(config);
+  if (problem !== undefined) throw problem;
   for (const port of config.ports) {
     const isSound =
       port.containerPort >= 1 && port.containerPort <= 65_535 && port.hostPort >= 0 && port.hostPort <= 65_535;

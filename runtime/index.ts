@@ -4,4 +4,5 @@
  */
 export * from './interface.ts';
 export { createRuntime, type RuntimeDeps } from './local-runtime.ts';
+export { findSecurityProblems, type SecuritySettings } from './security-check.ts';
 export { type HostStateDeps, removeHostState } from './teardown.ts';

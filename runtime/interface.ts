@@ -144,8 +144,15 @@ export interface SecurityConfig {
   readonly addCapabilities?: readonly string[] | undefined;
   readonly dropCapabilities?: readonly string[] | undefined;
   readonly noNewPrivileges?: boolean | undefined;
-  /** undefined: the default filter. A file holds a profile in the format of containers/common or Docker. */
-  readonly seccomp?: { readonly kind: 'unconfined' } | { readonly kind: 'file'; readonly path: string } | undefined;
+  /**
+   * undefined: the default filter, or none for a privileged container. A file holds a profile in the format of the OCI
+   * specification or of Docker; its path is relative to the folder seccomp of the data dir.
+   */
+  readonly seccomp?:
+    | { readonly kind: 'default' }
+    | { readonly kind: 'unconfined' }
+    | { readonly kind: 'file'; readonly path: string }
+    | undefined;
   readonly devices?: readonly Device[] | undefined;
   readonly sysctls?: Readonly<Record<string, string>> | undefined;
   readonly ulimits?: readonly Ulimit[] | undefined;

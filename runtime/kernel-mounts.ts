@@ -50,7 +50,6 @@ export function formatKernelMounts(input: KernelMountsInput): readonly OciMount[
     source,
     options,
   });
-  const hostFolder = (path: string): OciMount => mount(path, 'bind', path, ['rbind', 'rprivate', ...secure]);
   // Hierarchies of version 1 cannot be mounted by a user namespace, and /sys/fs/cgroup stays empty then.
   const hasCgroups = cgroupKind === 'v2' || namespaces.user !== 'mapped';
   return [
@@ -61,12 +60,11 @@ export function formatKernelMounts(input: KernelMountsInput): readonly OciMount[
     ]),
     mount('/sys', 'sysfs', 'sysfs', [...secure, ...access]),
     ...(hasCgroups ? [mount('/sys/fs/cgroup', 'cgroup', 'cgroup', [...secure, ...access])] : []),
-    ...(namespaces.ipc === 'host'
-      ? [hostFolder('/dev/mqueue'), hostFolder('/dev/shm')]
-      : [
-          mount('/dev/mqueue', 'mqueue', 'mqueue', secure),
-          mount('/dev/shm', 'tmpfs', 'shm', [...secure, 'mode=1777', `size=${shmSizeBytes}`]),
-        ]),
+    // It shows the queues of whatever IPC namespace the container is in.
+    mount('/dev/mqueue', 'mqueue', 'mqueue', secure),
+    namespaces.ipc === 'host'
+      ? mount('/dev/shm', 'bind', '/dev/shm', ['rbind', 'rprivate', ...secure])
+      : mount('/dev/shm', 'tmpfs', 'shm', [...secure, 'mode=1777', `size=${shmSizeBytes}`]),
   ];
 }
 

@@ -83,6 +83,8 @@ export interface Layout {
     readonly errors: string;
   };
   readonly seccompCache: string;
+  /** Profiles that the host's keeper put there. */
+  readonly seccompProfiles: string;
   readonly bootID: string;
   /** Which instance the run dir belongs to. */
   readonly owner: string;
@@ -120,6 +122,7 @@ export function createLayout({ dataDir, runDir, bridge }: LayoutInput): Layout {
     pool: join(runDir, 'netns-pool'),
     addresses: join(runDir, 'addresses'),
     shortLinks: join(runDir, 'layers'),
+    seccompProfiles: join(dataDir, 'seccomp'),
     seccompCache: join(runDir, 'seccomp-filters'),
     sessions: join(runDir, 'sessions'),
     resolver: {

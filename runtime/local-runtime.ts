@@ -137,7 +137,12 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
       isBusy: () => containers.isBusy,
       log,
     });
-    const seccomp = new SeccompFilter({ profileFile: seccompProfile, cacheDir: layout.seccompCache, runtime });
+    const seccomp = new SeccompFilter({
+      profileFile: seccompProfile,
+      profilesDir: layout.seccompProfiles,
+      cacheDir: layout.seccompCache,
+      runtime,
+    });
     const volumes = new VolumeStore({
       layout,
       randomHex,

@@ -103,7 +103,7 @@ export async function forceDelete(runtime: OciRuntime, ociRoot: string, id: Cont
 export function createError(said: string, args: readonly string[]): StartError | RuntimeOperationError {
   const program = args[0] ?? '';
   const text = said.trim() === '' ? 'the OCI runtime gave no reason' : said.trim();
-  if (/executable file .*not found|exec: .*no such file|stat .*: no such file/i.test(text)) {
+  if (/executable file .*not found|exec: .*no such file/i.test(text)) {
     return new StartError(`the command "${program}" is not in the image: ${text}; correct command or PATH`, 127);
   }
   if (/open executable|exec: .*(permission denied|is a directory)|executable file .*(permission denied)/i.test(text)) {

@@ -11,11 +11,14 @@ import { ContainerConfigError, RuntimeOperationError, type SecurityConfig } from
 import { shortHash } from './layout.ts';
 import type { OciRuntime } from './oci-runtime.ts';
 import type { SeccompChoice } from './oci-spec.ts';
+import { readTextInRoot } from './rooted-path.ts';
 import { resolveSeccomp, restrictAsDocker, type Seccomp } from './seccomp.ts';
 
 export interface SeccompFilterDeps {
   /** /usr/share/containers/seccomp.json */
   readonly profileFile: string;
+  /** Where profiles of containers' own lie. */
+  readonly profilesDir: string;
   /** Below runDir: a filter is good until the kernel changes. */
   readonly cacheDir: string;
   readonly runtime: OciRuntime;
@@ -61,7 +64,7 @@ export class SeccompFilter {
     if (seccomp?.kind === 'unconfined' || (seccomp === undefined && isPrivileged === true)) {
       return { key: undefined, choice: { kind: 'none' } };
     }
-    const { key, profile } = seccomp === undefined ? await this.#default(wish) : await this.#own(seccomp.path, wish);
+    const { key, profile } = seccomp?.kind === 'file' ? await this.#own(seccomp.path, wish) : await this.#default(wish);
     const compiled = this.#compiled.get(key) ?? (await this.#readKept(key));
     return { key, choice: compiled ?? { kind: 'profile', profile } };
   }
@@ -124,20 +127,28 @@ export class SeccompFilter {
 
   /** Read anew each time, so that a corrected file counts from the next start. */
   async #own(
-    file: string,
+    path: string,
     { capabilities }: SeccompWish,
   ): Promise<{ readonly key: string; readonly profile: Seccomp }> {
-    const refuse = (problem: string, cause: unknown): never => {
-      throw new ContainerConfigError('security.seccomp', `the seccomp profile ${file} ${problem}`, { cause });
-    };
-    const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) =>
-      refuse(`cannot be read (${error.code}); put it there`, error),
-    );
+    const { profilesDir } = this.#deps;
+    const field = 'security.seccomp';
+    // No link in that folder leads out of it: who names a profile may not have other files of the host read.
+    const text = await readTextInRoot(profilesDir, path, field);
+    if (text === '') {
+      throw new ContainerConfigError(field, `there is no seccomp profile "${path}" in ${profilesDir}; put it there`);
+    }
     try {
       const profile = resolveSeccomp(JSON.parse(text), { capabilities, arch: arch(), kernelRelease: release() });
       return { key: this.#keyOf(profile), profile };
     } catch (error) {
-      return refuse(`cannot be used: ${error instanceof Error ? error.message : String(error)}`, error);
+      const problem = error instanceof Error ? error.message : String(error);
+      throw new ContainerConfigError(
+        field,
+        `the seccomp profile ${join(profilesDir, path)} cannot be used: ${problem}`,
+        {
+          cause: error,
+        },
+      );
     }
   }
 

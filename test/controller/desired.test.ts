@@ -85,7 +85,7 @@ describe('parseDesired', () => {
     const { config, graceMs, restart } = desired({
       spec: { resources: { limits: { cpu: '250m', memory: '64Mi', pids: 10 } } },
     });
-    assert.deepEqual(config.limits, { cpuMillis: 250, memoryBytes: 64 * 2 ** 20, pids: 10 });
+    assert.deepEqual([config.limits.cpuMillis, config.limits.memoryBytes, config.limits.pids], [250, 64 * 2 ** 20, 10]);
     assert.equal(graceMs, 30_000);
     assert.equal(restart.backoff.maxMs, 60_000);
   });

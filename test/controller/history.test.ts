@@ -88,7 +88,12 @@ describe('accountFor', () => {
       startedAtMs: 1_000,
       exit: { code: 137, signal: 9, oomKilled: true, finishedAtMs: 2_000 },
     } as const;
-    assert.equal(accountFor(ran, wanted, container(state), 2_100).lastTermination?.reason, 'OOMKilled');
+    const limited = desired({ spec: { resources: { limits: { pids: 1, memory: '64Mi', swap: 1_500 } } } });
+    const last = accountFor(ran, limited, container(state), 2_100).lastTermination;
+    assert.equal(last?.reason, 'OOMKilled');
+    assert.match(last?.message ?? '', /more than 64Mi of memory and 1500 of swap \(spec\.resources\.limits\.memory\)/);
+    const unlimited = accountFor(ran, wanted, container(state), 2_100).lastTermination;
+    assert.match(unlimited?.message ?? '', /the host ran out of memory/);
   });
 });
 

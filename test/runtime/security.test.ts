@@ -118,10 +118,10 @@ for (const ociRuntime of ['crun', 'runc'] as const) {
     });
 
     it('shows and allows a device, and a folder of them, as asked', async () => {
-      const device = { hostPath: '/dev/net/tun', path: '/dev/notes', permissions: 'r' };
+      const device = { hostPath: '/dev/loop-control', path: '/dev/notes', permissions: 'r' };
       const script = 'ls -l /dev/notes; (exec 3</dev/notes) && echo reads; (exec 3>/dev/notes) || echo no';
       const output = await inside(script, { devices: [device] });
-      assert.match(output, /^crw.* 10, 200 .*\/dev\/notes$/m);
+      assert.match(output, /^crw.* 10, 237 .*\/dev\/notes$/m);
       assert.match(output, /^reads$/m);
       assert.match(output, /^no$/m);
       const folder = { hostPath: '/dev/net', path: '/dev/cables', permissions: 'rwm' };

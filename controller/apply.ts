@@ -4,15 +4,19 @@ import {
   ContainerConfigError,
   type ContainerInfo,
   ImageNotPresentError,
+  MountError,
   PortTakenError,
   StartError,
+  VolumeInUseError,
 } from '../runtime/index.ts';
 import type { Step } from './decide.ts';
 import { type Desired, keyOf, labelsOf, type Mutable } from './desired.ts';
 import type { Entry, ReconcileDeps } from './entry.ts';
 import { accountForReplacement, accountForStartFailure, type StartFailure, withdrawStop } from './history.ts';
 import { killCheckMs } from './orphans.ts';
+
 import { securityFields } from './security.ts';
+import { volumesToDelete } from './volumes.ts';
 
 export interface Work {
   readonly object: Container;
@@ -44,9 +48,10 @@ export async function applyStep(step: Step, work: Work, deps: ReconcileDeps, sig
       tell(step, work, deps);
       return { kind: 'rest', ms: step.untilMs === undefined ? undefined : step.untilMs - now() };
     case 'finalize':
+      await removeVolumes(object, id, deps);
       return { kind: 'gone' };
     case 'remove':
-      await runtime.containers.remove(id);
+      await runtime.containers.remove(id, { volumes: step.because === 'replaced' ? 'keep' : 'remove' });
       deps.puller.forget(id);
       entry.history = accountForReplacement(entry.history);
       if (step.because === 'replaced')
@@ -79,6 +84,20 @@ export async function applyStep(step: Step, work: Work, deps: ReconcileDeps, sig
     }
     default:
       throw new TypeError(`unknown step: ${JSON.stringify(step satisfies never)}`);
+  }
+}
+
+/** What a replacement kept that then never came, and named volumes that go with the object. */
+async function removeVolumes(object: Container, id: string, { runtime, log }: ReconcileDeps): Promise<void> {
+  if ((await runtime.containers.listKept()).includes(id)) await runtime.containers.remove(id);
+  for (const volume of volumesToDelete(object)) {
+    try {
+      await runtime.volumes.remove(volume);
+    } catch (error) {
+      if (!(error instanceof VolumeInUseError)) throw error;
+      const { name, namespace } = object.metadata;
+      log.info({ container: name, namespace, volume, err: error }, 'a volume outlives its object, since it is in use');
+    }
   }
 }
 
@@ -124,7 +143,14 @@ async function createOrStart(
 }
 
 /** The runtime's words for what the spec calls otherwise. */
-const specFields: Readonly<Record<string, string>> = { entrypoint: 'command', cmd: 'args', ...securityFields };
+const specFields: Readonly<Record<string, string>> = {
+  entrypoint: 'command',
+  cmd: 'args',
+  imageID: 'image',
+  mounts: 'volumeMounts',
+  files: 'volumes',
+  ...securityFields,
+};
 
 /** In Kubernetes' words, what went wrong. A command that cannot run is the spec's fault; the rest may heal by itself. */
 function failureOf(of: 'create' | 'start', error: unknown): StartFailure {
@@ -132,6 +158,7 @@ function failureOf(of: 'create' | 'start', error: unknown): StartFailure {
   const failure = { of, message, exitCode: undefined };
   if (error instanceof StartError) return { ...failure, reason: 'RunContainerError', exitCode: error.exitCode };
   if (error instanceof PortTakenError) return { ...failure, reason: 'HostPortConflict' };
+  if (error instanceof MountError) return { ...failure, reason: 'FailedMount' };
   if (error instanceof ContainerConfigError) {
     const field = specFields[error.field] ?? error.field;
     return { ...failure, reason: 'CreateContainerConfigError', message: `spec.${field}: ${message}` };
@@ -162,6 +189,7 @@ function tell(
   const isNewWait = isNews(entry, `${step.reason} ${step.message}`);
   if (isNewWait && step.reason === 'CreateContainerConfigError')
     return events.record(object, 'Warning', 'Failed', `Error: ${step.message}`); // the kubelet's words
+  if (isNewWait && step.reason === 'FailedMount') return events.record(object, 'Warning', step.reason, step.message);
   const isProblem = step.reason === 'InvalidSpec' || step.reason === 'DependencyCycle';
   if (isNewWait && (isProblem || step.reason === 'WaitingForDependency'))
     events.record(object, isProblem ? 'Warning' : 'Normal', step.reason, step.message);

@@ -145,6 +145,17 @@ export function createController(deps: ControllerDeps): Controller {
     }
   };
 
+  /** Volumes that were kept for a replacement whose object went away meanwhile, unseen. */
+  const removeUnwanted = async (kept: readonly string[]): Promise<void> => {
+    if (kept.length === 0) return;
+    const wanted = new Set(view.keys().map((key) => containerIDOf(view.object(key)?.metadata.uid ?? '')));
+    for (const id of kept) {
+      if (wanted.has(id)) continue;
+      log.info({ containerID: id }, 'removing the volumes of a container whose object is gone');
+      await runtime.containers.remove(id);
+    }
+  };
+
   const relist = async (isFirst: boolean): Promise<void> => {
     const found = new Map((await runtime.containers.list()).map((one) => [one.id, one]));
     for (const container of found.values()) {
@@ -154,6 +165,7 @@ export function createController(deps: ControllerDeps): Controller {
       const isOrphan = object === undefined || containerIDOf(object.metadata.uid) !== container.id;
       if (isFirst || isOrphan) queue.add(key);
     }
+    await removeUnwanted(await runtime.containers.listKept());
     for (const [id, entry] of entries) {
       if (entry.signature === undefined || entry.signature === signatureOf(found.get(id))) continue;
       metrics.drift('state');

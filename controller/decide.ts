@@ -77,7 +77,7 @@ export function decide(input: DecideInput): Step {
   const needsUpdate =
     container !== undefined &&
     input.mutableHash !== undefined &&
-    container.labels[labelKeys.mutableHash] !== input.mutableHash;
+    (container.labels[labelKeys.mutableHash] !== input.mutableHash || container.lacksFiles === true);
   if (container?.state.kind === 'running') {
     if (needsUpdate) return { kind: 'update' };
     const resetAtMs = container.state.startedAtMs + desired.restart.backoff.resetAfterMs;
@@ -104,7 +104,8 @@ function decideStart(input: DecideInput, desired: Desired, needsUpdate: boolean)
   const unmet = findUnmet(desired, input.dependencies);
   if (unmet !== undefined) return { kind: 'wait', reason: 'WaitingForDependency', message: unmet };
   if (container !== undefined) {
-    if (obstacle?.before === 'start') return waitFor(obstacle);
+    if (obstacle !== undefined && (obstacle.before === 'start' || container.lacksFiles === true))
+      return waitFor(obstacle);
     return needsUpdate ? { kind: 'update' } : { kind: 'start' };
   }
   switch (image.kind) {

@@ -6,7 +6,9 @@ import { environmentSpec, findEnvironmentProblems } from './environment.ts';
 import { dnsOf } from './names.ts';
 import { parseBytes, parseDurationMs, parseSignal } from './quantity.ts';
 import type { Backoff, RestartPolicy } from './restart.ts';
+
 import { parseSecurity } from './security.ts';
+import { parseVolumes } from './volumes.ts';
 
 /** A container as the host should have it, in the runtime's words; what depends on other containers comes later. */
 export interface Desired {
@@ -32,7 +34,7 @@ export interface Desired {
 }
 
 /** What of the configuration comes from other objects, wholly or in part. */
-type Environment = Pick<ContainerConfig, 'hosts' | 'env' | 'entrypoint' | 'cmd'>;
+type Environment = Pick<ContainerConfig, 'hosts' | 'env' | 'entrypoint' | 'cmd' | 'files' | 'keepsImageVolumes'>;
 
 export interface Link {
   readonly name: string;
@@ -155,6 +157,8 @@ export function parseDesired(object: Container): Desired {
   }
 
   problems.push(...findEnvironmentProblems(spec));
+  const { volumes, mounts, problems: volumeProblems } = parseVolumes(object);
+  problems.push(...volumeProblems);
 
   const config: Desired['config'] = {
     id: containerIDOf(metadata.uid),
@@ -164,6 +168,8 @@ export function parseDesired(object: Container): Desired {
     hostname: spec.hostname ?? metadata.name,
     addressPlaceholder: addressPlaceholderOf(metadata.uid),
     readonlyRootfs: spec.securityContext.readOnlyRootFilesystem,
+    volumes,
+    mounts,
     ports,
     ...security.config,
     log,
@@ -204,6 +210,8 @@ export interface Mutable {
   readonly limits: ContainerConfig['limits'];
   readonly log: LogLimits;
   readonly dnsNames: readonly string[];
+  readonly files: ContainerConfig['files'];
+  readonly keepsImageVolumes: boolean;
 }
 
 /** Changes when something is to be changed in place. */

@@ -11,6 +11,7 @@ import { observeHostIP } from './host-address.ts';
 import { type Dependency, findCycle, linkEnv, linkHosts } from './links.ts';
 import { dnsNamesOf } from './names.ts';
 import type { Sources } from './sources.ts';
+import { resolveFiles } from './volumes.ts';
 
 /** The present objects by key. */
 export interface Objects {
@@ -115,12 +116,20 @@ export async function observeMutable(
     hostIP: await hostIPFor(object),
     podIP: addressPlaceholderOf(object.metadata.uid),
   });
+  const { files, ...lacking } = resolveFiles(object, host.sources);
   if (missing.length > 0) {
     const obstacle: Obstacle = { before: 'start', reason: 'CreateContainerConfigError', message: missing.join('; ') };
     return { kind: 'unknown', obstacle };
   }
-  if (unknown.length > 0) {
-    const message = `waits to hear of ${unknown.join(', ')} from the API server`;
+  if (lacking.missing.length > 0) {
+    return {
+      kind: 'unknown',
+      obstacle: { before: 'start', reason: 'FailedMount', message: lacking.missing.join('; ') },
+    };
+  }
+  const unheard = [...new Set([...unknown, ...lacking.unknown])];
+  if (unheard.length > 0) {
+    const message = `waits to hear of ${unheard.join(', ')} from the API server`;
     return { kind: 'unknown', obstacle: { before: 'create', reason: 'ContainerCreating', message } };
   }
   return {
@@ -133,6 +142,8 @@ export async function observeMutable(
       limits,
       log,
       dnsNames: dnsNamesOf(object),
+      files,
+      keepsImageVolumes: object.spec.imageVolumes?.reclaimPolicy === 'Retain',
     },
     secrets,
   };

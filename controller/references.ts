@@ -1,6 +1,7 @@
 /** Which Secrets and ConfigMaps a container refers to, wherever in its spec. Pure. */
 import type { ContainerSpec } from '../crds/index.ts';
 import type { SourceRef } from './sources.ts';
+import { volumeReferences } from './volumes.ts';
 
 /** Each once; all in the container's own namespace. */
 export function referencesOf(spec: ContainerSpec): readonly SourceRef[] {
@@ -18,5 +19,6 @@ export function referencesOf(spec: ContainerSpec): readonly SourceRef[] {
     add('ConfigMap', configMapRef);
   }
   for (const ref of spec.imagePullSecrets ?? []) add('Secret', ref);
+  for (const ref of volumeReferences(spec)) add(ref.kind, ref);
   return refs;
 }

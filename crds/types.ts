@@ -125,6 +125,93 @@ export interface ContainerSpec {
     /** Transport protocol. Default: "TCP". */
     readonly protocol: 'TCP' | 'UDP';
   }[] | undefined;
+  /** Storage for volumeMounts, each from exactly one source. It stays when the process is started again and when a changed spec replaces the container. */
+  readonly volumes?: readonly {
+    /** Name by which volumeMounts refer to it. */
+    readonly name: string;
+    /** A folder that is empty at first, writable by any user, and removed with the object. */
+    readonly emptyDir?: {
+      /** Where it is kept; '' is the disk. What is in memory is lost when the host goes down. Default: "". */
+      readonly medium: '' | 'Memory';
+      /** Most that fits in, with medium Memory only. Defaults to half of the host's memory. */
+      readonly sizeLimit?: number | string | undefined;
+    } | undefined;
+    /** A file or folder of the host. */
+    readonly hostPath?: {
+      /** Absolute path on the host. */
+      readonly path: string;
+      /** What must be there; '' is anything. DirectoryOrCreate and FileOrCreate make it (0755 or 0644, of root). The container waits with FailedMount until it is so. Default: "". */
+      readonly type: '' | 'DirectoryOrCreate' | 'Directory' | 'FileOrCreate' | 'File' | 'Socket' | 'CharDevice' | 'BlockDevice';
+    } | undefined;
+    /** A named volume of this host, shared by all containers of the namespace that name it and made when it is first used. If it is empty then, it gets what the image has at the mountPath. */
+    readonly volume?: {
+      /** Name of the volume, unique in the namespace on this host. */
+      readonly name: string;
+      /** What happens to it when this object is deleted. Delete removes it unless another container has it. Default: "Retain". */
+      readonly reclaimPolicy: 'Retain' | 'Delete';
+    } | undefined;
+    /** Memory that is empty at each start; each mount of it is one of its own. No programs can be run from it. */
+    readonly tmpfs?: {
+      /** Most that fits in. Defaults to half of the host's memory. */
+      readonly sizeLimit?: number | string | undefined;
+      /** Permission bits of its root, in decimal or as YAML's octal (01777). Defaults to 01777. */
+      readonly mode?: number | undefined;
+    } | undefined;
+    /** Files from a ConfigMap of the namespace, read-only and in memory. They follow changes of it within seconds, all at once. */
+    readonly configMap?: {
+      /** Name of the ConfigMap. */
+      readonly name: string;
+      /** The keys to show, and where; without it, each key is a file of its name. */
+      readonly items?: readonly {
+        /** Key in the object's data. */
+        readonly key: string;
+        /** Path of the file in the volume, relative and without "..". */
+        readonly path: string;
+        /** Permission bits of this file. Defaults to defaultMode. */
+        readonly mode?: number | undefined;
+      }[] | undefined;
+      /** Permission bits of the files; 420 is 0644. Default: 420. */
+      readonly defaultMode: number;
+      /** Whether the container starts without the object, or without a key of it. Default: false. */
+      readonly optional: boolean;
+    } | undefined;
+    /** Files from a Secret of the namespace, read-only and in memory. They follow changes of it within seconds, all at once. */
+    readonly secret?: {
+      /** Name of the Secret. */
+      readonly secretName: string;
+      /** The keys to show, and where; without it, each key is a file of its name. */
+      readonly items?: readonly {
+        /** Key in the object's data. */
+        readonly key: string;
+        /** Path of the file in the volume, relative and without "..". */
+        readonly path: string;
+        /** Permission bits of this file. Defaults to defaultMode. */
+        readonly mode?: number | undefined;
+      }[] | undefined;
+      /** Permission bits of the files; 420 is 0644. Default: 420. */
+      readonly defaultMode: number;
+      /** Whether the container starts without the object, or without a key of it. Default: false. */
+      readonly optional: boolean;
+    } | undefined;
+  }[] | undefined;
+  /** Where volumes appear in the container. */
+  readonly volumeMounts?: readonly {
+    /** Name of one of spec.volumes. */
+    readonly name: string;
+    /** Absolute path in the container; made if it is not there, on a read-only root too. */
+    readonly mountPath: string;
+    /** Nothing can be written through it, not even to what is mounted below the volume. Default: false. */
+    readonly readOnly: boolean;
+    /** Path inside the volume to mount instead of its root; made as a folder if it is not there. It is never followed out of the volume. Files mounted so do not follow changes of their Secret or ConfigMap. */
+    readonly subPath?: string | undefined;
+    /** Mounts made later on the host do not appear in the container, nor the other way round. */
+    readonly mountPropagation?: 'None' | undefined;
+  }[] | undefined;
+  /** The volumes that the image declares (VOLUME in a Dockerfile). Each path that has no volumeMount gets one of this container's own, filled with what the image has there. */
+  readonly imageVolumes?: {
+    /** What happens to them when the object is deleted (docker rm with or without -v). Retained ones stay as volumes of nobody. Default: "Delete". */
+    readonly reclaimPolicy: 'Delete' | 'Retain';
+  } | undefined;
   /** Security settings. */
   readonly securityContext: {
     /** Mounts the root file system read-only. Default: false. */

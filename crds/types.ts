@@ -16,6 +16,12 @@ export interface ContainerSpec {
   readonly command?: readonly string[] | undefined;
   /** Arguments; replaces the image's CMD. $(NAME) stands for a variable as in command. */
   readonly args?: readonly string[] | undefined;
+  /** Keep the program's standard input open for clients that attach. Without it, reading gives the end of input at once. */
+  readonly stdin?: boolean | undefined;
+  /** End the program's input when the first client that attached with input goes away or ends its own. Only with stdin and without tty. */
+  readonly stdinOnce?: boolean | undefined;
+  /** Give the program a terminal in place of three streams: a shell is interactive then, and stderr is part of stdout. */
+  readonly tty?: boolean | undefined;
   /** Absolute path inside the container where the program starts. Defaults to the image's WORKDIR. */
   readonly workingDir?: string | undefined;
   /** User and optional group, name or number each (name|uid[:group|gid]), looked up inside the image. Defaults to the image's USER. */

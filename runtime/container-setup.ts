@@ -143,7 +143,7 @@ export async function writeBundle(
   const args = mergeArgs({ entrypoint: config.entrypoint, cmd: config.cmd, image });
   const spec = formatOciSpec({
     args,
-    env: mergeEnv({ image: image.env, own: config.env, hostname: config.hostname, home: user.home }),
+    env: mergeEnv({ ...config, image: image.env, own: config.env, home: user.home }),
     workingDir,
     user,
     hasTerminal: config.hasTerminal === true,

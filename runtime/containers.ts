@@ -105,7 +105,12 @@ export class LocalContainers implements Containers {
     this.#entries = entries;
     this.#ports = { entries, hostNetwork: deps.hostNetwork };
     this.#starts = new Semaphore(deps.startConcurrency);
-    this.#runs = new RunSupervisor({ ...deps, lock: this.#lock, closing: this.#closing.signal });
+    const emit = (event: RuntimeEvent): void => {
+      // Before others hear of it and start the next run.
+      if (event.kind === 'exited') this.#streams.runEnded(event.id);
+      deps.emit(event);
+    };
+    this.#runs = new RunSupervisor({ ...deps, emit, lock: this.#lock, closing: this.#closing.signal });
     this.#streams = new ContainerStreams({ ...deps, look: (entry) => this.#runs.look(entry) });
   }
 
@@ -206,6 +211,7 @@ export class LocalContainers implements Containers {
         entry.isRemoving = false;
       }
       this.#entries.delete(id);
+      this.#streams.runEnded(id);
       this.#deps.emit({ kind: 'removed', id });
     });
   }
@@ -422,7 +428,7 @@ export class LocalContainers implements Containers {
     try {
       const [prepared] = await settleAll([
         this.#starts.run(() =>
-          metrics.time('oci_create', () => prepareRun(this.#deps, { id: config.id, args, signal })),
+          metrics.time('oci_create', () => prepareRun(this.#deps, { id: config.id, args, stdio: config, signal })),
         ),
         metrics.time('publish', () => hostNetwork.publish(config.id, publishedPorts(entry.record.ports, network))),
         this.#deps.resolver.set(config.id, { names: config.dnsNames ?? [], addresses: [network.ip] }),

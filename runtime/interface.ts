@@ -426,6 +426,9 @@ export interface Stats {
   /** Of all its network interfaces but loopback. */
   readonly networkReceivedBytes: number;
   readonly networkSentBytes: number;
+  /** From and to disks, as far as the kernel accounts for it: 0 where it does not. */
+  readonly diskReadBytes: number;
+  readonly diskWrittenBytes: number;
 }
 
 export type RuntimeEvent =

@@ -131,8 +131,8 @@ export function retireLog(dir: string): void {
   unlinkSync(path);
 }
 
-/** Writes to a FIFO without waiting for a reader; false if there is none. */
-async function sendControl(fifo: string, text: string): Promise<boolean> {
+/** Writes to a FIFO of conmon's without waiting for a reader; false if there is none. */
+export async function sendControl(fifo: string, text: string): Promise<boolean> {
   const handle = await open(fifo, constants.O_WRONLY | constants.O_NONBLOCK).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENXIO' || error.code === 'ENOENT') return undefined;
     throw error;

@@ -29,10 +29,10 @@ class Wakeup {
   #isDue = false;
   #wake: (() => void) | undefined;
 
-  constructor(dir: string, signal: AbortSignal) {
+  constructor(dir: string, signal: AbortSignal, ended?: AbortSignal) {
     this.#watcher = watch(dir, { signal }, () => this.#ring());
     this.#watcher.on('error', () => this.#ring());
-    signal.addEventListener('abort', () => this.#ring(), { once: true });
+    for (const one of [signal, ended]) one?.addEventListener('abort', () => this.#ring(), { once: true });
   }
 
   #ring(): void {
@@ -196,16 +196,26 @@ export interface ReadLogInput {
   /** Whether the last run in the log still goes on. */
   readonly isRunning: boolean;
   readonly nowMs: () => number;
+  /** Follows no further than the end of the present run. */
+  readonly present?: PresentRun | undefined;
   readonly signal: AbortSignal;
 }
 
+export interface PresentRun {
+  /** Aborted once the run has ended and all of its output is in the log. */
+  readonly ended: AbortSignal;
+  /** Called when it is settled where reading begins: what is written from then on is read. */
+  readonly onPositioned: () => void;
+}
+
 /** Throws RunNotKeptError. */
-export async function* readLog({ id, dir, options, isRunning, nowMs, signal }: ReadLogInput): AsyncGenerator<LogEntry> {
+export async function* readLog(input: ReadLogInput): AsyncGenerator<LogEntry> {
+  const { id, dir, options, isRunning, nowMs, present, signal } = input;
   const { tailLines, sinceMs, untilMs = Infinity, previous = false, streams = 'all' } = options;
   const isWanted = (stream: LogEntry['stream']): boolean => streams === 'all' || streams === stream;
   // Before the first look, or what is written between the two would not wake us.
-  const wakeup = options.follow === true && !previous ? new Wakeup(dir, signal) : undefined;
-  const leftMs = (): number => untilMs - nowMs();
+  const wakeup = options.follow === true && !previous ? new Wakeup(dir, signal, present?.ended) : undefined;
+  const leftMs = (): number => (present?.ended.aborted === true ? 0 : untilMs - nowMs());
   const files: OpenFile[] = [];
   try {
     files.push(...(await openAll(dir)));
@@ -215,8 +225,9 @@ export async function* readLog({ id, dir, options, isRunning, nowMs, signal }: R
       await narrow(files, run.from, run.to);
     }
     if (tailLines !== undefined) await narrow(files, await findTail(files, tailLines, isWanted));
+    present?.onPositioned();
     for await (const line of readFrom({ dir, files, wakeup, leftMs, signal })) {
-      if (signal.aborted) return;
+      if (signal.aborted || (present !== undefined && isRunMark(line))) return;
       const entry = parseLogLine(line);
       if (entry === undefined || !isWanted(entry.stream)) continue;
       const timeMs = sinceMs === undefined && untilMs === Infinity ? 0 : Date.parse(entry.time);

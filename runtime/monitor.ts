@@ -7,7 +7,7 @@ import { closeSync, openSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { describeSpawnError, programPath } from './command.ts';
-import { type ContainerID, RuntimeOperationError } from './interface.ts';
+import { type ContainerConfig, type ContainerID, RuntimeOperationError } from './interface.ts';
 import type { ContainerPaths } from './layout.ts';
 import { createError, type OciRuntime } from './oci-runtime.ts';
 
@@ -20,9 +20,13 @@ export interface MonitorRequest {
   readonly paths: ContainerPaths;
   /** For error messages. */
   readonly args: readonly string[];
+  readonly stdio: Stdio;
   readonly deadlineMs: number;
   readonly signal: AbortSignal;
 }
+
+/** What the container's own process has for streams. */
+export type Stdio = Pick<ContainerConfig, 'hasStdin' | 'isStdinOnce' | 'hasTerminal'>;
 
 export interface Monitor {
   /** The container's first process, waiting to be let go. */
@@ -52,7 +56,17 @@ export function parseSyncMessage(line: string): SyncMessage {
   return { kind: 'failed', message };
 }
 
-function conmonArgs({ id, runtime, ociRoot, exitsDir, paths }: MonitorRequest): string[] {
+/**
+ * Pure. A terminal takes input without more. Without --leave-stdin-open conmon ends the input when any client goes away,
+ * and with it, it can never be ended.
+ */
+export function stdioFlags({ hasStdin, isStdinOnce, hasTerminal }: Stdio): readonly string[] {
+  if (hasTerminal === true) return ['-t'];
+  if (hasStdin !== true) return [];
+  return isStdinOnce === true ? ['-i'] : ['-i', '--leave-stdin-open'];
+}
+
+function conmonArgs({ id, runtime, ociRoot, exitsDir, paths, stdio }: MonitorRequest): string[] {
   const runtimeArgs = ['--root', ociRoot, '--log', paths.runtimeLog, '--log-format', 'json'];
   return [
     '--api-version',
@@ -61,6 +75,7 @@ function conmonArgs({ id, runtime, ociRoot, exitsDir, paths }: MonitorRequest): 
     ...['-b', paths.bundle, '-p', paths.pidFile, '-P', paths.monitorPidFile],
     ...['-l', `k8s-file:${paths.log}`],
     ...['--exit-dir', exitsDir, '--persist-dir', paths.bundle],
+    ...stdioFlags(stdio),
     ...['--full-attach', '--log-level', 'error', '--no-sync-log'],
   ];
 }

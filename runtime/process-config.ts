@@ -60,13 +60,16 @@ export interface EnvInput {
   readonly own: readonly EnvVar[];
   readonly hostname: string;
   readonly home: string;
+  /** The process has a terminal. */
+  readonly hasTerminal?: boolean | undefined;
 }
 
-/** NAME=value strings, each name once: PATH and HOSTNAME, then the image's, then the caller's; HOME if none gave it. */
-export function mergeEnv({ image, own, hostname, home }: EnvInput): readonly string[] {
+/** NAME=value strings, each name once: PATH and HOSTNAME, then the image's, then the caller's; HOME if none gave it, and TERM for a terminal. */
+export function mergeEnv({ image, own, hostname, home, hasTerminal }: EnvInput): readonly string[] {
   const merged = new Map<string, string>([
     ['PATH', defaultPath],
     ['HOSTNAME', hostname],
+    ...(hasTerminal === true ? ([['TERM', 'xterm']] as const) : []),
   ]);
   for (const entry of image) {
     const at = entry.indexOf('=');

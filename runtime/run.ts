@@ -12,7 +12,7 @@ import { type CgroupLayout, observeCgroupPids, removeCgroup } from './cgroups.ts
 import { thaw } from './freezer.ts';
 import { type ContainerID, RuntimeOperationError } from './interface.ts';
 import type { ContainerPaths, Layout } from './layout.ts';
-import { type Monitor, startMonitor } from './monitor.ts';
+import { type Monitor, type Stdio, startMonitor } from './monitor.ts';
 import { forceDelete, type OciRuntime } from './oci-runtime.ts';
 import { findProcessesByCommandLine, isAlive, observeProcess, type ProcessIdentity } from './proc.ts';
 import type { RunProcesses } from './record.ts';
@@ -47,7 +47,12 @@ export function cgroupPathOf(layout: Layout, id: ContainerID): string {
  */
 export async function prepareRun(
   deps: RunDeps,
-  input: { readonly id: ContainerID; readonly args: readonly string[]; readonly signal: AbortSignal },
+  input: {
+    readonly id: ContainerID;
+    readonly args: readonly string[];
+    readonly stdio: Stdio;
+    readonly signal: AbortSignal;
+  },
 ): Promise<PreparedRun> {
   const { layout, runtime, conmon, nowMs } = deps;
   const paths = layout.container(input.id);

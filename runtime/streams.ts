@@ -3,10 +3,13 @@ import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { readJsonObject } from './atomic-file.ts';
+import { openAttachSession } from './attach.ts';
 import { type ContainerEntry, isRunning } from './container-entry.ts';
-import { checkExecRequest, formatExecProcess, parseOciProcess } from './exec-process.ts';
+import { boundSize, checkExecRequest, formatExecProcess, parseOciProcess } from './exec-process.ts';
 import {
   type AttachRequest,
+  ContainerConfigError,
+  type ContainerID,
   ContainerNotRunningError,
   type ExecRequest,
   RuntimeOperationError,
@@ -14,11 +17,14 @@ import {
   type Stats,
   type StreamSession,
 } from './interface.ts';
+import { sendControl } from './log-files.ts';
+import { readLog } from './log-reader.ts';
 import { createError } from './oci-runtime.ts';
 import { isAlive, observeProcess, type ProcessIdentity } from './proc.ts';
-import { RelayError, startRelay } from './relay.ts';
+import { type Relay, RelayError, startRelay } from './relay.ts';
 import { openExecSession } from './relay-sessions.ts';
-import type { RunDeps } from './run.ts';
+import { cgroupPathOf, type RunDeps } from './run.ts';
+import { observeStats } from './stats.ts';
 import { lookUpUser, type ProcessUser } from './user.ts';
 
 export interface StreamsDeps extends RunDeps {
@@ -29,11 +35,15 @@ export interface StreamsDeps extends RunDeps {
 
 const SIGKILL = 9;
 const beginDeadlineMs = 30_000;
+/** On loopback; a listener whose queue is full keeps one waiting. */
+const dialDeadlineMs = 10_000;
 
 export class ContainerStreams {
   readonly #deps: StreamsDeps;
   /** Sessions that are open. */
-  readonly #sessions = new Set<{ close(): Promise<void> }>();
+  readonly #sessions = new Set<{ readonly dials?: ContainerID; close(): Promise<void> }>();
+  /** Those who wait for the end of a run. */
+  readonly #attached = new Set<{ readonly entry: ContainerEntry; readonly ending: PromiseWithResolvers<number> }>();
 
   constructor(deps: StreamsDeps) {
     this.#deps = deps;
@@ -77,16 +87,96 @@ export class ContainerStreams {
     }
   }
 
-  async attach(_entry: ContainerEntry, _request: AttachRequest, _signal: AbortSignal): Promise<StreamSession> {
-    throw new RuntimeOperationError('attach', 'comes within the hour');
+  async attach(entry: ContainerEntry, request: AttachRequest, signal: AbortSignal): Promise<StreamSession> {
+    const { paths, record } = entry;
+    const { id, hasStdin = false, hasTerminal = false } = record.config;
+    this.#initOf(entry);
+    // From here on, so that an end which comes meanwhile is not missed.
+    const ending = Promise.withResolvers<number>();
+    ending.promise.catch(() => {}); // told by the session
+    const waiting = { entry, ending };
+    this.#attached.add(waiting);
+    const forget = (): void => void this.#attached.delete(waiting);
+    try {
+      const relay =
+        hasStdin && request.hasStdin
+          ? await startRelay({
+              operation: 'attach',
+              args: ['attach', paths.bundle],
+              hasStdin: true,
+              hasOutput: false,
+              deadlineMs: beginDeadlineMs,
+              signal,
+            })
+          : undefined;
+      const session = await openAttachSession({
+        request,
+        hasTerminal,
+        relay,
+        ended: ending.promise,
+        read: (present, detached) =>
+          readLog({
+            ...{ id, dir: paths.logDir, options: { follow: true, tailLines: 0 }, isRunning: true, present },
+            ...{ nowMs: this.#deps.nowMs, signal: detached },
+          }),
+        async resize(size) {
+          const { rows, columns } = boundSize(size);
+          await sendControl(paths.ctl, `1 ${rows} ${columns}\n`);
+        },
+      });
+      session.exit.then(forget, forget);
+      return this.#keep(session);
+    } catch (error) {
+      forget();
+      throw error;
+    }
   }
 
-  async stats(_entry: ContainerEntry): Promise<Stats | undefined> {
-    throw new RuntimeOperationError('stats', 'comes within the hour');
+  /** Its run has ended, or it was removed: the streams of its own process and its connections end. */
+  runEnded(id: ContainerID): void {
+    for (const session of this.#sessions) if (session.dials === id) void session.close();
+    for (const { entry, ending } of this.#attached) {
+      if (entry.record.config.id !== id) continue;
+      const exit = entry.lastRun?.exit;
+      if (exit === undefined) ending.reject(new RuntimeOperationError('attach', 'the container was removed'));
+      else ending.resolve(exit.code);
+    }
   }
 
-  async dial(_entry: ContainerEntry, _port: number, _signal: AbortSignal): Promise<Duplex> {
-    throw new RuntimeOperationError('dial', 'comes within the hour');
+  async stats(entry: ContainerEntry): Promise<Stats | undefined> {
+    const { layout, cgroups, look } = this.#deps;
+    look(entry);
+    const pid = entry.processes?.init.pid;
+    if (pid === undefined || !isRunning(entry)) return undefined;
+    const { id, namespaces } = entry.record.config;
+    const hasOwnNetwork = namespaces?.network !== 'host';
+    const stats = await observeStats({ cgroups, path: cgroupPathOf(layout, id), pid, hasOwnNetwork });
+    // What was read while it ended may be of nothing, or of another process.
+    look(entry);
+    return isRunning(entry) ? stats : undefined;
+  }
+
+  async dial(entry: ContainerEntry, port: number, signal: AbortSignal): Promise<Duplex> {
+    const init = this.#initOf(entry);
+    if (!Number.isInteger(port) || port < 1 || port > 65_535) {
+      throw new ContainerConfigError('port', `${port} is no port; use 1 to 65535`);
+    }
+    try {
+      const relay = await startRelay({
+        operation: 'dial',
+        args: ['dial', `/proc/${init.pid}/ns/net`, String(port)],
+        hasStdin: false,
+        hasOutput: false,
+        hasConnection: true,
+        deadlineMs: dialDeadlineMs,
+        signal,
+      });
+      return this.#keepConnection(entry.record.config.id, relay);
+    } catch (error) {
+      if (!(error instanceof RelayError)) throw error;
+      this.#initOf(entry);
+      throw new RuntimeOperationError('dial', `port ${port} of the container: ${error.text}`, { cause: error });
+    }
   }
 
   async close(): Promise<void> {
@@ -101,6 +191,23 @@ export class ContainerStreams {
       throw new ContainerNotRunningError(entry.record.config.id);
     }
     return init;
+  }
+
+  #keepConnection(id: ContainerID, relay: Relay): Duplex {
+    const { connection } = relay;
+    if (connection === undefined) throw new RuntimeOperationError('dial', 'the relay has no connection');
+    const session = {
+      dials: id,
+      async close() {
+        connection.destroy();
+        await relay.close();
+      },
+    };
+    this.#sessions.add(session);
+    const forget = (): void => void this.#sessions.delete(session);
+    // Either end of it ends the other.
+    connection.once('close', () => void relay.close().then(forget));
+    return connection;
   }
 
   #keep(session: StreamSession): StreamSession {

@@ -154,3 +154,12 @@ describe('containerIDOf', () => {
     assert.equal(containerIDOf('x'), containerIDOf('x'));
   });
 });
+
+describe('standard streams in a spec', () => {
+  it('are handed on, and a change replaces the container', () => {
+    const { config, specHash } = desired({ spec: { stdin: true, stdinOnce: true, tty: true } });
+    const { hasStdin, isStdinOnce, hasTerminal } = config;
+    assert.deepEqual({ hasStdin, isStdinOnce, hasTerminal }, { hasStdin: true, isStdinOnce: true, hasTerminal: true });
+    assert.notEqual(desired({ spec: { stdin: true, stdinOnce: true } }).specHash, specHash);
+  });
+});

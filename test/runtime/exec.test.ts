@@ -212,6 +212,7 @@ describe('exec in a running container', () => {
     stdin.write('echo now$((1+0)); sleep 500\n');
     await until('the program to run', () => output.includes('now1'));
     stdin.write('\x03');
+    await until('the prompt', () => /\^C[\s\S]*# /.test(output));
     stdin.write('echo after$((1+1))\n');
     await until('the interrupt', () => output.includes('after2'));
     stdin.write('exit 9\n');

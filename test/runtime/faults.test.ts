@@ -58,7 +58,16 @@ describe('a monitor that is missing', () => {
       const id = 'a'.repeat(64);
       const paths = layout.container(id);
       await mkdir(paths.bundle, { recursive: true });
-      const request = { id, ociRoot: dir, exitsDir: dir, paths, args: ['x'], deadlineMs: 5_000, signal: never };
+      const request = {
+        id,
+        ociRoot: dir,
+        exitsDir: dir,
+        paths,
+        args: ['x'],
+        stdio: {},
+        deadlineMs: 5_000,
+        signal: never,
+      };
       const runtime = { name: 'crun', path: '/usr/bin/crun', version: '0' } as const;
       await assert.rejects(startMonitor({ ...request, conmon: '/no/conmon', runtime }), /conmon is not installed/);
       await assert.rejects(

@@ -51,6 +51,11 @@ describe('mergeEnv', () => {
       want: ['PATH=/image', 'HOSTNAME=h', 'A=1', 'HOME=/x=y'],
     },
     {
+      it: 'says what kind of terminal it has',
+      given: { image: [], hasTerminal: true },
+      want: [`PATH=${defaultPath}`, 'HOSTNAME=h', 'TERM=xterm', 'HOME=/root'],
+    },
+    {
       it: 'ignores entries without a name',
       given: { image: ['=x', 'noequals'] },
       want: [`PATH=${defaultPath}`, 'HOSTNAME=h', 'HOME=/root'],

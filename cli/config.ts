@@ -1,5 +1,6 @@
 /** The daemon's configuration: flags, then environment, then the config file, then defaults. Parsing is pure. */
 import { parseArgs } from 'node:util';
+import { type ImageCollectionPolicy, parseDurationMs } from '../controller/index.ts';
 
 export interface Config {
   /** Survives a reboot: objects, keys, images, layers, logs. */
@@ -16,6 +17,8 @@ export interface Config {
   readonly registriesConf?: string | undefined;
   /** This host's credentials for registries, in the form of ~/.docker/config.json; the first file that is there counts. */
   readonly authFiles: readonly string[];
+  /** When unused images are removed. */
+  readonly imageCollection: ImageCollectionPolicy;
   /** Only for `holdfast controller`. */
   readonly kubeconfig?: string | undefined;
   /** A folder of spec documents to apply at the first start of this data dir. */
@@ -72,6 +75,18 @@ export const options: Readonly<Record<string, Option>> = {
     value: 'FILE',
     help: "this host's credentials for registries, as containers-auth.json(5) and docker login write them; by default $REGISTRY_AUTH_FILE, /etc/holdfast/auth.json, /run/containers/UID/auth.json or ~/.docker/config.json",
   },
+  'image-minimum-gc-age': { value: 'TIME', fallback: '2m', help: 'an unused image is kept at least so long' },
+  'image-maximum-gc-age': {
+    value: 'TIME',
+    fallback: '0s',
+    help: 'an image that was not used for so long is removed; 0s: only when space is needed',
+  },
+  'image-gc-high-threshold': {
+    value: 'PERCENT',
+    fallback: '85',
+    help: 'unused images are removed when the disk is as full as this; 100: never',
+  },
+  'image-gc-low-threshold': { value: 'PERCENT', fallback: '80', help: '… until it is only as full as this' },
   kubeconfig: { value: 'FILE', help: 'of the API server that `holdfast controller` follows' },
   apply: { value: 'DIR', help: 'spec documents to apply when the data dir is used for the first time' },
   config: { value: 'FILE', help: 'a YAML file with these settings as keys, such as `data-dir: /srv/holdfast`' },
@@ -142,6 +157,7 @@ export function parseConfig({ args, env, hostname, readFile }: Sources): Config 
     logLevel: level,
     registriesConf: get('registries-conf').value,
     authFiles: get('auth-file').value === undefined ? defaultAuthFiles(env) : [path('auth-file')],
+    imageCollection: parseImageCollection(need),
     kubeconfig: get('kubeconfig').value,
     apply: get('apply').value,
     isLive: flags.isLive,
@@ -158,6 +174,32 @@ function defaultAuthFiles(env: Sources['env']): readonly string[] {
     `${runtimeDir}/${perUser}`,
     `${env.DOCKER_CONFIG ?? `${env.HOME ?? '/root'}/.docker`}/config.json`,
   ];
+}
+
+function parseImageCollection(need: (key: string) => { value: string; from: string }): ImageCollectionPolicy {
+  const time = (key: string): number => {
+    const { value, from } = need(key);
+    const ms = parseDurationMs(value);
+    if (ms === undefined) throw new ConfigError(`${from} is "${value}"; write a time like 2m, 12h or 720h`);
+    return ms;
+  };
+  const percent = (key: string): number => {
+    const { value, from } = need(key);
+    if (!/^[0-9]{1,3}$/.test(value) || Number(value) > 100)
+      throw new ConfigError(`${from} is "${value}"; write a percentage from 0 to 100`);
+    return Number(value);
+  };
+  const high = percent('image-gc-high-threshold');
+  const low = percent('image-gc-low-threshold');
+  if (low > high || (low === high && high !== 100))
+    throw new ConfigError(`image-gc-low-threshold is ${low}, and must be less than image-gc-high-threshold, ${high}`);
+  const maximumAgeMs = time('image-maximum-gc-age');
+  return {
+    minimumAgeMs: time('image-minimum-gc-age'),
+    maximumAgeMs: maximumAgeMs === 0 ? undefined : maximumAgeMs,
+    highThresholdPercent: high,
+    lowThresholdPercent: low,
+  };
 }
 
 function parseFlags(args: readonly string[]): {

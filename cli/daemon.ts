@@ -92,6 +92,7 @@ export async function startDaemon(role: Role, config: Config, log: Logger): Prom
         metrics: registry,
         now: Date.now,
         random: Math.random,
+        imageCollection: config.imageCollection,
       });
       opened.push(() => controller.close());
       unready['the controller has not listed its objects yet'] = () => !controller.isSynced;

@@ -11,6 +11,7 @@ import { containerIDOf, keyOf, labelKeys, parseDesired } from './desired.ts';
 import { type Entry, type ReconcileDeps, signatureOf, type View } from './entry.ts';
 import { createEventRecorder } from './events.ts';
 import { describeMemoryKill } from './history.ts';
+import { defaultCollectionPolicy, type ImageCollectionPolicy, startImageCollection } from './image-collection.ts';
 import { createImagePuller } from './images.ts';
 import { startListWatch } from './list-watch.ts';
 import { createControllerMetrics, createQueueMetrics } from './metrics.ts';
@@ -34,6 +35,10 @@ export interface ControllerDeps {
   readonly workers?: number;
   /** How often the whole host is looked at, for what no event told; 10 s by default. */
   readonly relistMs?: number;
+  /** When unused images go; the kubelet's rules by default. */
+  readonly imageCollection?: ImageCollectionPolicy | undefined;
+  /** How often they are looked at; 5 minutes by default. */
+  readonly imageCollectionEveryMs?: number | undefined;
 }
 
 export interface Controller {
@@ -72,6 +77,17 @@ export function createController(deps: ControllerDeps): Controller {
   });
   const api = createContainerApi(deps.access, storeBreaker);
   const events = createEventRecorder({ call: api.call, nodeName, now, log });
+  const imageCollection = startImageCollection({
+    images: runtime.images,
+    policy: deps.imageCollection ?? defaultCollectionPolicy,
+    objects: () => (isSynced ? view.keys().flatMap((key) => view.object(key) ?? []) : undefined),
+    events,
+    nodeName,
+    metrics: deps.metrics,
+    now,
+    log,
+    everyMs: deps.imageCollectionEveryMs,
+  });
   const view = createView((key) => queue.add(key));
   const entries = new Map<string, Entry>();
   let isSynced = false;
@@ -93,6 +109,7 @@ export function createController(deps: ControllerDeps): Controller {
     sources,
     breakerOf: registryBreakers.of,
     events,
+    diskFull: () => imageCollection.diskFull(),
     wake: (key) => queue.add(key),
     now,
     log,
@@ -277,6 +294,7 @@ export function createController(deps: ControllerDeps): Controller {
       await listWatch.close();
       await sources.close();
       await puller.close();
+      await imageCollection.close();
       await Promise.allSettled([running, relisting]);
       await events.close();
       storeBreaker.close();

@@ -14,9 +14,16 @@ export interface EventDeps {
   readonly log: Logger;
 }
 
+/** What an event is about: a Container, or the node. */
+export interface EventSubject {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: Pick<Container['metadata'], 'namespace' | 'name' | 'uid' | 'resourceVersion'>;
+}
+
 export interface EventRecorder {
   /** Never throws and never waits; an event that cannot be written is logged and dropped. */
-  record(object: Container, type: 'Normal' | 'Warning', reason: string, message: string): void;
+  record(object: EventSubject, type: 'Normal' | 'Warning', reason: string, message: string): void;
   /** Gives up what is not written yet. */
   close(): Promise<void>;
 }
@@ -50,7 +57,7 @@ export function createEventRecorder({ call, nodeName, now, log }: EventDeps): Ev
   };
 
   const write = async (
-    object: Container,
+    object: EventSubject,
     type: string,
     reason: string,
     message: string,

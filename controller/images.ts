@@ -22,6 +22,8 @@ export interface PullerDeps {
   readonly sources: Sources;
   readonly breakerOf: (registry: string) => Breaker;
   readonly events: EventRecorder;
+  /** Called when a pull failed for want of space. */
+  readonly diskFull: () => void;
   /** Called when a pull that was left to the background has ended. */
   readonly wake: (key: string) => void;
   readonly now: () => number;
@@ -57,7 +59,16 @@ interface Slot {
   readonly stop: AbortController;
 }
 
-export function createImagePuller({ images, sources, breakerOf, events, wake, now, log }: PullerDeps): ImagePuller {
+export function createImagePuller({
+  images,
+  sources,
+  breakerOf,
+  events,
+  diskFull,
+  wake,
+  now,
+  log,
+}: PullerDeps): ImagePuller {
   const slots = new Map<string, Slot>();
   const running = new Set<Promise<void>>();
 
@@ -123,6 +134,7 @@ export function createImagePuller({ images, sources, breakerOf, events, wake, no
           (error: unknown) => {
             if (slots.get(id) === slot) slots.delete(id);
             if (stop.signal.aborted) return;
+            if (error instanceof ImagePullError && error.kind === 'disk') diskFull();
             const failure = imageFailureOf(error, entry.history.imageFailures);
             log.warn(
               { container: object.metadata.name, namespace: object.metadata.namespace, image, err: error },

@@ -6,4 +6,6 @@ export { containersPath, parseContainer } from './api.ts';
 export { type ApiAccess, ApiError, callApi, tokenAccess } from './client.ts';
 export { type Controller, type ControllerDeps, createController } from './controller.ts';
 export { containerIDOf, labelKeys } from './desired.ts';
+export type { ImageCollectionPolicy } from './image-collection.ts';
 export { type ListWatch, startListWatch } from './list-watch.ts';
+export { parseDurationMs } from './quantity.ts';

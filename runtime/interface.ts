@@ -325,6 +325,40 @@ export interface ImageConfig {
   readonly volumes: readonly string[];
 }
 
+/** When images that nobody needs go. Source: the kubelet's image garbage collection, whose names the fields have. */
+export interface CollectionPolicy {
+  /** Younger ones stay, and those that were used since. */
+  readonly minimumAgeMs: number;
+  /** Unused for so long, they go whether there is space or not; undefined: never for that alone. */
+  readonly maximumAgeMs: number | undefined;
+  /** Used space of the file system, in percent, from which on images go; 100: never. */
+  readonly highThresholdPercent: number;
+  /** … and down to which. */
+  readonly lowThresholdPercent: number;
+  /** Somebody ran out of space: go down to the low threshold, whatever the high one says. */
+  readonly isDiskFull: boolean;
+}
+
+export interface CollectedImage {
+  /** sha256:… */
+  readonly id: string;
+  readonly names: readonly string[];
+  /** With the layers that it shared with others, which stay. */
+  readonly sizeBytes: number;
+  readonly because: 'age' | 'space';
+}
+
+export interface CollectionReport {
+  readonly removed: readonly CollectedImage[];
+  /** Layers of broken pulls. */
+  readonly layersRemoved: number;
+  /** What the low threshold still lacks, because all that is left is needed; 0: nothing. */
+  readonly missingBytes: number;
+  /** Of the file system, afterwards. */
+  readonly capacityBytes: number;
+  readonly availableBytes: number;
+}
+
 export interface Images {
   /**
    * Makes the image present by the policy and returns it. Concurrent calls for one reference, platform and credentials
@@ -337,6 +371,17 @@ export interface Images {
   inspect(referenceOrID: string, platform?: string): Promise<ImageInfo | undefined>;
   /** Throws ImageInUseError. No error if it is not there. */
   remove(referenceOrID: string): Promise<void>;
+  /**
+   * Removes images that no container has and that are not among `wanted`, the longest unused first, and what broken pulls
+   * left. Those of the name localhost/… stay: no registry has them. One at a time; a second call waits for the first.
+   */
+  collect(
+    request: {
+      readonly wanted: readonly { readonly reference: string; readonly platform?: string | undefined }[];
+      readonly policy: CollectionPolicy;
+    },
+    signal: AbortSignal,
+  ): Promise<CollectionReport>;
   /** The registry host ("docker.io") of a reference, or undefined for archives. Pure; for breakers per registry. */
   registryOf(reference: string): string | undefined;
 }

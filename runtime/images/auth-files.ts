@@ -33,7 +33,7 @@ export interface AuthFiles {
 /** `dir`: on a tmpfs; made if missing. `hostFiles`: auth.json or config.json of this host; the first that is there counts. */
 export async function openAuthFiles(dir: string, hostFiles: readonly string[]): Promise<AuthFiles> {
   await mkdir(dir, { recursive: true, mode: 0o700 });
-  await removeStale(dir);
+  await removeStale(dir, 'own-too');
 
   async function readHostFile(): Promise<{ readonly path: string; readonly content: unknown } | undefined> {
     for (const path of hostFiles) {

@@ -20,11 +20,13 @@ import {
 } from '../interface.ts';
 import { archiveFingerprint, openArchiveRecords } from './archive-records.ts';
 import { type Login, openAuthFiles } from './auth-files.ts';
+import { type CollectorDeps, collect, removeProbes } from './collector.ts';
 import { formatPlatform, hostPlatform, isFor, isSame, type Platform, parsePlatform, runsOn } from './platform.ts';
 import { createSharedRuns } from './pulls.ts';
-import { type ImageReference, parseImageID, parseReference } from './reference.ts';
+import { type ImageReference, ownRepository, parseImageID, parseReference } from './reference.ts';
 import { createStorageCommands } from './storage-commands.ts';
 import { createStorageFiles, type ImageIndex, type ImageRecord } from './storage-files.ts';
+import { openUsageRecords } from './usage-records.ts';
 
 export interface ImageStoreDeps {
   /** containers-storage's graph root: layers and records; survives a reboot. Made if missing. */
@@ -42,6 +44,8 @@ export interface ImageStoreDeps {
   readonly log: Logger;
   readonly metrics: Registry;
   readonly limits?: Partial<PullLimits> | undefined;
+  /** Default Date.now. */
+  readonly nowMs?: (() => number) | undefined;
 }
 
 export interface PullLimits {
@@ -67,8 +71,8 @@ export interface ImageStore extends Images {
 }
 
 const defaultLimits: PullLimits = { maxParallelPulls: 3, pullDeadlineMs: 30 * 60_000, stallMs: 120_000 };
-/** Archives, and images for other platforms, are kept under names of ours, which are never shown. */
-const ownRepository = 'localhost/holdfast.archive';
+/** A probe of the kernel by storage takes milliseconds. */
+const probeAgeMs = 60_000;
 
 /** What is asked for: a reference, and for which platform. */
 interface Wanted {
@@ -91,9 +95,16 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
   const { root, runRoot, registriesConf } = deps;
   const { blobDigests } = files;
   const commands = await createStorageCommands({ root, runRoot, registriesConf, limits, blobDigests });
+  const nowMs = deps.nowMs ?? Date.now;
+  const usage = await openUsageRecords(join(deps.root, 'holdfast-usage.json'));
+  await removeProbes({ root, unmount: commands.unmount, nowMs: nowMs() }, probeAgeMs).catch((error: unknown) =>
+    deps.log.warn({ err: error }, 'what a killed pull left cannot be removed'),
+  );
+  let collecting: Promise<unknown> = Promise.resolve();
   const pulls = createSharedRuns<ImageInfo, PullProgress>(limits.maxParallelPulls);
   const host = deps.platform ?? hostPlatform(process.arch);
   const metrics = createPullMetrics(deps.metrics);
+  let pullsUnderWay = 0;
   let isClosed = false;
 
   function wantedOf(text: string, platformText: string | undefined): Wanted {
@@ -147,7 +158,9 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
     if (record === undefined) return undefined;
     try {
       await files.layersOf(record);
-      return (await misfitOf(record, wanted.platform)) === undefined ? await infoOf(record) : undefined;
+      if ((await misfitOf(record, wanted.platform)) !== undefined) return undefined;
+      usage.used(record.id, nowMs());
+      return await infoOf(record);
     } catch (error) {
       if (!(error instanceof ImageNotPresentError)) throw error;
       deps.log.warn({ err: error, imageID: record.id }, 'removing a damaged image');
@@ -196,6 +209,7 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
         const fix = 'choose a tag or a digest that was built for the other, or name the platform that you want';
         throw new ImagePullError(reference.canonical, { kind: 'not-found', what: misfit, fix });
       }
+      usage.used(record.id, nowMs());
       const info = await infoOf(record);
       stop('success');
       const durationMs = Math.round(performance.now() - startedMs);
@@ -212,8 +226,15 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
     const credentials = options.credentials ?? [];
     const logins = await auth.loginsFor(wanted.reference, credentials);
     assertOpen();
-    const run = (shared: AbortSignal, onProgress: (progress: PullProgress) => void) =>
-      pull(wanted, { logins, credentials, onProgress, signal: shared });
+    const run = async (shared: AbortSignal, onProgress: (progress: PullProgress) => void) => {
+      await collecting;
+      pullsUnderWay += 1;
+      try {
+        return await pull(wanted, { logins, credentials, onProgress, signal: shared });
+      } finally {
+        pullsUnderWay -= 1;
+      }
+    };
     const key = `${wanted.name}\n${wanted.reference.canonical}\n${keyOfLogins(logins)}`;
     return pulls.join(key, run, signal, options.onProgress);
   }
@@ -232,6 +253,18 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
     const id = parseImageID(referenceOrID);
     return id === undefined ? find(wantedOf(referenceOrID, platform)) : (await files.records()).byID.get(id);
   }
+
+  const collectorDeps: CollectorDeps = {
+    root,
+    files,
+    usage,
+    commands,
+    containersUsing: deps.containersUsing,
+    forget: (imageID) => archives.forget(imageID),
+    isPulling: () => pullsUnderWay > 0,
+    nowMs,
+    log: deps.log,
+  };
 
   function assertOpen(): void {
     if (isClosed) throw new RuntimeClosedError('the image store is closed');
@@ -287,10 +320,7 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
     },
     async remove(referenceOrID) {
       assertOpen();
-      const record = await lookUp(referenceOrID).catch((error: unknown) => {
-        if (isInvalidName(error)) return undefined; // what cannot be named is not there
-        throw error;
-      });
+      const record = await lookUp(referenceOrID).catch(ignoreInvalidName);
       if (record === undefined) return;
       const wanted = parseImageID(referenceOrID) === undefined ? wantedOf(referenceOrID, undefined) : undefined;
       const name = wanted?.name;
@@ -309,6 +339,24 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
       await commands.deleteImage(record.id);
       await archives.forget(record.id);
       deps.log.info({ image: referenceOrID, imageID: `sha256:${record.id}` }, 'image removed');
+    },
+    async collect({ wanted, policy }, signal) {
+      assertOpen();
+      const ids = new Set<string>();
+      for (const { reference, platform } of wanted) {
+        const record = await lookUp(reference, platform).catch(ignoreInvalidName);
+        if (record !== undefined) ids.add(record.id);
+      }
+      const run = collecting.then(async () => {
+        await removeProbes({ root, unmount: commands.unmount, nowMs: nowMs() }, probeAgeMs);
+        await commands.removeStale();
+        return collect(collectorDeps, { wanted: ids, policy }, signal);
+      });
+      collecting = run.catch(() => undefined); // this caller is told; the next one begins anew
+      const report = await run;
+      for (const { id, names, sizeBytes, because } of report.removed)
+        deps.log.info({ imageID: id, names, sizeBytes, because }, 'unused image removed');
+      return report;
     },
     registryOf(text) {
       try {
@@ -360,6 +408,11 @@ function platformOf(image: string, text: string | undefined): Platform | undefin
 /** A damaged image is as if not there: ensure fetches it again. */
 function ignoreDamaged(error: unknown): undefined {
   if (!(error instanceof ImageNotPresentError)) throw error;
+}
+
+/** What cannot be named is not there. */
+function ignoreInvalidName(error: unknown): undefined {
+  if (!isInvalidName(error)) throw error;
 }
 
 function isInvalidName(error: unknown): boolean {

@@ -32,6 +32,9 @@ export interface ArchiveReference {
 
 export type ImageReference = RegistryReference | ArchiveReference;
 
+/** Archives, and images for other platforms, are kept under tags of this name, which are never shown. */
+export const ownRepository = 'localhost/holdfast.archive';
+
 const domain =
   /^(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*|\[[A-Fa-f0-9:]+\])(?::[0-9]{1,5})?$/;
 const component = /^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*$/;

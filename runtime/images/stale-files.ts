@@ -2,11 +2,15 @@
 import { access, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
-/** Entries of other live processes stay; one of this process's own number is of an earlier process that had it. */
-export async function removeStale(dir: string): Promise<void> {
+/**
+ * Entries of other live processes stay. At a start, those of this process's own number are of an earlier process that had
+ * it: 'own-too'.
+ */
+export async function removeStale(dir: string, which: 'own-too' | 'keep-own'): Promise<void> {
   for (const name of await readdir(dir).catch(() => [])) {
     const pid = /^([0-9]+)-/.exec(name)?.[1];
-    if (pid !== undefined && pid !== String(process.pid) && (await isThere(`/proc/${pid}`))) continue;
+    const isOwn = pid === String(process.pid);
+    if (pid !== undefined && (isOwn ? which === 'keep-own' : await isThere(`/proc/${pid}`))) continue;
     await rm(join(dir, name), { recursive: true, force: true });
   }
 }

@@ -40,6 +40,11 @@ export interface StorageCommands {
   setNames(imageID: string, names: readonly string[]): Promise<void>;
   /** The image with all its names, and the layers that no other image has. */
   deleteImage(imageID: string): Promise<void>;
+  /** Fails if an image or another layer is built on it. */
+  deleteLayer(layerID: string): Promise<void>;
+  unmount(path: string): Promise<void>;
+  /** Removes temporary files of processes that are gone. */
+  removeStale(): Promise<void>;
 }
 
 const progressTimes = { intervalMs: 500, totalAfterMs: 1_000 };
@@ -53,7 +58,7 @@ const storageOptions = 'overlay.skip_mount_home=true';
 
 export async function createStorageCommands(deps: StorageCommandsDeps): Promise<StorageCommands> {
   const scratch = join(deps.root, 'holdfast-tmp');
-  await removeStale(scratch);
+  await removeStale(scratch, 'own-too');
   // The host's rules on signatures hold where there are some. Debian's skopeo installs permissive ones.
   const hasPolicy = await isThere('/etc/containers/policy.json');
 
@@ -162,6 +167,11 @@ export async function createStorageCommands(deps: StorageCommandsDeps): Promise<
     },
     setNames: (imageID, names) => storage(['set-names', ...names.flatMap((name) => ['--name', name]), imageID]),
     deleteImage: (imageID) => storage(['delete-image', imageID]),
+    deleteLayer: (layerID) => storage(['delete-layer', layerID]),
+    async unmount(path) {
+      assertSuccess('image_unmount', await runTool({ command: 'umount', args: [path], deadlineMs: storageDeadlineMs }));
+    },
+    removeStale: () => removeStale(scratch, 'keep-own'),
   };
 }
 

@@ -16,11 +16,13 @@ export interface ImageRecord {
   readonly names: readonly string[];
   /** Id of the topmost layer; undefined for an image without layers. */
   readonly topLayer: string | undefined;
+  /** The same with other owners, for containers with ids of their own. */
+  readonly mappedLayers: readonly string[];
   /** Digests of the manifests under which it is known. */
   readonly manifestDigests: readonly string[];
 }
 
-interface LayerRecord {
+export interface LayerRecord {
   readonly id: string;
   readonly parent: string | undefined;
   readonly sizeBytes: number;
@@ -47,6 +49,10 @@ export interface StorageFiles {
   detailsOf(record: ImageRecord): Promise<ImageDetails>;
   /** The overlay lower folders, topmost first. Throws ImageNotPresentError when one of them is not whole. */
   layersOf(record: ImageRecord): Promise<readonly string[]>;
+  /** Its layers, topmost first. Throws ImageNotPresentError when one of them is not whole. */
+  chainOf(record: ImageRecord): Promise<readonly LayerRecord[]>;
+  /** Layers that no image and no container of storage's own is built on, those on top of others first. */
+  orphans(): Promise<readonly LayerRecord[]>;
   /** Digests of the blobs whose content is here as a layer. */
   blobDigests(): Promise<ReadonlySet<string>>;
 }
@@ -61,6 +67,9 @@ export interface ImageIndex {
 export function createStorageFiles(root: string): StorageFiles {
   const images = watchedFile(join(root, 'overlay-images', 'images.json'), (text) => indexImages(parseImages(text)));
   const layers = watchedFile(join(root, 'overlay-layers', 'layers.json'), parseLayers);
+  const containers = watchedFile(join(root, 'overlay-containers', 'containers.json'), (text) =>
+    parseList(text).flatMap((entry) => nonEmpty(entry.layer) ?? []),
+  );
   const details = new Map<string, ImageDetails>();
   /** Layer folders by image, for one reading of layers.json: an image that is fetched again gets other folders. */
   const folders = new WeakMap<LayerIndex, Map<string, readonly string[]>>();
@@ -117,11 +126,36 @@ export function createStorageFiles(root: string): StorageFiles {
       known.set(record.id, found);
       return found;
     },
+    chainOf,
+    async orphans() {
+      const [known, { all }, owned] = [await layers(), await images(), await containers()];
+      const roots = [...all.flatMap(({ topLayer, mappedLayers }) => [topLayer ?? [], mappedLayers].flat()), ...owned];
+      return findOrphans(known, roots);
+    },
     async blobDigests() {
       const known = [...(await layers()).values()];
       return new Set(known.flatMap(({ blobDigest, incomplete }) => (incomplete ? [] : (blobDigest ?? []))));
     },
   };
+}
+
+/** Pure. What no root is built on; a layer comes before the one below it. */
+export function findOrphans(known: LayerIndex, roots: readonly string[]): readonly LayerRecord[] {
+  const needed = new Set<string>();
+  for (const root of roots) {
+    for (let id: string | undefined = root; id !== undefined && !needed.has(id); id = known.get(id)?.parent)
+      needed.add(id);
+  }
+  const depthOf = ({ parent }: LayerRecord): number => {
+    let depth = 0;
+    for (let id = parent; id !== undefined && depth <= known.size; id = known.get(id)?.parent) depth += 1;
+    return depth;
+  };
+  const orphans = [...known.values()].filter(({ id }) => !needed.has(id));
+  return orphans
+    .map((layer) => ({ layer, depth: depthOf(layer) }))
+    .sort((a, b) => b.depth - a.depth)
+    .map(({ layer }) => layer);
 }
 
 /** A reader that parses the file again only when it changed. A file that is not there is an empty list. */
@@ -190,6 +224,7 @@ export function parseImages(text: string): readonly ImageRecord[] {
     id: idOf(entry),
     names: strings(entry.names),
     topLayer: nonEmpty(entry.layer),
+    mappedLayers: strings(entry['mapped-layers']),
     manifestDigests: manifestDigests(entry),
   }));
 }

@@ -7,6 +7,7 @@ import {
   type ContainerState,
   type ImageInfo,
   ImageNotPresentError,
+  type Images,
   type LogEntry,
   type PortMapping,
   PortTakenError,
@@ -56,6 +57,8 @@ interface Simulated {
 export interface SimulatedRuntime extends Runtime {
   /** Every call so far, as "start default/web". */
   readonly calls: readonly string[];
+  /** Every request to remove unused images; nothing is removed. */
+  readonly collections: readonly Parameters<Images['collect']>[0][];
   /** Ends a running container as if its process had ended, with or without telling. */
   exit(id: string, code: number, options?: { readonly silently?: boolean }): void;
   /** Most containers that ran at once. */
@@ -85,6 +88,7 @@ export function createSimulatedRuntime({
         .map(({ config }) => config.name),
   });
   const listeners = new Set<(event: RuntimeEvent) => void>();
+  const collections: Parameters<Images['collect']>[0][] = [];
   const calls: string[] = [];
   let isClosed = false;
   let nextPid = 1_000;
@@ -150,6 +154,7 @@ export function createSimulatedRuntime({
 
   return {
     calls,
+    collections,
     get peakRunning() {
       return peakRunning;
     },
@@ -169,6 +174,10 @@ export function createSimulatedRuntime({
       inspect: async (reference) => (isPresent(reference) ? imageOf(reference) : undefined),
       remove: async (reference) => {
         images.delete(reference);
+      },
+      collect: async (request) => {
+        collections.push(request);
+        return { removed: [], layersRemoved: 0, missingBytes: 0, capacityBytes: 0, availableBytes: 0 };
       },
       registryOf: (reference) => (reference.includes('/') ? reference.slice(0, reference.indexOf('/')) : 'docker.io'),
     },

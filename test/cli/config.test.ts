@@ -43,6 +43,14 @@ describe('parseConfig', () => {
     assert.deepEqual(parse([], env).authFiles, expected);
     assert.deepEqual(parse(['--auth-file', '/b.json'], env).authFiles, ['/b.json']);
   });
+  it('takes the rules for unused images', () => {
+    const defaults = parse([]).imageCollection;
+    const unset = { minimumAgeMs: 120_000, maximumAgeMs: undefined, highThresholdPercent: 85, lowThresholdPercent: 80 };
+    assert.deepEqual(defaults, unset);
+    const never = ['--image-gc-high-threshold', '100', '--image-gc-low-threshold', '100'];
+    const changed = parse(['--image-maximum-gc-age', '168h', ...never]).imageCollection;
+    assert.deepEqual([changed.maximumAgeMs, changed.highThresholdPercent], [168 * 3_600_000, 100]);
+  });
   it('reads an IPv6 address', () =>
     assert.deepEqual(parse(['--listen', '[::1]:443']).listen, { host: '::1', port: 443 }));
 
@@ -59,6 +67,9 @@ describe('parseConfig', () => {
     { args: ['--subnet', '10.76.0.0/40'], says: /--subnet/ },
     { args: ['--subnet', '300.0.0.0/16'], says: /--subnet/ },
     { args: ['--log-level', 'loud'], says: /--log-level is "loud"; use one of trace/ },
+    { args: ['--image-gc-high-threshold', '101'], says: /--image-gc-high-threshold is "101"; write a percentage/ },
+    { args: ['--image-gc-low-threshold', '90'], says: /image-gc-low-threshold is 90, and must be less than/ },
+    { args: ['--image-maximum-gc-age', '3d'], says: /--image-maximum-gc-age is "3d"; write a time/ },
     { args: ['--config', 'f'], file: { dataDir: '/x' }, says: /a key "dataDir" that is not known/ },
     { args: ['--config', 'f'], file: { bridge: ['x'] }, says: /key "bridge" is \["x"\]/ },
   ];

@@ -42,6 +42,7 @@ export const packageOf: Readonly<Record<string, string>> = {
 /** Programs without which containers run, and miss what is said here. */
 const helpful: Readonly<Record<string, { readonly package: string; readonly without: string }>> = {
   dnsmasq: { package: 'dnsmasq-base', without: 'containers cannot find each other by name' },
+  'tini-static': { package: 'tini', without: 'a container with spec.init cannot start' },
   conntrack: {
     package: 'conntrack',
     without: 'a UDP client that goes on sending may miss a container that was started again',

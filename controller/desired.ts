@@ -3,10 +3,9 @@ import { createHash } from 'node:crypto';
 import type { Container } from '../crds/index.ts';
 import type { ContainerConfig, EnvVar, HostEntry, LogLimits, PortMapping, PullPolicy } from '../runtime/index.ts';
 import { environmentSpec, findEnvironmentProblems } from './environment.ts';
-import { dnsOf } from './names.ts';
+import { dnsConfigOf, findIdentityProblems, identityOf } from './identity.ts';
 import { parseBytes, parseDurationMs, parseSignal } from './quantity.ts';
 import type { Backoff, RestartPolicy } from './restart.ts';
-
 import { parseSecurity } from './security.ts';
 import { parseVolumes } from './volumes.ts';
 
@@ -156,7 +155,7 @@ export function parseDesired(object: Container): Desired {
     problems.push(`spec.links: the alias "${alias}" is given twice; each link needs an alias of its own`);
   }
 
-  problems.push(...findEnvironmentProblems(spec));
+  problems.push(...findEnvironmentProblems(spec), ...findIdentityProblems(spec));
   const { volumes, mounts, problems: volumeProblems } = parseVolumes(object);
   problems.push(...volumeProblems);
 
@@ -167,7 +166,8 @@ export function parseDesired(object: Container): Desired {
     hasStdin: spec.stdin,
     isStdinOnce: spec.stdinOnce,
     hasTerminal: spec.tty,
-    user: spec.user,
+    ...identityOf(spec),
+    hasInit: spec.init ? true : undefined,
     hostname: spec.hostname ?? metadata.name,
     addressPlaceholder: addressPlaceholderOf(metadata.uid),
     readonlyRootfs: spec.securityContext.readOnlyRootFilesystem,
@@ -176,7 +176,7 @@ export function parseDesired(object: Container): Desired {
     ports,
     ...security.config,
     log,
-    dns: dnsOf(metadata.namespace),
+    dns: dnsConfigOf(metadata.namespace, spec),
   };
   return {
     containerID: config.id,

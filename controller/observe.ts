@@ -8,6 +8,7 @@ import type { Obstacle } from './decide.ts';
 import { addressPlaceholderOf, containerIDOf, type Desired, type Mutable } from './desired.ts';
 import { needsHostIP, resolveEnvironment } from './environment.ts';
 import { observeHostIP } from './host-address.ts';
+import { hostAliasesOf } from './identity.ts';
 import { type Dependency, findCycle, linkEnv, linkHosts } from './links.ts';
 import { dnsNamesOf } from './names.ts';
 import type { Sources } from './sources.ts';
@@ -135,7 +136,7 @@ export async function observeMutable(
   return {
     kind: 'known',
     mutable: {
-      hosts: linkHosts(desired.links, dependencies),
+      hosts: [...hostAliasesOf(object.spec), ...linkHosts(desired.links, dependencies)],
       env,
       entrypoint: command,
       cmd: args,

@@ -24,7 +24,7 @@ export interface ContainerSpec {
   readonly tty?: boolean | undefined;
   /** Absolute path inside the container where the program starts. Defaults to the image's WORKDIR. */
   readonly workingDir?: string | undefined;
-  /** User and optional group, name or number each (name|uid[:group|gid]), looked up inside the image. Defaults to the image's USER. */
+  /** User and optional group, name or number each (name|uid[:group|gid]), looked up inside the container. Defaults to the image's USER. */
   readonly user?: string | undefined;
   /** Host name inside the container. Defaults to the name of the object. */
   readonly hostname?: string | undefined;
@@ -82,6 +82,31 @@ export interface ContainerSpec {
       readonly optional?: boolean | undefined;
     } | undefined;
   }[] | undefined;
+  /** Lines of /etc/hosts beside those of links. A change counts at once, without a restart. */
+  readonly hostAliases?: readonly {
+    /** An IPv4 or IPv6 address. */
+    readonly ip: string;
+    /** The names that it answers to. */
+    readonly hostnames: readonly string[];
+  }[] | undefined;
+  /** What dnsConfig is added to. ClusterFirst (ClusterFirstWithHostNet means the same): the resolver that knows the other containers and asks the host's for all else. Default: what the host has. None: nothing. Default: "ClusterFirst". */
+  readonly dnsPolicy: 'ClusterFirst' | 'ClusterFirstWithHostNet' | 'Default' | 'None';
+  /** Additions to the container's /etc/resolv.conf. */
+  readonly dnsConfig?: {
+    /** Addresses of name servers, asked when those of dnsPolicy do not answer. */
+    readonly nameservers?: readonly string[] | undefined;
+    /** Domains in which short names are looked for. */
+    readonly searches?: readonly string[] | undefined;
+    /** Options of resolv.conf; one that is given here overrides the same of dnsPolicy. */
+    readonly options?: readonly {
+      /** Its name, such as ndots. */
+      readonly name: string;
+      /** Its value, if it has one. */
+      readonly value?: string | undefined;
+    }[] | undefined;
+  } | undefined;
+  /** Puts a small init (tini) before the program: it is PID 1, hands signals on and reaps processes that were left behind, which most programs do not. Default: false. */
+  readonly init: boolean;
   /** Running keeps the container going by its restart policy; Stopped stops it gracefully and keeps it stopped. Default: "Running". */
   readonly desiredState: 'Running' | 'Stopped';
   /** When a container that exited is started again. Always and UnlessStopped: after every exit; OnFailure: after an exit code other than 0; Never: not at all. A container stopped by desiredState stays stopped under every policy, across reboots too, so UnlessStopped (Docker's word) means the same as Always here. Default: "Always". */
@@ -222,6 +247,14 @@ export interface ContainerSpec {
   readonly securityContext: {
     /** Mounts the root file system read-only. Default: false. */
     readonly readOnlyRootFilesystem: boolean;
+    /** User id of the process, in place of the image's USER. Not together with spec.user, which takes names too. */
+    readonly runAsUser?: number | undefined;
+    /** Group id of the process. Defaults to that of spec.user, then to the user's own in the image's /etc/passwd, then 0. */
+    readonly runAsGroup?: number | undefined;
+    /** Refuses to start as user 0, whether the spec or the image asks for it. */
+    readonly runAsNonRoot?: boolean | undefined;
+    /** Group ids beside the first one and those that the image's /etc/group gives to the user. */
+    readonly supplementalGroups?: readonly number[] | undefined;
     /** Takes nearly all confinement away: all capabilities, all devices of the host, no seccomp filter (unless seccompProfile names one), nothing masked and /sys writable. Whoever runs in it rules the host. */
     readonly privileged?: boolean | undefined;
     /** false sets no_new_privs: set-uid programs and file capabilities (sudo, ping) give nothing more. Defaults to true, as in a Pod. */

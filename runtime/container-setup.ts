@@ -10,6 +10,7 @@ import { canLimitSwap } from './cgroups.ts';
 import type { ContainerEntry } from './container-entry.ts';
 import { observeDevices } from './devices.ts';
 import { formatHosts, formatResolvConf } from './etc-files.ts';
+import { provideInit } from './init-process.ts';
 import type { OciMount } from './kernel-mounts.ts';
 import { defaultShmBytes } from './kernel-mounts.ts';
 import type { Layout } from './layout.ts';
@@ -17,11 +18,12 @@ import { hasNetns, type NetnsPool, type Network } from './netns-pool.ts';
 import { formatOciSpec } from './oci-spec.ts';
 import { mountOverlay } from './overlay.ts';
 import { fillAddress, mergeArgs, mergeEnv, mergeWorkingDir } from './process-config.ts';
-import { makeFolderInRoot, readTextInRoot } from './rooted-path.ts';
+import { makeFolderInRoot } from './rooted-path.ts';
 import { cgroupPathOf } from './run.ts';
 import type { ChosenFilter, SeccompFilter } from './seccomp-filter.ts';
 import type { Syscalls } from './syscalls.ts';
-import { lookUpUser } from './user.ts';
+import { lookUpUser, refuseRoot } from './user.ts';
+import { readUserFiles } from './user-files.ts';
 
 export interface SetupDeps {
   readonly layout: Layout;
@@ -131,16 +133,24 @@ export async function writeBundle(
   const { image } = record;
   const config = fillAddress(record.config, record.config.addressPlaceholder, given.network.ip);
   const security = config.security ?? {};
-  const [passwd, group, filter] = await Promise.all([
-    readTextInRoot(paths.rootfs, '/etc/passwd', 'user'),
-    readTextInRoot(paths.rootfs, '/etc/group', 'user'),
+  const [files, filter] = await Promise.all([
+    readUserFiles(paths.rootfs, given.mounts),
     deps.seccomp.choose({ security, capabilities: decideBound({ security, available: deps.capabilities }) }),
     writeEtcFiles(deps, entry),
   ]);
-  const user = lookUpUser({ user: config.user ?? image.user, passwd, group });
+  const user = lookUpUser({
+    ...files,
+    user: config.user ?? image.user,
+    primaryGroup: config.group,
+    moreGroups: config.groups,
+  });
+  if (config.refusesRoot === true) refuseRoot(user);
   const workingDir = mergeWorkingDir(config.workingDir, image.workingDir);
   await makeFolderInRoot(paths.rootfs, workingDir, 'workingDir');
-  const args = mergeArgs({ entrypoint: config.entrypoint, cmd: config.cmd, image });
+  const own = mergeArgs({ entrypoint: config.entrypoint, cmd: config.cmd, image });
+  const isFirstProcess = config.namespaces?.pid !== 'host';
+  const init = config.hasInit === true ? provideInit(own, { isFirstProcess }) : undefined;
+  const args = init?.args ?? own;
   const spec = formatOciSpec({
     args,
     env: mergeEnv({ ...config, image: image.env, own: config.env, home: user.home }),
@@ -157,7 +167,7 @@ export async function writeBundle(
     rootfs: paths.rootfs,
     readonlyRootfs: config.readonlyRootfs,
     netnsPath: given.network.netnsPath,
-    mounts: given.mounts,
+    mounts: init === undefined ? given.mounts : [...given.mounts, init.mount],
     cgroupsPath: cgroupPathOf(deps.layout, config.id),
     limits: config.limits,
     canLimitSwap: canLimitSwap(deps.cgroups),

@@ -71,16 +71,30 @@ export function formatResolvConf({ hostFiles, dns, resolver, hasHostLoopback }: 
     return { ...parsed, servers: parsed.servers.filter((address) => hasHostLoopback || !isLoopback(address)) };
   });
   const host = hosts.find(({ servers }) => servers.length > 0) ?? hosts[0];
-  const given = dns?.servers ?? [];
-  const servers = given.length > 0 ? given : resolver === undefined ? (host?.servers ?? []) : [resolver];
-  const hostSearches = given.length > 0 && (dns?.searches ?? []).length > 0 ? [] : (host?.searches ?? []);
-  const searches = [...new Set([...(dns?.searches ?? []), ...hostSearches])];
+  const base = baseOf(dns?.base ?? 'resolver', host ?? noResolvConf, resolver);
+  const servers = [...new Set([...base.servers, ...(dns?.servers ?? [])])];
+  const searches = [...new Set([...(dns?.searches ?? []), ...base.searches])];
   const keyOf = (option: string): string => option.replace(/:.*$/, '');
-  const options = new Map([...(host?.options ?? []), ...(dns?.options ?? [])].map((one) => [keyOf(one), one]));
+  const options = new Map([...base.options, ...(dns?.options ?? [])].map((one) => [keyOf(one), one]));
   const lines = [
     ...(searches.length === 0 ? [] : [`search ${searches.join(' ')}`]),
     ...servers.map((server) => `nameserver ${server}`),
     ...(options.size === 0 ? [] : [`options ${[...options.values()].join(' ')}`]),
   ];
   return lines.map((line) => `${line}\n`).join('');
+}
+
+const noResolvConf: ResolvConf = { servers: [], searches: [], options: [] };
+
+function baseOf(kind: NonNullable<DnsConfig['base']>, host: ResolvConf, resolver: string | undefined): ResolvConf {
+  switch (kind) {
+    case 'none':
+      return noResolvConf;
+    case 'host':
+      return host;
+    case 'resolver':
+      return resolver === undefined ? host : { ...host, servers: [resolver] };
+    default:
+      throw new TypeError(`unknown base of resolv.conf: ${JSON.stringify(kind satisfies never)}`);
+  }
 }

@@ -59,11 +59,16 @@ export const resolverDomain = 'holdfast.internal';
 
 /** What of /etc/resolv.conf is not the host's or the runtime's own. */
 export interface DnsConfig {
-  /** Addresses; empty: the runtime's own resolver, which answers to dnsNames and asks the host's for all else. */
+  /**
+   * What the lists below are added to. resolver (as without it): the runtime's own resolver, which answers to dnsNames and
+   * asks the host's for all else, and the host's searches and options. host: what the host has. none: nothing.
+   */
+  readonly base?: 'resolver' | 'host' | 'none' | undefined;
+  /** Addresses, after those of the base: asked when those do not answer. */
   readonly servers: readonly string[];
-  /** Before the host's own, which are left out when servers are given too. */
+  /** Before those of the base. */
   readonly searches: readonly string[];
-  /** Words as in resolv.conf(5), such as "ndots:2"; they override the host's. */
+  /** Words as in resolv.conf(5), such as "ndots:2"; they override those of the base. */
   readonly options: readonly string[];
 }
 
@@ -210,6 +215,12 @@ export interface ContainerConfig extends MutableConfig {
   readonly workingDir?: string | undefined;
   /** name|uid[:group|gid]; undefined: the image's User, then root. */
   readonly user?: string | undefined;
+  /** Name or number; in place of the user's own group and of one in `user`. */
+  readonly group?: string | undefined;
+  /** Groups beside the user's own, by name or number. */
+  readonly groups?: readonly string[] | undefined;
+  /** A start as root (uid 0 in the container) is refused with a ContainerConfigError. */
+  readonly refusesRoot?: boolean | undefined;
   readonly hostname: string;
   readonly readonlyRootfs: boolean;
   /** The process's standard input stays open for clients that attach; else it is /dev/null. */
@@ -219,8 +230,6 @@ export interface ContainerConfig extends MutableConfig {
   /** Its streams are a terminal. */
   readonly hasTerminal?: boolean | undefined;
   readonly ports: readonly PortMapping[];
-  /** Groups beside the user's own, by name or number. */
-  readonly groups?: readonly string[] | undefined;
   /** A small init as process 1, which hands signals on and reaps. */
   readonly hasInit?: boolean | undefined;
   /** undefined: as the host has it, with the runtime's resolver. */

@@ -14,6 +14,10 @@ export interface ProcessUser {
 export interface UserInput {
   /** name|uid[:group|gid]; '' is root. */
   readonly user: string;
+  /** Name or number of a group that counts in place of all others as the first one. */
+  readonly primaryGroup?: string | undefined;
+  /** Names or numbers of groups beside it. */
+  readonly moreGroups?: readonly string[] | undefined;
   /** Text of /etc/passwd and /etc/group; '' when the image has none. */
   readonly passwd: string;
   readonly group: string;
@@ -60,13 +64,13 @@ function parseGroup(text: string): GroupEntry[] {
 }
 
 /**
- * Who the process runs as. A name must be known; a number need not be. Without a group the passwd entry's counts
- * and the groups that list the user are added. Throws ContainerConfigError('user').
+ * Who the process runs as. A name must be known; a number need not be. Without a group in `user` the passwd entry's counts
+ * and the groups that list the user are added. Throws ContainerConfigError of user, group or groups.
  */
-export function lookUpUser({ user, passwd, group }: UserInput): ProcessUser {
+export function lookUpUser({ user, primaryGroup, moreGroups = [], passwd, group }: UserInput): ProcessUser {
   const users = parsePasswd(passwd);
   const groups = parseGroup(group);
-  const [userPart = '', groupPart] = user.split(':', 2);
+  const [userPart = '', groupPart = ''] = user.split(':', 2);
   const wanted = userPart === '' ? '0' : userPart;
   const asNumber = parseID(wanted);
   const entry = users.find((candidate) => candidate.name === wanted) ?? users.find((u) => u.uid === asNumber);
@@ -77,18 +81,32 @@ export function lookUpUser({ user, passwd, group }: UserInput): ProcessUser {
       `the image has no user "${wanted}" in /etc/passwd; use one that it has, or a number up to ${maxID}`,
     );
   }
-  const home = entry === undefined || entry.home === '' ? '/' : entry.home;
-  if (groupPart === undefined || groupPart === '') {
-    const name = entry?.name;
-    const additional = groups.filter((g) => name !== undefined && g.members.includes(name)).map((g) => g.gid);
-    return { uid, gid: entry?.gid ?? 0, additionalGids: [...new Set(additional)], home };
-  }
-  const gid = groups.find((candidate) => candidate.name === groupPart)?.gid ?? parseID(groupPart);
-  if (gid === undefined) {
+  const gidOf = (text: string, field: string): number => {
+    const gid = groups.find((candidate) => candidate.name === text)?.gid ?? parseID(text);
+    if (gid !== undefined) return gid;
     throw new ContainerConfigError(
-      'user',
-      `the image has no group "${groupPart}" in /etc/group; use one that it has, or a number up to ${maxID}`,
+      field,
+      `the image has no group "${text}" in /etc/group; use one that it has, or a number up to ${maxID}`,
     );
-  }
-  return { uid, gid, additionalGids: [], home };
+  };
+  const own = groupPart === '' ? (entry?.gid ?? 0) : gidOf(groupPart, 'user');
+  const gid = primaryGroup === undefined ? own : gidOf(primaryGroup, 'group');
+  const name = entry?.name;
+  const memberOf =
+    groupPart === '' && name !== undefined ? groups.filter((g) => g.members.includes(name)).map((g) => g.gid) : [];
+  return {
+    uid,
+    gid,
+    additionalGids: [...new Set([...memberOf, ...moreGroups.map((text) => gidOf(text, 'groups'))])],
+    home: entry === undefined || entry.home === '' ? '/' : entry.home,
+  };
+}
+
+/** Throws ContainerConfigError for root. */
+export function refuseRoot({ uid }: ProcessUser): void {
+  if (uid !== 0) return;
+  throw new ContainerConfigError(
+    'refusesRoot',
+    'it must not run as root, and the image and the configuration would have it run as uid 0; choose another user',
+  );
 }

@@ -7,7 +7,7 @@ const healthy: HostFacts = {
   programs: Object.fromEntries(
     [
       ...['crun', 'runc', 'conmon', 'skopeo', 'containers-storage', 'nft', 'iptables', 'ip', 'openssl', 'perl'],
-      ...['dnsmasq', 'conntrack'],
+      ...['dnsmasq', 'conntrack', 'tini-static'],
     ].map((name) => [name, true]),
   ),
   files: { '/usr/lib/cni/bridge': true, '/usr/lib/cni/host-local': true, '/usr/share/containers/seccomp.json': true },

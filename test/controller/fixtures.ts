@@ -6,6 +6,8 @@ import type { ContainerInfo, ContainerState } from '../../runtime/index.ts';
 export const spec: ContainerSpec = {
   image: 'web:1',
   imagePullPolicy: 'IfNotPresent',
+  dnsPolicy: 'ClusterFirst',
+  init: false,
   desiredState: 'Running',
   restartPolicy: 'Always',
   restart: {},

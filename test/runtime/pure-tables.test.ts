@@ -105,6 +105,24 @@ describe('formatHosts and formatResolvConf', () => {
     const given = { hostFiles: c.given, dns: undefined, resolver: undefined, hasHostLoopback: false };
     it(c.it, () => assert.equal(formatResolvConf(given), c.want));
   }
+  const hostFile = 'nameserver 1.2.3.4\nsearch host.example\noptions ndots:1 rotate\n';
+  const own = { servers: ['192.0.2.53'], searches: ['corp.example'], options: ['ndots:4'] };
+  const bases = [
+    {
+      base: 'resolver',
+      want: 'search corp.example host.example\nnameserver 10.0.0.1\nnameserver 192.0.2.53\noptions ndots:4 rotate\n',
+    },
+    {
+      base: 'host',
+      want: 'search corp.example host.example\nnameserver 1.2.3.4\nnameserver 192.0.2.53\noptions ndots:4 rotate\n',
+    },
+    { base: 'none', want: 'search corp.example\nnameserver 192.0.2.53\noptions ndots:4\n' },
+  ] as const;
+  for (const { base, want } of bases)
+    it(`adds what is given to the base "${base}"`, () => {
+      const given = { hostFiles: [hostFile], dns: { ...own, base }, resolver: '10.0.0.1', hasHostLoopback: false };
+      assert.equal(formatResolvConf(given), want);
+    });
 });
 
 describe('parseLogLine', () => {

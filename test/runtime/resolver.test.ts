@@ -148,7 +148,7 @@ describe('the resolver', () => {
   });
 
   it('leaves the container to what its own configuration says', async () => {
-    const own = { servers: ['192.0.2.53'], searches: ['corp.example'], options: ['timeout:1'] };
+    const own = { base: 'none', servers: ['192.0.2.53'], searches: ['corp.example'], options: ['timeout:1'] } as const;
     const { output } = await host.script('cat /etc/resolv.conf', { dns: own });
     assert.equal(output, 'search corp.example\nnameserver 192.0.2.53\noptions timeout:1\n');
   });

@@ -33,6 +33,8 @@ export interface SetupDeps {
   readonly seccomp: SeccompFilter;
   /** Capabilities that the host has to give. */
   readonly capabilities: readonly string[];
+  /** Paths of /sys that tell how hot the processors are. */
+  readonly thermalPaths: readonly string[];
   /** The address at which containers reach the runtime's resolver; undefined: it does not run. */
   resolverAddress(): string | undefined;
   layersOf(imageID: string): Promise<readonly string[]>;
@@ -161,6 +163,7 @@ export async function writeBundle(
     availableCapabilities: deps.capabilities,
     namespaces: config.namespaces ?? {},
     devices: await observeDevices(security),
+    thermalPaths: deps.thermalPaths,
     shmSizeBytes: config.shmSizeBytes ?? defaultShmBytes,
     cgroupKind: deps.cgroups.kind,
     hostname: config.hostname,

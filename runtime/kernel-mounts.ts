@@ -68,14 +68,27 @@ export function formatKernelMounts(input: KernelMountsInput): readonly OciMount[
   ];
 }
 
+/**
+ * What of /sys tells how hot each processor is, by which neighbours can be watched. Takes the host's names, since there
+ * is one for each processor. Source: moby's oci/defaults.go.
+ */
+export function thermalPathsOf(processorFolders: readonly string[]): readonly string[] {
+  return processorFolders
+    .filter((name) => /^cpu[0-9]+$/.test(name))
+    .map((name) => `/sys/devices/system/cpu/${name}/thermal_throttle`);
+}
+
 /** maskedPaths and readonlyPaths of an OCI configuration: none for a privileged container, unless it names some. */
-export function decideHiddenPaths(security: SecurityConfig): {
+export function decideHiddenPaths(
+  security: SecurityConfig,
+  thermalPaths: readonly string[],
+): {
   readonly maskedPaths: readonly string[];
   readonly readonlyPaths: readonly string[];
 } {
   const isPrivileged = security.isPrivileged === true;
   return {
-    maskedPaths: security.maskedPaths ?? (isPrivileged ? [] : defaultMaskedPaths),
+    maskedPaths: security.maskedPaths ?? (isPrivileged ? [] : [...defaultMaskedPaths, ...thermalPaths]),
     readonlyPaths: security.readonlyPaths ?? (isPrivileged ? [] : defaultReadonlyPaths),
   };
 }

@@ -3,7 +3,8 @@
  * everything it opens, close() closes. Containers go on without it.
  */
 import { randomBytes } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
@@ -19,6 +20,7 @@ import { HostNetwork } from './host-network.ts';
 import { createImageStore, type ImageStore, type ImageStoreDeps } from './images/index.ts';
 import { checkBridge, claimRunDir, markBridge, openInstance } from './instance.ts';
 import type { Runtime, RuntimeEvent } from './interface.ts';
+import { thermalPathsOf } from './kernel-mounts.ts';
 import { createLayout } from './layout.ts';
 import { LogRotator } from './log-rotator.ts';
 import { createRuntimeMetrics } from './metrics.ts';
@@ -73,6 +75,7 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
   const subnet = parseSubnet(deps.subnet);
   const cgroups = parseCgroupLayout(await readFile('/proc/self/mountinfo', 'utf8'));
   const capabilities = ownCapabilities(await readFile('/proc/self/status', 'utf8'));
+  const thermalPaths = thermalPathsOf(await readdir('/sys/devices/system/cpu')).filter((path) => existsSync(path));
   const bootID = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
   const instance = await openInstance(layout.dataDir, randomHex);
   // Before anything is made or ended: what is another instance's is not ours to recover.
@@ -160,6 +163,7 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
         pool,
         seccomp,
         capabilities,
+        thermalPaths,
         hostNetwork,
         resolver,
         resolverAddress: () => (resolver.isAvailable ? subnet.gateway : undefined),

@@ -45,6 +45,8 @@ export interface OciSpecInput extends ProcessInput {
   readonly canLimitSwap: boolean;
   readonly shmSizeBytes: number;
   readonly devices: readonly OciDevice[];
+  /** Those of the host that are there. */
+  readonly thermalPaths: readonly string[];
   /** Files of the host under the container's /etc. */
   readonly etc: { readonly hosts: string; readonly hostname: string; readonly resolvConf: string };
   /** Of volumes. */
@@ -123,7 +125,7 @@ export function formatOciSpec(input: OciSpecInput): object {
       },
       namespaces: formatNamespaces(input),
       ...formatDevices(input.devices),
-      ...decideHiddenPaths(security),
+      ...decideHiddenPaths(security, input.thermalPaths),
       sysctl: formatSysctls(security.sysctls ?? {}, namespaces),
       ...(seccomp.kind === 'profile' ? { seccomp: seccomp.profile } : {}),
     },

@@ -59,12 +59,34 @@ describe('resolveSeccomp', () => {
       'reboot',
       'keyctl',
       'kexec_load',
+      'pidfd_getfd',
+      'mbind',
+      'socket',
     ];
     for (const name of refused) assert.ok(!allowed.has(name), name);
     assert.deepEqual(resolved.architectures, ['SCMP_ARCH_X86_64', 'SCMP_ARCH_X86', 'SCMP_ARCH_X32']);
     assert.equal(resolved.defaultErrnoRet, 38);
     const clone = resolved.syscalls.find((one) => one.names.includes('clone'));
     assert.equal(clone?.args?.[0]?.op, 'SCMP_CMP_MASKED_EQ');
+  });
+
+  it('allows sockets of the families that Docker does, and netlink without audit to one who may not audit', () => {
+    const socketRulesFor = (capabilities: readonly string[]) =>
+      restrictAsDocker(resolveSeccomp(rule({ names: ['socket', 'read'] }), target), capabilities).syscalls.filter(
+        (one) => one.names.includes('socket'),
+      );
+    const rules = socketRulesFor(['CAP_AUDIT_WRITE']);
+    const allows = (family: number): boolean =>
+      rules.some(({ args = [] }) =>
+        args.every(({ op, value }) => (op === 'SCMP_CMP_LT' ? family < value : family === value)),
+      );
+    for (const family of [1, 2, 10, 16, 17, 29, 31, 44]) assert.ok(allows(family), String(family));
+    for (const family of [12, 38, 40]) assert.ok(!allows(family), String(family));
+    const netlink = socketRulesFor([]).filter((one) => one.args?.[0]?.value === 16);
+    assert.deepEqual(
+      netlink.map((one) => one.args?.[1]),
+      [{ index: 2, value: 9, op: 'SCMP_CMP_NE' }],
+    );
   });
 
   it('leaves mounting to one who may administer', () => {

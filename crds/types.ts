@@ -275,9 +275,9 @@ export interface ContainerSpec {
     } | undefined;
     /** Unmasked hides nothing of /proc and /sys and makes nothing of them read-only; for containers within the container. */
     readonly procMount?: 'Default' | 'Unmasked' | undefined;
-    /** Paths that are hidden in place of the default ones (/proc/kcore, /proc/keys, /sys/firmware …). An empty list hides none. */
+    /** Paths below /proc and /sys that are hidden in place of the default ones (/proc/kcore, /proc/keys, /sys/firmware …). An empty list hides none. */
     readonly maskedPaths?: readonly string[] | undefined;
-    /** Paths that are read-only in place of the default ones (/proc/sys, /proc/irq, /proc/bus …). An empty list makes none so. */
+    /** Paths below /proc and /sys that are read-only in place of the default ones (/proc/sys, /proc/irq, /proc/bus …). An empty list makes none so. */
     readonly readonlyPaths?: readonly string[] | undefined;
     /** Devices of the host that it gets beside the default ones (null, zero, full, random, urandom, tty). */
     readonly devices?: readonly {

@@ -60,6 +60,10 @@ export function formatKernelMounts(input: KernelMountsInput): readonly OciMount[
     ]),
     mount('/sys', 'sysfs', 'sysfs', [...secure, ...access]),
     ...(hasCgroups ? [mount('/sys/fs/cgroup', 'cgroup', 'cgroup', [...secure, ...access])] : []),
+    // The OCI runtime makes each hierarchy of version 1 read-only, but not the tmpfs that they are in.
+    ...(hasCgroups && cgroupKind === 'v1'
+      ? [mount('/sys/fs/cgroup', 'tmpfs', 'tmpfs', ['remount', ...secure, ...access])]
+      : []),
     // It shows the queues of whatever IPC namespace the container is in.
     mount('/dev/mqueue', 'mqueue', 'mqueue', secure),
     namespaces.ipc === 'host'

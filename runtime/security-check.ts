@@ -64,10 +64,18 @@ function checkProfile({ seccomp }: SecurityConfig): void {
   );
 }
 
+/**
+ * Only parts of /proc and /sys, and none with a mount below: crun 1.8 binds the path upon itself with all that is mounted
+ * below, and what was read-only there is writable then (seen with /sys/fs/cgroup, 2026-11).
+ */
 function checkPaths(security: SecurityConfig, field: 'maskedPaths' | 'readonlyPaths'): void {
-  const bad = security[field]?.find((path) => !isPlainPath(path));
+  const isPart = (path: string): boolean => isPlainPath(path) && /^\/(proc|sys)\/./.test(path);
+  const bad = security[field]?.find((path) => !isPart(path) || '/sys/fs/cgroup/'.startsWith(`${path}/`));
   if (bad === undefined) return;
-  throw new ContainerConfigError(`security.${field}`, `"${bad}" is not a path; write it in full, like /proc/kcore`);
+  throw new ContainerConfigError(
+    `security.${field}`,
+    `"${bad}" is not a part of /proc or /sys to hide or to protect; write it in full, like /proc/kcore, and use volumes elsewhere`,
+  );
 }
 
 function checkShm({ shmSizeBytes, namespaces }: SecuritySettings): void {

@@ -85,6 +85,11 @@ const refused: { it: string; given: Partial<ContainerSpec>; says: RegExp }[] = [
     says: /^spec\.securityContext\.maskedPaths: "\/proc\/\.\.\/etc"/,
   },
   {
+    it: 'a read-only path with mounts below it',
+    given: context({ readonlyPaths: ['/sys/fs'] }),
+    says: /^spec\.securityContext\.readonlyPaths: "\/sys\/fs" is not a part/,
+  },
+  {
     it: 'both unmasking and paths to mask',
     given: context({ procMount: 'Unmasked', maskedPaths: ['/proc/kcore'] }),
     says: /^spec\.securityContext\.procMount/,

@@ -43,9 +43,10 @@ export async function down(config: Config, log: Logger, say: (line: string) => v
 async function stopAll(runtime: Runtime, say: (line: string) => void): Promise<void> {
   const running = (await runtime.containers.list()).filter(({ state }) => state.kind === 'running');
   await Promise.all(
-    running.map(async ({ id, name, stopSignal, labels }) => {
+    running.map(async ({ id, name, state, stopSignal, labels }) => {
       say(`stopping ${name}`);
       await runtime.containers.signal(id, stopSignal);
+      if (state.kind === 'running' && state.isPaused === true) await runtime.containers.resume(id);
       const graceMs = Math.min(maxGraceMs, Number(labels[labelKeys.graceMs] ?? 10_000));
       const hasEnded = async (): Promise<boolean> => (await runtime.containers.inspect(id))?.state.kind !== 'running';
       const deadlineMs = Date.now() + graceMs;

@@ -14,6 +14,8 @@ export interface ContainerApi {
   /** Returns the object as it is now. Throws ApiError (404: it is gone). */
   patchStatus(object: Container, patch: Record<string, unknown>, signal: AbortSignal): Promise<Container>;
   setFinalizer(object: Container, isWanted: boolean, signal: AbortSignal): Promise<Container>;
+  /** Deletes the object if it is still this one, in this version. Throws ApiError (404, 409). */
+  remove(object: Container, version: string, signal: AbortSignal): Promise<void>;
 }
 
 export function createContainerApi(access: ApiAccess, breaker: Breaker): ContainerApi {
@@ -44,6 +46,11 @@ export function createContainerApi(access: ApiAccess, breaker: Breaker): Contain
     // The uid is a precondition: a status must not land on a new object of the same name.
     patchStatus: (object, status, signal) =>
       patch(object, '/status', { metadata: { uid: object.metadata.uid }, status }, signal),
+    remove: async (object, version, signal) => {
+      const preconditions = { uid: object.metadata.uid, resourceVersion: version };
+      const body = { apiVersion: 'v1', kind: 'DeleteOptions', preconditions };
+      await call({ method: 'DELETE', path: pathOf(object), body, signal });
+    },
     setFinalizer: (object, isWanted, signal) => {
       const others = (object.metadata.finalizers ?? []).filter((one) => one !== finalizer);
       const finalizers = isWanted ? [...others, finalizer] : others;

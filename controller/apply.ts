@@ -14,8 +14,8 @@ import { type Desired, keyOf, labelsOf, type Mutable } from './desired.ts';
 import type { Entry, ReconcileDeps } from './entry.ts';
 import { accountForReplacement, accountForStartFailure, type StartFailure, withdrawStop } from './history.ts';
 import { killCheckMs } from './orphans.ts';
-
 import { securityFields } from './security.ts';
+import { decideSignal, type SignalRequest } from './signal-request.ts';
 import { volumesToDelete } from './volumes.ts';
 
 export interface Work {
@@ -60,6 +60,7 @@ export async function applyStep(step: Step, work: Work, deps: ReconcileDeps, sig
     case 'stop':
       // Noted after the signal: one that could not be sent is sent again.
       await runtime.containers.signal(id, desired.stopSignal ?? container?.stopSignal ?? 15);
+      if (isPaused(container)) await runtime.containers.resume(id);
       entry.history = { ...entry.history, stop: { sinceMs: now(), killAtMs: step.killAtMs, isWithdrawn: false } };
       events.record(object, 'Normal', 'Killing', `stopping the container (${step.because})`);
       return again;
@@ -70,6 +71,20 @@ export async function applyStep(step: Step, work: Work, deps: ReconcileDeps, sig
         stop: { sinceMs: now(), killAtMs: now(), ...entry.history.stop, isWithdrawn: false },
       };
       return { kind: 'rest', ms: killCheckMs };
+    case 'pause':
+      await runtime.containers.pause(id);
+      events.record(object, 'Normal', 'Paused', 'froze the processes of the container');
+      return again;
+    case 'resume':
+      await runtime.containers.resume(id);
+      events.record(object, 'Normal', 'Resumed', 'the processes of the container go on');
+      return again;
+    case 'signal':
+      await sendSignal(step.request, work, deps);
+      return again;
+    case 'expire':
+      tell(step, work, deps);
+      return { kind: 'rest', ms: undefined };
     case 'ensure-image':
       await deps.puller.ensure({ object, desired, entry }, signal);
       return again;
@@ -99,6 +114,29 @@ async function removeVolumes(object: Container, id: string, { runtime, log }: Re
       log.info({ container: name, namespace, volume, err: error }, 'a volume outlives its object, since it is in use');
     }
   }
+}
+
+function isPaused(container: ContainerInfo | undefined): boolean {
+  return container?.state.kind === 'running' && container.state.isPaused === true;
+}
+
+/** Noted after the signal: one that could not be sent is sent again, and a daemon killed in between sends it twice. */
+async function sendSignal(
+  request: SignalRequest,
+  { object, entry, container }: Work,
+  deps: ReconcileDeps,
+): Promise<void> {
+  const process = container?.state.kind !== 'running' ? 'down' : isPaused(container) ? 'paused' : 'running';
+  const { signal, message } = decideSignal(request, process);
+  if (signal !== undefined && container !== undefined) await deps.runtime.containers.signal(container.id, signal);
+  const lastSignal = { request: request.request, signal, atMs: deps.now(), message };
+  entry.history = { ...entry.history, lastSignal };
+  deps.events.record(
+    object,
+    signal === undefined ? 'Warning' : 'Normal',
+    signal === undefined ? 'SignalRefused' : 'Signalled',
+    message,
+  );
 }
 
 function provideMutable({ mutable }: Work): Mutable {
@@ -168,12 +206,12 @@ function failureOf(of: 'create' | 'start', error: unknown): StartFailure {
 
 /** Each wait and each verdict becomes one event. */
 function tell(
-  step: Extract<Step, { kind: 'wait' | 'settled' }>,
+  step: Extract<Step, { kind: 'wait' | 'settled' | 'expire' }>,
   { object, entry }: Work,
   { events }: ReconcileDeps,
 ): void {
   const { retry, final } = entry.history;
-  if (step.kind === 'settled') {
+  if (step.kind !== 'wait') {
     if (final === undefined) entry.told = undefined;
     else if (isNews(entry, wordsOf(entry)))
       events.record(object, final.reason === 'Completed' ? 'Normal' : 'Warning', final.reason, final.message);

@@ -4,6 +4,7 @@ import { type Desired, labelKeys } from './desired.ts';
 import type { History } from './history.ts';
 import type { Dependency } from './links.ts';
 import { formatBytes } from './quantity.ts';
+import type { SignalRequest } from './signal-request.ts';
 
 /** Whether the image is at hand. Present images are found without a pull, so `unknown` means that none was asked for yet. */
 export type ImageState =
@@ -49,6 +50,12 @@ export type Step =
   | { readonly kind: 'create'; readonly imageID: string }
   | { readonly kind: 'start' }
   | { readonly kind: 'update' }
+  | { readonly kind: 'pause' }
+  | { readonly kind: 'resume' }
+  /** Sends a signal that is not to stop it, or says why not. */
+  | { readonly kind: 'signal'; readonly request: SignalRequest }
+  /** It has ended for good, and its time is over: the object is to be deleted. */
+  | { readonly kind: 'expire' }
   | { readonly kind: 'wait'; readonly reason: string; readonly message: string; readonly untilMs?: number | undefined }
   /** All is as it should be; look again at untilMs. */
   | { readonly kind: 'settled'; readonly untilMs?: number | undefined };
@@ -60,6 +67,9 @@ export function decide(input: DecideInput): Step {
     if (container === undefined) return input.hasFinalizer ? { kind: 'finalize' } : { kind: 'settled' };
     return container.state.kind === 'running' ? decideStop(input, 'deleted') : { kind: 'remove', because: 'deleted' };
   }
+  const { signalRequest } = desired;
+  if (signalRequest !== undefined && signalRequest.request !== history.lastSignal?.request)
+    return { kind: 'signal', request: signalRequest };
   if (desired.problem !== undefined && (desired.shouldRun || container?.state.kind !== 'running'))
     return { kind: 'wait', ...desired.problem };
 
@@ -71,7 +81,7 @@ export function decide(input: DecideInput): Step {
     return container.state.kind === 'running' ? decideStop(input, 'replaced') : { kind: 'remove', because: 'replaced' };
   }
   if (!desired.shouldRun) {
-    return container?.state.kind === 'running' ? decideStop(input, 'stopped') : { kind: 'settled' };
+    return container?.state.kind === 'running' ? decideStop(input, 'stopped') : decideRest(input);
   }
 
   const needsUpdate =
@@ -80,16 +90,25 @@ export function decide(input: DecideInput): Step {
     (container.labels[labelKeys.mutableHash] !== input.mutableHash || container.lacksFiles === true);
   if (container?.state.kind === 'running') {
     if (needsUpdate) return { kind: 'update' };
+    const isPaused = container.state.isPaused === true;
+    if (isPaused !== desired.shouldPause) return { kind: isPaused ? 'resume' : 'pause' };
     const resetAtMs = container.state.startedAtMs + desired.restart.backoff.resetAfterMs;
     return { kind: 'settled', untilMs: history.failures > 0 ? resetAtMs : undefined };
   }
   return decideStart(input, desired, needsUpdate);
 }
 
+/** It has ended for good, or was stopped: it stays as it is until its time is over. */
+function decideRest({ desired: { ttlMs }, history: { restSinceMs }, nowMs }: DecideInput): Step {
+  if (ttlMs === undefined || restSinceMs === undefined) return { kind: 'settled' };
+  const untilMs = restSinceMs + ttlMs;
+  return nowMs >= untilMs ? { kind: 'expire' } : { kind: 'settled', untilMs };
+}
+
 /** It should run and does not. */
 function decideStart(input: DecideInput, desired: Desired, needsUpdate: boolean): Step {
   const { container, history, image, nowMs, obstacle, pullObstacle } = input;
-  if (history.final !== undefined) return { kind: 'settled' };
+  if (history.final !== undefined) return decideRest(input);
   if (history.retry !== undefined && history.retry.atMs > nowMs) {
     const { reason, message, atMs } = history.retry;
     return { kind: 'wait', reason, message, untilMs: atMs };
@@ -140,7 +159,10 @@ function decideStop(
 ): Step {
   // The grace of a spec that cannot be carried out is not to be trusted; the container has the last good one.
   const graceMs = desired.problem === undefined ? desired.graceMs : Number(container?.labels[labelKeys.graceMs] ?? 0);
-  return decideHalt({ stop: history.stop, graceMs, nowMs }, because);
+  const step = decideHalt({ stop: history.stop, graceMs, nowMs }, because);
+  // What is frozen could not obey.
+  const isPaused = container?.state.kind === 'running' && container.state.isPaused === true;
+  return step.kind === 'wait' && isPaused ? { kind: 'resume' } : step;
 }
 
 /** The steps of a graceful stop of a running container: signal, wait, kill. The clock is followed by followClock (history.ts). */

@@ -7,6 +7,7 @@ import { dnsConfigOf, findIdentityProblems, identityOf } from './identity.ts';
 import { parseBytes, parseDurationMs, parseSignal } from './quantity.ts';
 import type { Backoff, RestartPolicy } from './restart.ts';
 import { parseSecurity } from './security.ts';
+import { parseSignalRequest, type SignalRequest } from './signal-request.ts';
 import { parseVolumes } from './volumes.ts';
 
 /** A container as the host should have it, in the runtime's words; what depends on other containers comes later. */
@@ -17,6 +18,11 @@ export interface Desired {
   readonly platform: string | undefined;
   readonly pullPolicy: PullPolicy;
   readonly shouldRun: boolean;
+  /** Frozen, while it runs. */
+  readonly shouldPause: boolean;
+  /** How long the object outlives the end of its container; undefined: for good. */
+  readonly ttlMs: number | undefined;
+  readonly signalRequest: SignalRequest | undefined;
   readonly restart: Readonly<{ policy: RestartPolicy; backoff: Backoff; maxRetries: number | undefined }>;
   /** undefined: what the image says. */
   readonly stopSignal: number | undefined;
@@ -183,7 +189,10 @@ export function parseDesired(object: Container): Desired {
     image: spec.image,
     platform: spec.platform,
     pullPolicy: pullPolicies[spec.imagePullPolicy],
-    shouldRun: spec.desiredState === 'Running',
+    shouldRun: spec.desiredState !== 'Stopped',
+    shouldPause: spec.desiredState === 'Paused',
+    ttlMs: spec.ttlSecondsAfterFinished === undefined ? undefined : spec.ttlSecondsAfterFinished * 1000,
+    signalRequest: parseSignalRequest(object),
     restart: { policy: spec.restartPolicy, backoff, maxRetries: spec.restart.maxRetries },
     stopSignal,
     graceMs: spec.terminationGracePeriodSeconds * 1000,

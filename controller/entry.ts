@@ -63,7 +63,7 @@ export function signatureOf(container: ContainerInfo | undefined): string {
     case 'created':
       return `created ${ip ?? ''}`;
     case 'running':
-      return `running ${state.pid} ${state.startedAtMs} ${ip ?? ''}`;
+      return `running ${state.pid} ${state.startedAtMs} ${state.isPaused === true ? 'paused ' : ''}${ip ?? ''}`;
     case 'exited':
       return `exited ${state.exit.code} ${state.exit.finishedAtMs} ${ip ?? ''}`;
     default:

@@ -4,6 +4,7 @@ import type { ContainerInfo, Limits } from '../runtime/index.ts';
 import { type Desired, hashOf } from './desired.ts';
 import { formatQuantity } from './quantity.ts';
 import { backoffDelayMs, decideRestart, drawFor } from './restart.ts';
+import type { SignalReport } from './signal-request.ts';
 
 /** How a run ended, or that it could not begin. */
 export interface Termination {
@@ -60,6 +61,10 @@ export interface History {
   /** It was stopped because its spec (or its deletion) asked for that. */
   readonly isHalted: boolean;
   readonly stop?: Stop | undefined;
+  /** Since when it has been down for good, on a clock that may have been set back since. */
+  readonly restSinceMs?: number | undefined;
+  /** What came of the last signal that was asked for. */
+  readonly lastSignal?: SignalReport | undefined;
 }
 
 export const emptyHistory: History = { restartCount: 0, failures: 0, imageFailures: 0, isHalted: false };
@@ -116,6 +121,15 @@ export function historyFromStatus(status: ContainerStatus | undefined, generatio
         ? { spec: 'an earlier one', policy: 'an earlier one' }
         : undefined,
     isHalted: status.state === 'Exited' && status.reason === 'Stopped',
+    lastSignal:
+      status.lastSignal?.request === undefined
+        ? undefined
+        : {
+            request: status.lastSignal.request,
+            signal: status.lastSignal.signal,
+            atMs: ms(status.lastSignal.time) ?? 0,
+            message: status.lastSignal.message ?? '',
+          },
   };
 }
 
@@ -132,6 +146,29 @@ function retryOf(reason: string | undefined): Retry['of'] {
 
 /** Takes note of what the runtime and the clock show: each new run and each new exit exactly once. */
 export function accountFor(
+  before: History,
+  desired: Desired,
+  container: ContainerInfo | undefined,
+  nowMs: number,
+): History {
+  return accountForRest(accountForState(before, desired, container, nowMs), desired, container, nowMs);
+}
+
+/** A clock that was set back must not make the rest longer than asked for, so the earliest time seen counts. */
+function accountForRest(
+  history: History,
+  desired: Desired,
+  container: ContainerInfo | undefined,
+  nowMs: number,
+): History {
+  const { final, lastTermination, restSinceMs } = history;
+  const isIdle = container?.state.kind !== 'running';
+  const isAtRest = isIdle && lastTermination !== undefined && (final !== undefined || !desired.shouldRun);
+  const sinceMs = isAtRest ? Math.min(restSinceMs ?? Infinity, lastTermination.finishedAtMs, nowMs) : undefined;
+  return sinceMs === restSinceMs ? history : { ...history, restSinceMs: sinceMs };
+}
+
+function accountForState(
   before: History,
   desired: Desired,
   container: ContainerInfo | undefined,
@@ -244,6 +281,7 @@ function accountForExit(
     seenExitMs: finishedAtMs,
     lastTermination: termination,
     stop: undefined,
+    restSinceMs: undefined,
   };
   const wasAskedFor = stop !== undefined && (!stop.isWithdrawn || finishedAtMs <= stop.killAtMs);
   if (wasAskedFor || !desired.shouldRun)
@@ -285,7 +323,13 @@ export function accountForStartFailure(
   }
   const finishedAtMs = failure.finishedAtMs ?? nowMs;
   const termination: Termination = { reason: 'StartError', message, exitCode, finishedAtMs };
-  const seen: History = { ...history, lastTermination: termination, seenExitMs: finishedAtMs, isHalted: false };
+  const seen: History = {
+    ...history,
+    lastTermination: termination,
+    seenExitMs: finishedAtMs,
+    isHalted: false,
+    restSinceMs: undefined,
+  };
   return afterFailure(seen, desired, { termination, ranForMs: 0, of, reason, message }, nowMs);
 }
 
@@ -314,6 +358,7 @@ export function accountForReplacement(history: History): History {
     imageFailures: 0,
     isHalted: false,
     lastTermination: history.lastTermination,
+    lastSignal: history.lastSignal,
   };
 }
 

@@ -38,6 +38,7 @@ async function stopOrphan(key: string, container: ContainerInfo, deps: Reconcile
       return step.untilMs - now();
     case 'stop':
       await runtime.containers.signal(id, stopSignalOf(container));
+      if (container.state.kind === 'running' && container.state.isPaused === true) await runtime.containers.resume(id);
       entry.history = { ...entry.history, stop: { sinceMs: now(), killAtMs: step.killAtMs, isWithdrawn: false } };
       return step.killAtMs - now();
     case 'kill':

@@ -13,7 +13,7 @@ import { accountFor, historyFromStatus } from './history.ts';
 import { checkCycle, observeDependencies, observeMutable } from './observe.ts';
 import { haltOrphan } from './orphans.ts';
 import { findPullObstacle } from './pull-secrets.ts';
-import { releaseObject, writeBack } from './write-back.ts';
+import { deleteExpired, releaseObject, writeBack } from './write-back.ts';
 
 /** What came of it. */
 export interface Outcome {
@@ -103,9 +103,11 @@ async function reconcileObject(
     if (trouble !== undefined) deps.events.record(object, 'Warning', trouble.reason, trouble.message);
     const after = await runtime.containers.inspect(id);
     const written = await writeBack({ object, desired, container: after, entry, step, image, trouble }, deps, signal);
+    const isOver = step.kind === 'expire' && written.kind === 'done';
+    const last = isOver ? await deleteExpired(object, entry, deps, signal) : written;
     return {
-      againInMs: applied.kind === 'again' ? pauseMs : applied.ms,
-      failure: failure ?? (written.kind === 'failed' ? written.failure : undefined),
+      againInMs: applied.kind === 'again' || isOver ? pauseMs : applied.ms,
+      failure: failure ?? (last.kind === 'failed' ? last.failure : undefined),
     };
   }
 }
@@ -142,6 +144,9 @@ const troubleReasons: Readonly<Partial<Record<Step['kind'], string>>> = {
   remove: 'FailedRemove',
   stop: 'FailedKill',
   kill: 'FailedKill',
+  pause: 'FailedPause',
+  resume: 'FailedResume',
+  signal: 'FailedSignal',
 };
 
 function troubleOf({ kind }: Step, failure: unknown): { reason: string; message: string } {

@@ -65,10 +65,17 @@ export function formatStatus(input: StatusInput): ContainerStatus {
             startedAt: formatTime(last.startedAtMs),
             finishedAt: formatTime(last.finishedAtMs),
           }),
+    lastSignal: formatSignalReport(history.lastSignal),
     backoff: formatBackoff(input),
     observedGeneration: object.metadata.generation,
     conditions: formatConditions(input, { reason, message }),
   });
+}
+
+function formatSignalReport(report: History['lastSignal']): ContainerStatus['lastSignal'] {
+  if (report === undefined) return undefined;
+  const { request, signal, atMs, message } = report;
+  return dropUndefined({ request, signal, time: formatTime(atMs), message: clip(message) });
 }
 
 /** The count of failures is kept here while the container runs, so that a restarted controller goes on counting. */
@@ -105,6 +112,8 @@ function findState({ desired, container, history, step }: StatusInput): StateWor
   if (container?.state.kind === 'running') {
     if (history.stop?.isWithdrawn === false)
       return { state: 'Running', reason: 'Terminating', message: 'was asked to stop' };
+    if (container.state.isPaused === true)
+      return { state: 'Paused', reason: 'Paused', message: 'its processes are frozen', ...desired.problem };
     return { state: 'Running', ...desired.problem };
   }
   const hasRun = history.lastTermination !== undefined;
@@ -131,7 +140,8 @@ function formatConditions(
   const { desired, container, history, image, step, object } = input;
   const isRunning = container?.state.kind === 'running';
   const last = history.lastTermination;
-  const isFine = isRunning && history.stop?.isWithdrawn !== false;
+  const isPaused = container?.state.kind === 'running' && container.state.isPaused === true;
+  const isFine = isRunning && !isPaused && history.stop?.isWithdrawn !== false;
   const verdicts: Record<string, Verdict> = {
     Ready: isFine
       ? { status: 'True', reason: 'Running', message: 'the container runs' }

@@ -84,6 +84,22 @@ export async function releaseObject(
   );
 }
 
+/**
+ * Deletes an object that has expired, as it stands: whoever changed it meanwhile is heard first, since the watch brings
+ * the change. Its status was written before, so that all who follow it learn how it ended.
+ */
+export async function deleteExpired(
+  object: Container,
+  entry: Entry,
+  deps: ReconcileDeps,
+  signal: AbortSignal,
+): Promise<WriteResult> {
+  const latest = deps.view.object(keyOf(object)) ?? object;
+  const isUnseen = entry.written?.over.includes(latest.metadata.resourceVersion) === true;
+  const version = isUnseen ? (entry.written?.version ?? '') : latest.metadata.resourceVersion;
+  return await waitAWhile(entry, () => deps.api.remove(latest, version, signal), isGoneOrChanged, deps);
+}
+
 /** `isFine`: an error after which there is nothing to write any more. */
 async function waitAWhile(
   entry: Entry,
@@ -114,8 +130,8 @@ async function waitAWhile(
 }
 
 /** Counted as one that should run: also when it gave up, or cannot start for its spec, so that an alert sees it. */
-function isWantedUp({ shouldRun }: Desired, { history: { final } }: Entry): boolean {
-  return shouldRun && (final === undefined || final.reason === 'BackoffLimitExceeded');
+function isWantedUp({ shouldRun, shouldPause }: Desired, { history: { final } }: Entry): boolean {
+  return shouldRun && !shouldPause && (final === undefined || final.reason === 'BackoffLimitExceeded');
 }
 
 function isGone(error: unknown): boolean {

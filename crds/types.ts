@@ -107,8 +107,8 @@ export interface ContainerSpec {
   } | undefined;
   /** Puts a small init (tini) before the program: it is PID 1, hands signals on and reaps processes that were left behind, which most programs do not. Default: false. */
   readonly init: boolean;
-  /** Running keeps the container going by its restart policy; Stopped stops it gracefully and keeps it stopped. Default: "Running". */
-  readonly desiredState: 'Running' | 'Stopped';
+  /** Running keeps the container going by its restart policy. Stopped stops it gracefully and keeps it stopped. Paused freezes its processes where they are (one that does not run is started first) until it is Running again; memory, network and files stay, and no signal reaches them meanwhile. Default: "Running". */
+  readonly desiredState: 'Running' | 'Stopped' | 'Paused';
   /** When a container that exited is started again. Always and UnlessStopped: after every exit; OnFailure: after an exit code other than 0; Never: not at all. A container stopped by desiredState stays stopped under every policy, across reboots too, so UnlessStopped (Docker's word) means the same as Always here. Default: "Always". */
   readonly restartPolicy: 'Always' | 'OnFailure' | 'Never' | 'UnlessStopped';
   /** Bounds on restarting. */
@@ -334,6 +334,8 @@ export interface ContainerSpec {
   };
   /** Signal that asks the container to stop. Defaults to the image's STOPSIGNAL, then SIGTERM. */
   readonly stopSignal?: string | undefined;
+  /** Deletes this object, and with it the container, so long after the container has ended for good: its restart policy forbids a further start, or it was stopped by desiredState. 0 is at once (Docker's --rm). Unset keeps it. */
+  readonly ttlSecondsAfterFinished?: number | undefined;
   /** Seconds between the stop signal and SIGKILL. Default: 30. */
   readonly terminationGracePeriodSeconds: number;
   /** The container's log, which rotates by default so that it can never fill the disk. */
@@ -347,8 +349,8 @@ export interface ContainerSpec {
 
 /** Written by the controller; nothing of it is there before the controller has seen the object. */
 export interface ContainerStatus {
-  /** Created (never started), Running, Restarting (it waits for its next start) or Exited. */
-  readonly state?: 'Created' | 'Running' | 'Restarting' | 'Exited' | undefined;
+  /** Created (never started), Running, Paused (its processes are frozen), Restarting (it waits for its next start) or Exited. */
+  readonly state?: 'Created' | 'Running' | 'Paused' | 'Restarting' | 'Exited' | undefined;
   /** One word for why the container is in this state, in Kubernetes' own words where it has one (CrashLoopBackOff, ImagePullBackOff, OOMKilled, Completed, Error …). */
   readonly reason?: string | undefined;
   /** The same for people, with what to do next. */
@@ -398,6 +400,17 @@ export interface ContainerStatus {
     readonly startedAt?: string | undefined;
     /** When it ended. */
     readonly finishedAt?: string | undefined;
+  } | undefined;
+  /** What came of the annotation holdfast.dev/signal. */
+  readonly lastSignal?: {
+    /** The annotation's value that this speaks of. */
+    readonly request?: string | undefined;
+    /** Number of the signal that was sent. Unset if none was. */
+    readonly signal?: number | undefined;
+    /** When it was sent or refused. */
+    readonly time?: string | undefined;
+    /** What came of it. */
+    readonly message?: string | undefined;
   } | undefined;
   /** The present wait. */
   readonly backoff?: {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { type DecideInput, decide, type Step } from '../../controller/decide.ts';
 import { labelKeys } from '../../controller/desired.ts';
 import { emptyHistory, type History, type Retry } from '../../controller/history.ts';
-import { container, desired, exited, running } from './fixtures.ts';
+import { container, desired, exited, paused, running } from './fixtures.ts';
 
 const base: DecideInput = {
   isDeleting: false,
@@ -27,6 +27,10 @@ const retry: Retry = {
   message: 'exited with code 1',
 };
 const stopped = desired({ spec: { desiredState: 'Stopped' } });
+const frozen = desired({ spec: { desiredState: 'Paused' } });
+const signalled = desired({ annotations: { 'holdfast.dev/signal': 'HUP@2' } });
+const shortLived = desired({ spec: { ttlSecondsAfterFinished: 5 } });
+const final = { reason: 'Completed', message: '' };
 const linked = desired({ spec: { links: [{ name: 'db' }] } });
 const needing = desired({ spec: { dependsOn: [{ name: 'db', condition: 'Started' }] } });
 const db = { name: 'db', ports: [], env: [] } as const;
@@ -227,6 +231,107 @@ const cases: { it: string; given: Partial<DecideInput>; want: Step }[] = [
       dependencies: [{ ...db, state: 'missing' }],
     },
     want: { kind: 'settled', untilMs: undefined },
+  },
+  {
+    it: 'freezes what runs and should be paused',
+    given: { desired: frozen, container: container(running()) },
+    want: { kind: 'pause' },
+  },
+  {
+    it: 'is content with what is paused and should be',
+    given: { desired: frozen, container: container(paused()) },
+    want: { kind: 'settled', untilMs: undefined },
+  },
+  { it: 'lets go on what somebody froze', given: { container: container(paused()) }, want: { kind: 'resume' } },
+  {
+    it: 'starts what should be paused and does not run',
+    given: { desired: frozen, container: container(exited(1)) },
+    want: { kind: 'start' },
+  },
+  {
+    it: 'changes what is paused in place',
+    given: { desired: frozen, container: container(paused()), mutableHash: 'new' },
+    want: { kind: 'update' },
+  },
+  {
+    it: 'stops what is paused',
+    given: { desired: stopped, container: container(paused()) },
+    want: { kind: 'stop', killAtMs: 40_000, because: 'stopped' },
+  },
+  {
+    it: 'lets go on what was frozen after it was asked to stop, since it could not obey',
+    given: {
+      desired: stopped,
+      container: container(paused()),
+      history: history({ stop: { sinceMs: 9_000, killAtMs: 39_000, isWithdrawn: false } }),
+    },
+    want: { kind: 'resume' },
+  },
+  {
+    it: 'kills what is paused when the grace has passed',
+    given: {
+      isDeleting: true,
+      container: container(paused()),
+      history: history({ stop: { sinceMs: 0, killAtMs: 10_000, isWithdrawn: false } }),
+    },
+    want: { kind: 'kill' },
+  },
+  {
+    it: 'sends a signal that is asked for',
+    given: { desired: signalled, container: container(running()) },
+    want: { kind: 'signal', request: { request: 'HUP@2', signal: 1 } },
+  },
+  {
+    it: 'sends it once',
+    given: {
+      desired: signalled,
+      container: container(running()),
+      history: history({ lastSignal: { request: 'HUP@2', signal: 1, atMs: 1, message: '' } }),
+    },
+    want: { kind: 'settled', untilMs: undefined },
+  },
+  {
+    it: 'sends another one',
+    given: {
+      desired: signalled,
+      container: container(running()),
+      history: history({ lastSignal: { request: 'HUP@1', signal: 1, atMs: 1, message: '' } }),
+    },
+    want: { kind: 'signal', request: { request: 'HUP@2', signal: 1 } },
+  },
+  {
+    it: 'sends no signal to what is being deleted',
+    given: { desired: signalled, isDeleting: true, container: container(exited(0)) },
+    want: { kind: 'remove', because: 'deleted' },
+  },
+  {
+    it: 'deletes what has ended for good when its time is over',
+    given: { desired: shortLived, container: container(exited(0)), history: history({ final, restSinceMs: 5_000 }) },
+    want: { kind: 'expire' },
+  },
+  {
+    it: 'keeps it until then',
+    given: { desired: shortLived, container: container(exited(0)), history: history({ final, restSinceMs: 5_001 }) },
+    want: { kind: 'settled', untilMs: 10_001 },
+  },
+  {
+    it: 'deletes what was stopped when its time is over',
+    given: {
+      desired: { ...shortLived, shouldRun: false },
+      container: container(exited(143)),
+      history: history({ restSinceMs: 5_000 }),
+    },
+    want: { kind: 'expire' },
+  },
+  {
+    it: 'never deletes what is to start again',
+    given: { desired: shortLived, container: container(exited(1)), history: history({ retry, restSinceMs: 0 }) },
+    want: { kind: 'wait', reason: 'CrashLoopBackOff', message: 'exited with code 1', untilMs: 12_000 },
+  },
+  {
+    it: 'does not delete what has never run',
+    given: { desired: { ...shortLived, shouldRun: false }, container: container({ kind: 'created' }) },
+    want: { kind: 'settled' },
   },
   {
     it: 'waits for the container of an earlier object of the name',

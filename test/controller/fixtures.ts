@@ -28,6 +28,7 @@ export interface ObjectOptions {
   readonly status?: ContainerStatus;
   readonly deletionTimestamp?: string;
   readonly finalizers?: readonly string[];
+  readonly annotations?: Readonly<Record<string, string>>;
 }
 
 export function object(options: ObjectOptions = {}): Container {
@@ -44,6 +45,7 @@ export function object(options: ObjectOptions = {}): Container {
       creationTimestamp: '2026-01-01T00:00:00Z',
       deletionTimestamp: options.deletionTimestamp,
       finalizers: options.finalizers,
+      annotations: options.annotations,
     },
     spec: { ...spec, ...options.spec },
     status: options.status,
@@ -74,6 +76,12 @@ export function container(state: ContainerState, options: Partial<ContainerInfo>
 }
 
 export const running = (startedAtMs = 1_000): ContainerState => ({ kind: 'running', pid: 42, startedAtMs });
+export const paused = (startedAtMs = 1_000): ContainerState => ({
+  kind: 'running',
+  pid: 42,
+  startedAtMs,
+  isPaused: true,
+});
 export const exited = (
   code: number,
   finishedAtMs = 2_000,

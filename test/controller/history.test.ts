@@ -52,6 +52,40 @@ describe('accountFor', () => {
     const once = accountFor(ran, desired({ spec: { restartPolicy: 'Never' } }), container(exited(3)), 2_100);
     assert.deepEqual(once.final, { reason: 'Error', message: 'exited with code 3' });
   });
+  it('rests from the exit on when it has ended for good, and not before', () => {
+    const never = desired({ spec: { restartPolicy: 'Never' } });
+    const ended = accountFor(ran, never, container(exited(0, 2_000)), 2_100);
+    assert.equal(ended.restSinceMs, 2_000);
+    assert.equal(accountFor(ended, never, container(exited(0, 2_000)), 9_000), ended);
+    assert.equal(accountFor(ran, wanted, container(exited(0, 2_000)), 2_100).restSinceMs, undefined);
+    assert.equal(accountFor(ended, never, container(running(3_000)), 3_100).restSinceMs, undefined);
+  });
+  it('rests when it was stopped, but not when it has never run', () => {
+    const stopped = desired({ spec: { desiredState: 'Stopped' } });
+    assert.equal(accountFor(ran, stopped, container(exited(143, 2_000)), 2_100).restSinceMs, 2_000);
+    assert.equal(accountFor(emptyHistory, stopped, container({ kind: 'created' }), 2_100).restSinceMs, undefined);
+  });
+  it('rests no longer for a clock that was set back', () => {
+    const never = desired({ spec: { restartPolicy: 'Never' } });
+    const ended = accountFor(ran, never, container(exited(0, 900_000)), 500);
+    assert.equal(ended.restSinceMs, 500);
+    assert.equal(accountFor(ended, never, container(exited(0, 900_000)), 700).restSinceMs, 500);
+  });
+  it('keeps what came of a signal over a replacement', () => {
+    const lastSignal = { request: 'HUP@1', signal: 1, atMs: 5, message: 'sent' };
+    assert.deepEqual(accountForReplacement({ ...ran, lastSignal }).lastSignal, lastSignal);
+    const status = formatStatus({
+      object: object(),
+      desired: wanted,
+      container: container(running()),
+      history: { ...ran, lastSignal },
+      image: { kind: 'unknown' },
+      step: { kind: 'settled' },
+      nodeName: 'host',
+      nowMs: 2_500,
+    });
+    assert.deepEqual(historyFromStatus(status).lastSignal, lastSignal);
+  });
   it('names the limit when the retries are used up', () => {
     const once = accountFor(
       { ...ran, failures: 2 },
@@ -297,6 +331,7 @@ describe('historyFromStatus', () => {
         retry: undefined,
         final: undefined,
         basis: undefined,
+        lastSignal: undefined,
       },
     );
   });

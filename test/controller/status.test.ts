@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { accountFor, emptyHistory } from '../../controller/history.ts';
 import { diffStatus, formatStatus, type StatusInput } from '../../controller/status.ts';
 import type { ContainerStatus } from '../../crds/index.ts';
-import { container, desired, exited, object, running } from './fixtures.ts';
+import { container, desired, exited, object, paused, running } from './fixtures.ts';
 
 const base: StatusInput = {
   object: object(),
@@ -41,6 +41,21 @@ const cases: { it: string; given: Partial<StatusInput>; want: Partial<ContainerS
     },
     want: { state: 'Running', reason: 'Terminating' },
     ready: 'Terminating',
+  },
+  {
+    it: 'one that is paused',
+    given: { container: container(paused()) },
+    want: { state: 'Paused', reason: 'Paused', pid: 42 },
+    ready: 'Paused',
+  },
+  {
+    it: 'what came of a signal',
+    given: {
+      container: container(running()),
+      history: { ...emptyHistory, lastSignal: { request: 'HUP@1', signal: 1, atMs: 2_000, message: 'sent' } },
+    },
+    want: { lastSignal: { request: 'HUP@1', signal: 1, time: '1970-01-01T00:00:02.000Z', message: 'sent' } },
+    ready: 'Running',
   },
   {
     it: 'one that waits for its next start',

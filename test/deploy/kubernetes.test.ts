@@ -25,7 +25,7 @@ describe('deploy/kubernetes/rbac.yaml', () => {
 
   it("allows a host's controller to follow Containers and what they refer to, to patch them and their status, and to write Events", () => {
     assert.deepEqual(named('ClusterRole', 'holdfast-controller')?.rules, [
-      { apiGroups: ['holdfast.dev'], resources: ['containers'], verbs: ['get', 'list', 'watch', 'patch'] },
+      { apiGroups: ['holdfast.dev'], resources: ['containers'], verbs: ['get', 'list', 'watch', 'patch', 'delete'] },
       { apiGroups: ['holdfast.dev'], resources: ['containers/status'], verbs: ['patch'] },
       { apiGroups: [''], resources: ['events'], verbs: ['create', 'patch'] },
       { apiGroups: [''], resources: ['secrets', 'configmaps'], verbs: ['get', 'list', 'watch'] },

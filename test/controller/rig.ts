@@ -1,0 +1,203 @@
+/** The controller over the real store, with simulated containers, each of which can be stopped and started again. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { Registry } from 'prom-client';
+import {
+  type Controller,
+  callApi,
+  containersPath,
+  createController,
+  parseContainer,
+  startListWatch,
+  tokenAccess,
+} from '../../controller/index.ts';
+import { type Container, crdFiles } from '../../crds/index.ts';
+import { type Behaviour, createSimulatedRuntime, type SimulatedRuntime } from '../../runtime/simulated/index.ts';
+import { createStore, type Store } from '../../store/index.ts';
+import { freePort } from '../instance.ts';
+import { until } from '../until.ts';
+
+const collection = '/apis/holdfast.dev/v1/namespaces/default/containers';
+const log = pino({ level: process.env.HOLDFAST_TEST_LOG ?? 'silent' });
+
+interface Seen {
+  readonly type: 'ADDED' | 'DELETED';
+  readonly object: Container;
+}
+
+export class Rig {
+  readonly behaviours = new Map<string, (earlierRuns: number) => Behaviour>();
+  readonly #signal = new AbortController().signal;
+  readonly #closers: (() => Promise<void>)[] = [];
+  #dataDir = '';
+  #port = 0;
+  #parts: { store: Store; access: ReturnType<typeof tokenAccess>; runtime: SimulatedRuntime } | undefined;
+  #controller: Controller | undefined;
+
+  get #open(): { store: Store; access: ReturnType<typeof tokenAccess>; runtime: SimulatedRuntime } {
+    if (this.#parts === undefined) throw new Error('the rig is there only while a test runs');
+    return this.#parts;
+  }
+  get runtime(): SimulatedRuntime {
+    return this.#open.runtime;
+  }
+
+  async open(): Promise<void> {
+    this.#dataDir = await mkdtemp(join(tmpdir(), 'holdfast-rig-'));
+    this.#port = await freePort();
+    this.behaviours.clear();
+    const store = await this.#createStore();
+    this.#parts = {
+      store,
+      access: tokenAccess({ server: store.url, ca: store.caCertificate, token: store.adminToken }),
+      runtime: createSimulatedRuntime({
+        now: Date.now,
+        behaviourOf: ({ name }, runs) => this.behaviours.get(name.replace('default/', ''))?.(runs) ?? {},
+      }),
+    };
+    await this.startController();
+  }
+
+  async close(): Promise<void> {
+    for (const close of this.#closers.splice(0)) await close();
+    await this.stopController();
+    await this.#open.runtime.close();
+    await this.#open.access.close();
+    await this.#open.store.close();
+    await rm(this.#dataDir, { recursive: true, force: true });
+  }
+
+  #createStore(): Promise<Store> {
+    const listen = { host: '127.0.0.1', port: this.#port };
+    return createStore({ dataDir: this.#dataDir, listen, crdFiles, log, metrics: new Registry() });
+  }
+  stopStore(): Promise<void> {
+    return this.#open.store.close();
+  }
+  async startStore(): Promise<void> {
+    this.#open.store = await this.#createStore();
+  }
+
+  async startController(): Promise<void> {
+    const { access, runtime } = this.#open;
+    const controller = createController({
+      ...{ access, runtime, log, now: Date.now, random: Math.random },
+      nodeName: 'test-host',
+      metrics: new Registry(),
+      relistMs: 200,
+    });
+    this.#controller = controller;
+    await controller.synced;
+  }
+  async stopController(): Promise<void> {
+    await this.#controller?.close();
+    this.#controller = undefined;
+  }
+  async restartController(): Promise<void> {
+    await this.stopController();
+    await this.startController();
+  }
+
+  call(method: 'GET' | 'POST' | 'PATCH' | 'DELETE', path: string, body?: unknown): Promise<unknown> {
+    const contentType = method === 'PATCH' ? 'application/merge-patch+json' : 'application/json';
+    return callApi(this.#open.access, { method, path, body, contentType, signal: this.#signal });
+  }
+  // The store answers with what its schema has checked.
+  async create(
+    name: string,
+    spec: Record<string, unknown> = {},
+    annotations: Record<string, string> = {},
+    namespace = 'default',
+  ): Promise<Container> {
+    return (await this.call('POST', collection.replace('default', namespace), {
+      apiVersion: 'holdfast.dev/v1',
+      kind: 'Container',
+      metadata: { name, annotations },
+      spec: { image: 'app:1', backoff: { initial: '20ms', max: '100ms' }, terminationGracePeriodSeconds: 1, ...spec },
+    })) as Container;
+  }
+  async get(name: string): Promise<Container> {
+    return (await this.call('GET', `${collection}/${name}`)) as Container;
+  }
+  async list(): Promise<Container[]> {
+    return ((await this.call('GET', collection)) as { items: Container[] }).items;
+  }
+  async patch(name: string, body: unknown): Promise<void> {
+    await this.call('PATCH', `${collection}/${name}`, body);
+  }
+  async remove(name: string): Promise<void> {
+    await this.call('DELETE', `${collection}/${name}`);
+  }
+  async events(): Promise<{ reason: string; message: string; involvedObject: { name: string } }[]> {
+    const answer = await this.call('GET', '/api/v1/namespaces/default/events');
+    return (answer as { items: { reason: string; message: string; involvedObject: { name: string } }[] }).items;
+  }
+
+  async reach(
+    name: string,
+    isThere: (status: NonNullable<Container['status']>) => boolean,
+    what: string,
+  ): Promise<Container> {
+    let last: Container | undefined;
+    try {
+      await until(async () => {
+        last = await this.get(name);
+        return last.status !== undefined && isThere(last.status);
+      }, `${name} to be ${what}`);
+    } catch (error) {
+      throw new Error(`${name} did not become ${what}: ${JSON.stringify(last?.status)}`, { cause: error });
+    }
+    if (last === undefined) throw new Error(`${name} was never read`);
+    return last;
+  }
+  gone(name: string): Promise<void> {
+    return until(async () => (await this.list()).every(({ metadata }) => metadata.name !== name), `${name} to be gone`);
+  }
+  async idOf(name: string): Promise<string> {
+    return (await this.reach(name, ({ containerID }) => containerID !== undefined, 'known')).status?.containerID ?? '';
+  }
+
+  /** What a watch shows from now on, in order. */
+  async watch(): Promise<readonly Seen[]> {
+    const seen: Seen[] = [];
+    const { access } = this.#open;
+    const listWatch = startListWatch<Container>({
+      ...{ access, now: Date.now, random: Math.random, log },
+      path: containersPath,
+      list: (query, signal) => callApi(access, { method: 'GET', path: containersPath, query, signal }),
+      parse: parseContainer,
+      onReplace: (objects) => seen.push(...objects.map((object) => ({ type: 'ADDED' as const, object }))),
+      onChange: (kind, object) => seen.push({ type: kind === 'deleted' ? 'DELETED' : 'ADDED', object }),
+      onActivity: () => {},
+      onReconnect: () => {},
+    });
+    this.#closers.push(() => listWatch.close());
+    await listWatch.synced;
+    return seen;
+  }
+
+  /** Lets the controller look at the whole host so many times. */
+  async relists(wanted: number): Promise<void> {
+    const { containers } = this.runtime;
+    const { list } = containers;
+    let count = 0;
+    Object.assign(containers, {
+      list: () => {
+        count += 1;
+        return list();
+      },
+    });
+    await until(() => count >= wanted, `${wanted} relists`);
+    Object.assign(containers, { list });
+  }
+}
+
+/** Registers the hooks of a suite: a fresh rig for each test. */
+export function useRig(): Rig {
+  const rig = new Rig();
+  beforeEach(() => rig.open());
+  afterEach(() => rig.close());
+  return rig;
+}

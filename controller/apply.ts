@@ -12,7 +12,9 @@ import {
 import type { Step } from './decide.ts';
 import { type Desired, keyOf, labelsOf, type Mutable } from './desired.ts';
 import type { Entry, ReconcileDeps } from './entry.ts';
+import { hideInError, hideSecrets } from './hide-secrets.ts';
 import { accountForReplacement, accountForStartFailure, type StartFailure, withdrawStop } from './history.ts';
+import { identityFields } from './identity.ts';
 import { killCheckMs } from './orphans.ts';
 import { securityFields } from './security.ts';
 import { decideSignal, type SignalRequest } from './signal-request.ts';
@@ -23,6 +25,8 @@ export interface Work {
   readonly desired: Desired;
   /** undefined while it is not known; decide.ts then neither creates nor updates. */
   readonly mutable: Mutable | undefined;
+  /** Values in it that came from Secrets: to be told to nobody. */
+  readonly secrets: readonly string[];
   readonly container: ContainerInfo | undefined;
   readonly entry: Entry;
 }
@@ -150,7 +154,7 @@ async function createOrStart(
   deps: ReconcileDeps,
   signal: AbortSignal,
 ): Promise<void> {
-  const { object, desired, entry } = work;
+  const { object, desired, entry, secrets } = work;
   const { runtime, events, view, puller, now, log } = deps;
   const id = desired.containerID;
   try {
@@ -171,10 +175,12 @@ async function createOrStart(
     if (signal.aborted) throw error;
     if (error instanceof ImageNotPresentError) return puller.forget(id);
     const { name, namespace } = object.metadata;
-    log.warn({ container: name, namespace, containerID: id, step: step.kind, err: error }, 'step failed');
+    const told = hideInError(error, secrets);
+    log.warn({ container: name, namespace, containerID: id, step: step.kind, err: told }, 'step failed');
     const after = await runtime.containers.inspect(id);
     const finishedAtMs = after?.state.kind === 'exited' ? Math.round(after.state.exit.finishedAtMs) : undefined;
-    const failure = { ...failureOf(step.kind, error), finishedAtMs };
+    const found = failureOf(step.kind, error);
+    const failure = { ...found, message: hideSecrets(found.message, secrets), finishedAtMs };
     entry.history = accountForStartFailure(entry.history, desired, failure, now());
     events.record(object, 'Warning', 'Failed', failure.message);
   }
@@ -187,6 +193,7 @@ const specFields: Readonly<Record<string, string>> = {
   imageID: 'image',
   mounts: 'volumeMounts',
   files: 'volumes',
+  ...identityFields,
   ...securityFields,
 };
 

@@ -6,6 +6,14 @@ import { dnsOf } from './names.ts';
 
 type Identity = Pick<ContainerConfig, 'user' | 'group' | 'groups' | 'refusesRoot'>;
 
+/** Where in the spec the runtime's words come from. */
+export const identityFields: Readonly<Record<string, string>> = {
+  group: 'securityContext.runAsGroup',
+  groups: 'securityContext.supplementalGroups',
+  refusesRoot: 'securityContext.runAsNonRoot',
+  hasInit: 'init',
+};
+
 /** spec.user, or securityContext's numbers. Source: Kubernetes' SecurityContext; what the image has counts for the rest. */
 export function identityOf({ user, securityContext }: Pick<ContainerSpec, 'user' | 'securityContext'>): Identity {
   const { runAsUser, runAsGroup, runAsNonRoot, supplementalGroups = [] } = securityContext;

@@ -93,10 +93,12 @@ async function hostIPFor({ spec }: Container): Promise<string> {
   return needsHostIP(spec) ? await observeHostIP() : '';
 }
 
-export type MutableState =
-  | { readonly kind: 'known'; readonly mutable: Mutable; readonly secrets: readonly string[] }
+/** `secrets`: values that come from Secrets, as far as they are known. */
+export type MutableState = { readonly secrets: readonly string[] } & (
+  | { readonly kind: 'known'; readonly mutable: Mutable }
   /** Something that it comes from is not there: a link has no address, a Secret does not exist. What is there is kept. */
-  | { readonly kind: 'unknown'; readonly obstacle: Obstacle | undefined };
+  | { readonly kind: 'unknown'; readonly obstacle: Obstacle | undefined }
+);
 
 /** What can change in place, as it should be. */
 export async function observeMutable(
@@ -108,8 +110,6 @@ export async function observeMutable(
   const { limits, log } = desired.config;
   const hasNoAddress = ({ name }: { readonly name: string }): boolean =>
     dependencies.find((one) => one.name === name)?.ip === undefined;
-  // It waits for its links already.
-  if (desired.links.some(hasNoAddress)) return { kind: 'unknown', obstacle: undefined };
   const { env, command, args, secrets, missing, unknown } = resolveEnvironment({
     ...host,
     object,
@@ -117,22 +117,15 @@ export async function observeMutable(
     hostIP: await hostIPFor(object),
     podIP: addressPlaceholderOf(object.metadata.uid),
   });
+  // It waits for its links already.
+  if (desired.links.some(hasNoAddress)) return { kind: 'unknown', obstacle: undefined, secrets };
   const { files, ...lacking } = resolveFiles(object, host.sources);
-  if (missing.length > 0) {
-    const obstacle: Obstacle = { before: 'start', reason: 'CreateContainerConfigError', message: missing.join('; ') };
-    return { kind: 'unknown', obstacle };
-  }
-  if (lacking.missing.length > 0) {
-    return {
-      kind: 'unknown',
-      obstacle: { before: 'start', reason: 'FailedMount', message: lacking.missing.join('; ') },
-    };
-  }
-  const unheard = [...new Set([...unknown, ...lacking.unknown])];
-  if (unheard.length > 0) {
-    const message = `waits to hear of ${unheard.join(', ')} from the API server`;
-    return { kind: 'unknown', obstacle: { before: 'create', reason: 'ContainerCreating', message } };
-  }
+  const obstacle = findObstacle({
+    environment: missing,
+    files: lacking.missing,
+    unknown: [...new Set([...unknown, ...lacking.unknown])],
+  });
+  if (obstacle !== undefined) return { kind: 'unknown', obstacle, secrets };
   return {
     kind: 'known',
     mutable: {
@@ -148,4 +141,21 @@ export async function observeMutable(
     },
     secrets,
   };
+}
+
+/** Pure. Reasons are the kubelet's. */
+function findObstacle(lacking: {
+  /** What is not there. */
+  readonly environment: readonly string[];
+  readonly files: readonly string[];
+  /** What was not heard of yet. */
+  readonly unknown: readonly string[];
+}): Obstacle | undefined {
+  const { environment, files, unknown } = lacking;
+  if (environment.length > 0)
+    return { before: 'start', reason: 'CreateContainerConfigError', message: environment.join('; ') };
+  if (files.length > 0) return { before: 'start', reason: 'FailedMount', message: files.join('; ') };
+  if (unknown.length === 0) return undefined;
+  const message = `waits to hear of ${unknown.join(', ')} from the API server; if this lasts, see the controller's log for why it cannot read them`;
+  return { before: 'create', reason: 'ContainerCreating', message };
 }

@@ -76,6 +76,7 @@ async function reconcileObject(
     const dependencies = await observeDependencies(object, desired, deps);
     const state = await observeMutable(desired, object, dependencies, deps);
     const mutable = state.kind === 'known' ? state.mutable : undefined;
+    const { secrets } = state;
     const image = puller.stateOf(desired);
     const step = decide({
       isDeleting: deletionTimestamp !== undefined,
@@ -94,7 +95,7 @@ async function reconcileObject(
     if (step.kind !== 'settled') log.debug({ container: name, namespace, containerID: id, step: step.kind }, 'step');
     const { applied, failure } = await attempt(
       step,
-      () => applyStep(step, { object, desired, mutable, container, entry }, deps, signal),
+      () => applyStep(step, { object, desired, mutable, secrets, container, entry }, deps, signal),
       signal,
     );
     if (applied.kind === 'gone') return await letGo(object, entry, deps, signal);

@@ -7,7 +7,7 @@ import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { type Controller, callApi, containerIDOf, createController, tokenAccess } from '../../controller/index.ts';
 import { type Container, crdFiles } from '../../crds/index.ts';
-import type { ContainerConfig, RegistryCredential } from '../../runtime/index.ts';
+import { type ContainerConfig, type RegistryCredential, StartError } from '../../runtime/index.ts';
 import { createSimulatedRuntime, type SimulatedRuntime } from '../../runtime/simulated/index.ts';
 import { createStore, type Store } from '../../store/index.ts';
 import { until } from '../until.ts';
@@ -29,6 +29,8 @@ describe('Secrets and ConfigMaps of containers', function () {
   /** The configurations that each container was started with, by its name. */
   let starts: Map<string, ContainerConfig[]>;
   /** What each image was asked for with. */
+  /** How starts fail. */
+  let failure: Error | undefined;
   let pulls: Map<string, readonly RegistryCredential[]>;
 
   const signal = new AbortController().signal;
@@ -95,11 +97,12 @@ describe('Secrets and ConfigMaps of containers', function () {
     access = tokenAccess({ server: store.url, ca: store.caCertificate, token: store.adminToken });
     starts = new Map();
     pulls = new Map();
+    failure = undefined;
     runtime = createSimulatedRuntime({
       now: Date.now,
       behaviourOf: (config) => {
         starts.set(config.name, [...(starts.get(config.name) ?? []), config]);
-        return {};
+        return { startError: failure };
       },
       pull: async (reference, _signal, options) => {
         pulls.set(reference, options?.credentials ?? []);
@@ -240,6 +243,18 @@ describe('Secrets and ConfigMaps of containers', function () {
     assert.ok(logged.length > 0);
     assert.equal(isShown(logged), false);
     assert.equal(isShown(await registry.metrics()), false);
+  });
+
+  it('hides it in what an error quotes', async () => {
+    await createSecret('db', { password: secretValue });
+    failure = new StartError(`"${secretValue}" is not in the image`, 127);
+    await create('web', { env: passwordEnv, command: ['$(PASSWORD)'] });
+    const { message } = await reach('web', ({ reason }) => reason === 'RunContainerError', 'failing');
+    assert.equal(message, '"(hidden: from a Secret)" is not in the image');
+    await until(async () => (await events()).some(({ reason }) => reason === 'BackOff'), 'the events');
+    assert.equal(JSON.stringify(await events()).includes(secretValue), false);
+    assert.match(logged, /"err":"\\"\(hidden: from a Secret\)/);
+    assert.equal(logged.includes(secretValue), false);
   });
 
   it('fetches an image with the credentials of its imagePullSecrets, and without those that are not there', async () => {

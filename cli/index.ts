@@ -5,4 +5,5 @@
 export { type Config, ConfigError, parseConfig } from './config.ts';
 export { diagnose, type Finding, formatFindings, type HostFacts } from './doctor.ts';
 export { formatLog } from './format-log.ts';
+export { formatImages, parseImageCommand } from './image-command.ts';
 export { formatAge, formatChange, formatPicture } from './picture.ts';

@@ -6,13 +6,14 @@ import { join } from 'node:path';
 import { load } from 'js-yaml';
 import { destination, type Logger, pino } from 'pino';
 import { containersPath } from '../controller/index.ts';
-import { InstanceConflictError } from '../runtime/index.ts';
+import { ImageInUseError, ImageNotPresentError, ImagePullError, InstanceConflictError } from '../runtime/index.ts';
 import { DatabaseOpenError, ListenError, PkiError } from '../store/index.ts';
 import { applyFolderOnce, DocumentError } from './apply-folder.ts';
 import { type Config, ConfigError, options, parseConfig } from './config.ts';
 import { type Daemon, type Role, startDaemon } from './daemon.ts';
 import { diagnose, formatFindings, observeHost } from './doctor.ts';
 import { down } from './down.ts';
+import { imageUsage, parseImageCommand, runImageCommand } from './image-command.ts';
 import { InstanceRunsError } from './instance-lock.ts';
 import { startLive } from './live.ts';
 import { openLogFile } from './log-file.ts';
@@ -28,6 +29,7 @@ Commands:
   store        the store alone
   controller   the controller alone, for an API server elsewhere (--kubeconfig)
   down         end the daemon and its containers, and clean up the host; objects, volumes and images stay
+  image        list, pull, remove, import and export this host's images (holdfast image --help)
   doctor       say what this host lacks, and how to get it
 
 Flags (each is also a key of the config file, and HOLDFAST_… in the environment):
@@ -124,11 +126,13 @@ async function main(): Promise<void> {
     command === '-h' ||
     args.includes('--help')
   ) {
-    process.stdout.write(usage);
+    process.stdout.write(command === 'image' ? imageUsage : usage);
     process.exitCode = command === undefined ? 2 : 0;
     return;
   }
-  const config = (): Config => parseConfig({ args, env: process.env, hostname: hostname(), readFile: readConfigFile });
+  const configOf = (flags: readonly string[]): Config =>
+    parseConfig({ args: flags, env: process.env, hostname: hostname(), readFile: readConfigFile });
+  const config = (): Config => configOf(args);
   switch (command) {
     case 'up':
     case 'store':
@@ -138,6 +142,20 @@ async function main(): Promise<void> {
       return await down(config(), pino({ level: 'warn' }, destination({ fd: 2, sync: true })), (line) =>
         process.stdout.write(`${line}\n`),
       );
+    case 'image': {
+      const { command: imageCommand, configArgs } = parseImageCommand(args, (name) => Object.hasOwn(options, name));
+      const log = pino({ level: 'warn' }, destination({ fd: 2, sync: true }));
+      const stop = new AbortController();
+      for (const signal of ['SIGINT', 'SIGTERM'] as const)
+        process.once(signal, () => stop.abort(new ConfigError(`ended by ${signal}`)));
+      const say = (line: string): void => void process.stdout.write(`${line}\n`);
+      const { stdin, stdout } = process;
+      return await runImageCommand(
+        imageCommand,
+        { config: configOf(configArgs), stdin, stdout, say, log },
+        stop.signal,
+      );
+    }
     case 'doctor': {
       const findings = diagnose(observeHost(config().dataDir));
       process.stdout.write(formatFindings(findings));
@@ -160,6 +178,9 @@ try {
     ListenError,
     DatabaseOpenError,
     PkiError,
+    ImagePullError,
+    ImageNotPresentError,
+    ImageInUseError,
   ].some((known) => error instanceof known);
   process.stderr.write(
     `holdfast: ${error instanceof Error ? (isUsers ? error.message : (error.stack ?? error.message)) : String(error)}\n`,

@@ -376,6 +376,25 @@ export interface Images {
    */
   ensure(reference: string, policy: PullPolicy, signal: AbortSignal, options?: PullOptions): Promise<ImageInfo>;
   list(): Promise<readonly ImageInfo[]>;
+  /**
+   * Takes in the images of an archive as docker save, podman save or exportArchive write it (also compressed), from a file
+   * or a stream. They get the names that they have in it, which other images of this host lose; `name` is for an archive of
+   * one. Throws ImagePullError.
+   */
+  importArchive(
+    source: string | Readable,
+    options: { readonly name?: string | undefined; readonly onProgress?: PullOptions['onProgress'] },
+    signal: AbortSignal,
+  ): Promise<readonly ImageInfo[]>;
+  /**
+   * Writes images, by reference or id, to a file or a stream, which is ended. A reference is kept as a name in the archive.
+   * Throws ImageNotPresentError, RuntimeOperationError.
+   */
+  exportArchive(
+    references: readonly string[],
+    request: { readonly format: 'docker-archive' | 'oci-archive'; readonly target: string | Writable },
+    signal: AbortSignal,
+  ): Promise<void>;
   /** undefined if there is none. Takes a reference or an id; `platform` goes with a reference (os/architecture[/variant]). */
   inspect(referenceOrID: string, platform?: string): Promise<ImageInfo | undefined>;
   /** Throws ImageInUseError. No error if it is not there. */

@@ -7,7 +7,7 @@ import { spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 
 export interface ToolRun {
-  readonly command: 'skopeo' | 'containers-storage' | 'sync' | 'umount';
+  readonly command: 'skopeo' | 'containers-storage' | 'sync' | 'umount' | 'tar';
   readonly args: readonly string[];
   readonly deadlineMs: number;
   /** Undefined: only the deadline counts. */

@@ -27,6 +27,8 @@ export interface CopyRequest {
   readonly platform: Platform;
   /** Under which the store is to know it. */
   readonly name: string;
+  /** What it is called in errors. */
+  readonly title: string;
   /** undefined: where skopeo looks by itself. */
   readonly authFile: string | undefined;
   /** Whether the file holds a user name and password for it. */
@@ -37,6 +39,11 @@ export interface CopyRequest {
 export interface StorageCommands {
   /** Copies what the reference points to into the store. Throws ImagePullError. */
   copy(request: CopyRequest, signal: AbortSignal): Promise<void>;
+  /** Copies an image out of the store, to docker-archive:PATH[:NAME] or oci:PATH:NAME. */
+  copyOut(imageID: string, target: string, moreNames: readonly string[], signal: AbortSignal): Promise<void>;
+  /** A folder of this process's own for the time of `work`; on the file system of the images. */
+  withScratch<T>(work: (dir: string) => Promise<T>): Promise<T>;
+  addNames(imageID: string, names: readonly string[]): Promise<void>;
   setNames(imageID: string, names: readonly string[]): Promise<void>;
   /** The image with all its names, and the layers that no other image has. */
   deleteImage(imageID: string): Promise<void>;
@@ -104,18 +111,18 @@ export async function createStorageCommands(deps: StorageCommandsDeps): Promise<
   }
 
   async function pullError(request: CopyRequest, failure: Failure, signal: AbortSignal): Promise<Error> {
-    const { reference, isLoggedIn } = request;
+    const { reference, isLoggedIn, title } = request;
     if (failure.kind === 'missing') return missingProgram('image_pull', failure.program);
     if (failure.kind === 'failed') {
       const tags = isManifestUnknown(failure.stderr) ? await askTags(request, signal) : undefined;
       const isByDigest = reference.kind === 'registry' && reference.digest !== undefined;
       const circumstances = { source: reference.kind, isLoggedIn, isByDigest, tags };
-      return parsePullError(reference.canonical, failure.stderr, circumstances);
+      return parsePullError(title, failure.stderr, circumstances);
     }
     const seconds = Math.round(failure.afterMs / 1000);
     const what = failure.kind === 'stalled' ? `nothing arrived for ${seconds} s` : `it was not done after ${seconds} s`;
     const fix = 'check the network and the registry; it is tried again, and finished layers are kept';
-    return new ImagePullError(reference.canonical, { kind: 'unreachable', what, fix });
+    return new ImagePullError(title, { kind: 'unreachable', what, fix });
   }
 
   /** What the repository has instead. undefined: it cannot be known; mirrors are not asked (skopeo asks none for tags). */
@@ -133,38 +140,62 @@ export async function createStorageCommands(deps: StorageCommandsDeps): Promise<
     return result.kind === 'success' ? parseTags(result.stdout) : undefined;
   }
 
+  const location = `[overlay@${deps.root}+${deps.runRoot}:${storageOptions}]`;
+
+  async function withScratch<T>(work: (dir: string) => Promise<T>): Promise<T> {
+    await mkdir(scratch, { recursive: true, mode: 0o700 });
+    const dir = await mkdtemp(join(scratch, `${process.pid}-`));
+    try {
+      return await work(dir);
+    } finally {
+      await rm(dir, { recursive: true, force: true });
+    }
+  }
+
   return {
+    withScratch,
+    copyOut: (imageID, target, moreNames, signal) =>
+      withScratch(async (temporary) => {
+        const names = moreNames.flatMap((name) => ['--additional-tag', name]);
+        const policy = ['--insecure-policy']; // what is here was let in by the host's rules
+        const args = [...policy, '--tmpdir', temporary, 'copy', '--quiet', ...names];
+        const run = {
+          command: 'skopeo',
+          args: [...args, `containers-storage:${location}@${imageID}`, target],
+        } as const;
+        assertSuccess('image_export', await runTool({ ...run, deadlineMs: deps.limits.pullDeadlineMs, signal }));
+      }),
     async copy(request, signal) {
       const { reference, name } = request;
-      const target = `containers-storage:[overlay@${deps.root}+${deps.runRoot}:${storageOptions}]${name}`;
-      await mkdir(scratch, { recursive: true, mode: 0o700 });
+      const target = `containers-storage:${location}${name}`;
       // Before the download: a layer that is done while it runs was to be fetched.
       const known = await deps.blobDigests();
-      const temporary = await mkdtemp(join(scratch, `${process.pid}-`));
-      const stopWatch = watchDownload({
-        dir: temporary,
-        askTotal: () => askTotal(request, known, signal),
-        onProgress: request.onProgress,
-        ...progressTimes,
+      await withScratch(async (temporary) => {
+        const stopWatch = watchDownload({
+          dir: temporary,
+          askTotal: () => askTotal(request, known, signal),
+          onProgress: request.onProgress,
+          ...progressTimes,
+        });
+        try {
+          const args = [
+            ...globalOptions(request.platform),
+            ...['--tmpdir', temporary, 'copy', '--quiet', '--remove-signatures'],
+            ...authOption('--src-authfile', request),
+            ...[sourceOf(reference), target],
+          ];
+          const { pullDeadlineMs: deadlineMs, stallMs } = deps.limits;
+          const result = await runTool({ command: 'skopeo', args, deadlineMs, stallMs, signal });
+          if (result.kind !== 'success') throw await pullError(request, result, signal);
+        } finally {
+          stopWatch();
+        }
       });
-      try {
-        const args = [
-          ...globalOptions(request.platform),
-          ...['--tmpdir', temporary, 'copy', '--quiet', '--remove-signatures'],
-          ...authOption('--src-authfile', request),
-          ...[sourceOf(reference), target],
-        ];
-        const { pullDeadlineMs: deadlineMs, stallMs } = deps.limits;
-        const result = await runTool({ command: 'skopeo', args, deadlineMs, stallMs, signal });
-        if (result.kind !== 'success') throw await pullError(request, result, signal);
-        // The records are fsynced by storage, the layers are not: a power cut must not leave empty files behind them.
-        const sync = { command: 'sync', args: ['-f', deps.root], deadlineMs: storageDeadlineMs, signal } as const;
-        assertSuccess('image_sync', await runTool(sync));
-      } finally {
-        stopWatch();
-        await rm(temporary, { recursive: true, force: true });
-      }
+      // The records are fsynced by storage, the layers are not: a power cut must not leave empty files behind them.
+      const sync = { command: 'sync', args: ['-f', deps.root], deadlineMs: storageDeadlineMs, signal } as const;
+      assertSuccess('image_sync', await runTool(sync));
     },
+    addNames: (imageID, names) => storage(['add-names', ...names.flatMap((name) => ['--name', name]), imageID]),
     setNames: (imageID, names) => storage(['set-names', ...names.flatMap((name) => ['--name', name]), imageID]),
     deleteImage: (imageID) => storage(['delete-image', imageID]),
     deleteLayer: (layerID) => storage(['delete-layer', layerID]),

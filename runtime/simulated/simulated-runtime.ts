@@ -175,6 +175,8 @@ export function createSimulatedRuntime({
       remove: async (reference) => {
         images.delete(reference);
       },
+      importArchive: async () => notSimulated('importArchive'),
+      exportArchive: async () => notSimulated('exportArchive'),
       collect: async (request) => {
         collections.push(request);
         return { removed: [], layersRemoved: 0, missingBytes: 0, capacityBytes: 0, availableBytes: 0 };

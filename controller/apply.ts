@@ -7,7 +7,6 @@ import {
   MountError,
   PortTakenError,
   StartError,
-  VolumeInUseError,
 } from '../runtime/index.ts';
 import type { Step } from './decide.ts';
 import { type Desired, keyOf, labelsOf, type Mutable } from './desired.ts';
@@ -15,10 +14,9 @@ import type { Entry, ReconcileDeps } from './entry.ts';
 import { hideInError, hideSecrets } from './hide-secrets.ts';
 import { accountForReplacement, accountForStartFailure, type StartFailure, withdrawStop } from './history.ts';
 import { identityFields } from './identity.ts';
-import { killCheckMs } from './orphans.ts';
+import { deleteVolumes, killCheckMs } from './orphans.ts';
 import { securityFields } from './security.ts';
 import { decideSignal, type SignalRequest } from './signal-request.ts';
-import { volumesToDelete } from './volumes.ts';
 
 export interface Work {
   readonly object: Container;
@@ -52,7 +50,7 @@ export async function applyStep(step: Step, work: Work, deps: ReconcileDeps, sig
       tell(step, work, deps);
       return { kind: 'rest', ms: step.untilMs === undefined ? undefined : step.untilMs - now() };
     case 'finalize':
-      await removeVolumes(object, id, deps);
+      await removeVolumes(work, deps);
       return { kind: 'gone' };
     case 'remove':
       await runtime.containers.remove(id, { volumes: step.because === 'replaced' ? 'keep' : 'remove' });
@@ -107,17 +105,10 @@ export async function applyStep(step: Step, work: Work, deps: ReconcileDeps, sig
 }
 
 /** What a replacement kept that then never came, and named volumes that go with the object. */
-async function removeVolumes(object: Container, id: string, { runtime, log }: ReconcileDeps): Promise<void> {
-  if ((await runtime.containers.listKept()).includes(id)) await runtime.containers.remove(id);
-  for (const volume of volumesToDelete(object)) {
-    try {
-      await runtime.volumes.remove(volume);
-    } catch (error) {
-      if (!(error instanceof VolumeInUseError)) throw error;
-      const { name, namespace } = object.metadata;
-      log.info({ container: name, namespace, volume, err: error }, 'a volume outlives its object, since it is in use');
-    }
-  }
+async function removeVolumes({ desired, object }: Work, deps: ReconcileDeps): Promise<void> {
+  const { containers } = deps.runtime;
+  if ((await containers.listKept()).includes(desired.containerID)) await containers.remove(desired.containerID);
+  await deleteVolumes(desired.volumesToDelete ?? [], keyOf(object), deps);
 }
 
 function isPaused(container: ContainerInfo | undefined): boolean {

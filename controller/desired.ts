@@ -8,7 +8,7 @@ import { parseBytes, parseDurationMs, parseSignal } from './quantity.ts';
 import type { Backoff, RestartPolicy } from './restart.ts';
 import { parseSecurity } from './security.ts';
 import { parseSignalRequest, type SignalRequest } from './signal-request.ts';
-import { parseVolumes } from './volumes.ts';
+import { parseVolumes, volumesToDelete } from './volumes.ts';
 
 /** A container as the host should have it, in the runtime's words; what depends on other containers comes later. */
 export interface Desired {
@@ -32,6 +32,8 @@ export interface Desired {
   readonly dependsOn: readonly string[];
   /** All of the configuration that is known before the image, the links and what the environment refers to are. */
   readonly config: Omit<ContainerConfig, 'imageID' | 'labels' | 'dnsNames' | keyof Environment>;
+  /** Named volumes, by their names on this host, that go with the object; undefined without any. */
+  readonly volumesToDelete: readonly string[] | undefined;
   /** Changes when the container must be replaced. */
   readonly specHash: string;
   /** Why it may not be started or changed as it stands; what runs is left alone. */
@@ -64,6 +66,8 @@ export const labelKeys = {
   graceMs: 'holdfast.dev/grace-ms',
   /** Number of the signal that asks it to stop; without the label, what the image says. */
   stopSignal: 'holdfast.dev/stop-signal',
+  /** Named volumes that go with the object, separated by commas. */
+  volumesToDelete: 'holdfast.dev/volumes-to-delete',
 } as const;
 
 /** The container's id: derived from the object's uid, so that it is known again when its status was lost. */
@@ -199,6 +203,7 @@ export function parseDesired(object: Container): Desired {
     links,
     dependsOn: [...new Set([...links.map(({ name }) => name), ...(spec.dependsOn ?? []).map(({ name }) => name)])],
     config,
+    volumesToDelete: volumesToDelete(object),
     specHash: hashOf({ ...immutablePart(spec, config, links), ...environmentSpec(spec) }),
     problem: problems.length > 0 ? { reason: 'InvalidSpec', message: problems.join('; ') } : undefined,
   };
@@ -227,8 +232,8 @@ export interface Mutable {
 }
 
 /** Changes when something is to be changed in place. */
-export function mutableHashOf({ graceMs, stopSignal }: Desired, mutable: Mutable): string {
-  return hashOf({ ...mutable, graceMs, stopSignal });
+export function mutableHashOf({ graceMs, stopSignal, volumesToDelete }: Desired, mutable: Mutable): string {
+  return hashOf({ ...mutable, graceMs, stopSignal, volumesToDelete });
 }
 
 /** All labels of a container; the hashes tell later what it was made from. */
@@ -241,6 +246,9 @@ export function labelsOf(object: Container, desired: Desired, mutable: Mutable):
     [labelKeys.mutableHash]: mutableHashOf(desired, mutable),
     [labelKeys.graceMs]: String(desired.graceMs),
     ...(desired.stopSignal === undefined ? {} : { [labelKeys.stopSignal]: String(desired.stopSignal) }),
+    ...(desired.volumesToDelete === undefined
+      ? {}
+      : { [labelKeys.volumesToDelete]: desired.volumesToDelete.join(',') }),
   };
 }
 

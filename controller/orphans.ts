@@ -1,5 +1,5 @@
 /** Containers whose object is gone: stopped gracefully, then removed. Effects. */
-import type { ContainerInfo } from '../runtime/index.ts';
+import { type ContainerInfo, VolumeInUseError } from '../runtime/index.ts';
 import { decideHalt } from './decide.ts';
 import { labelKeys } from './desired.ts';
 import type { ReconcileDeps } from './entry.ts';
@@ -17,11 +17,28 @@ export async function haltOrphan(key: string, id: string, deps: ReconcileDeps): 
   if (container !== undefined) {
     log.info({ containerID: id, container: key }, 'removing a container whose object is gone');
     await runtime.containers.remove(id);
+    await deleteVolumes(container.labels[labelKeys.volumesToDelete]?.split(',') ?? [], key, deps);
   }
   entries.delete(id);
   view.release(key, id);
   view.stateChanged(key);
   return undefined;
+}
+
+/** Deletes named volumes that go with an object that is gone, but for those that another container has. */
+export async function deleteVolumes(
+  names: readonly string[],
+  key: string,
+  { runtime, log }: Pick<ReconcileDeps, 'runtime' | 'log'>,
+): Promise<void> {
+  for (const volume of names) {
+    try {
+      await runtime.volumes.remove(volume);
+    } catch (error) {
+      if (!(error instanceof VolumeInUseError)) throw error;
+      log.info({ container: key, volume, err: error }, 'a volume outlives its object, since it is in use');
+    }
+  }
 }
 
 async function stopOrphan(key: string, container: ContainerInfo, deps: ReconcileDeps): Promise<number> {

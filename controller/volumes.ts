@@ -242,9 +242,13 @@ function filesOf(
   });
 }
 
-/** Names on this host of the volumes that go with the object. */
-export function volumesToDelete({ spec, metadata }: Pick<Container, 'spec' | 'metadata'>): readonly string[] {
-  return (spec.volumes ?? []).flatMap(({ volume }) =>
+/** Names on this host of the volumes that go with the object; undefined without any. */
+export function volumesToDelete({
+  spec,
+  metadata,
+}: Pick<Container, 'spec' | 'metadata'>): readonly string[] | undefined {
+  const names = (spec.volumes ?? []).flatMap(({ volume }) =>
     volume?.reclaimPolicy === 'Delete' ? [volumeNameOf(metadata.namespace, volume.name)] : [],
   );
+  return names.length === 0 ? undefined : names;
 }

@@ -168,7 +168,7 @@ describe('a changed volume', () => {
     });
     assert.equal(hash(named('Retain')), hash(named('Delete')));
     assert.deepEqual(volumesToDelete(object({ namespace: 'shop', spec: named('Delete') })), ['shop.x']);
-    assert.deepEqual(volumesToDelete(object({ namespace: 'shop', spec: named('Retain') })), []);
+    assert.deepEqual(volumesToDelete(object({ namespace: 'shop', spec: named('Retain') })), undefined);
   });
 });
 

@@ -201,7 +201,7 @@ export class LocalContainers implements Containers {
     return this.#operate('remove', id, undefined, async () => {
       const entry = this.#entries.get(id);
       if (entry === undefined) {
-        if (idForm.test(id)) await dropVolumes(this.#deps, id, { volumes, keepsImageVolumes: false });
+        if (idForm.test(id)) await dropVolumes(this.#deps, id, { volumes });
         return;
       }
       entry.isRemoving = true;

@@ -264,16 +264,20 @@ async function dropParts(
   await removeTree(parts);
 }
 
-/** Takes away what a container's volumes have mounted; memory and files too, and its own volumes, unless they are kept. */
+/**
+ * Takes away what a container's volumes have mounted; memory and files too, and its own volumes, unless they are kept.
+ * keepsImageVolumes undefined: as the container wanted it that is no more.
+ */
 export async function dropVolumes(
   deps: VolumeDeps,
   id: ContainerID,
-  options: { readonly volumes: 'remove' | 'keep'; readonly keepsImageVolumes: boolean },
+  options: { readonly volumes: 'remove' | 'keep'; readonly keepsImageVolumes?: boolean | undefined },
 ): Promise<void> {
   const { layout, volumes } = deps;
   await dropParts(deps, id);
-  if (options.volumes === 'keep') return;
+  const keepsImageVolumes = options.keepsImageVolumes ?? volumes.keepsImageVolumes(id);
+  if (options.volumes === 'keep') return volumes.noteKept(id, { keepsImageVolumes });
   await dropMemory(deps, id, new Set());
   await removeTree(layout.container(id).volumesRun);
-  await volumes.removeOwn(id, { except: new Set(), keepsImageVolumes: options.keepsImageVolumes });
+  await volumes.removeOwn(id, { except: new Set(), keepsImageVolumes });
 }

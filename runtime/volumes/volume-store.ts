@@ -3,8 +3,9 @@
  * data/ in it; it comes by one rename and goes by one. Effects only; whoever calls holds no lock of ours.
  */
 import { createHash } from 'node:crypto';
-import { chmod, mkdir, readdir, rename, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { existsSync } from 'node:fs';
+import { chmod, mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import type { Logger } from 'pino';
 import { readJsonObject, replaceFile } from '../atomic-file.ts';
 import { runSuccessfully } from '../command.ts';
@@ -170,6 +171,22 @@ export class VolumeStore implements Volumes {
     return [...new Set(ids)].filter((id) => idForm.test(id));
   }
 
+  /** For a container that is replaced: says to whoever removes its volumes later, when it is no more, what it wanted. */
+  async noteKept(owner: ContainerID, options: { readonly keepsImageVolumes: boolean }): Promise<void> {
+    const marker = this.#imageVolumesMarker(owner);
+    if (!options.keepsImageVolumes) await rm(marker, { force: true });
+    else if (existsSync(dirname(marker))) await writeFile(marker, '');
+  }
+
+  /** Whether the container, when it was replaced, wanted the volumes of its image to stay after it. */
+  keepsImageVolumes(owner: ContainerID): boolean {
+    return existsSync(this.#imageVolumesMarker(owner));
+  }
+
+  #imageVolumesMarker(owner: ContainerID): string {
+    return join(this.#deps.layout.ownVolumes, owner, '.keeps-image-volumes');
+  }
+
   /** Removes own volumes of a container but those named; volumes of its image may be made into named ones instead. */
   async removeOwn(
     owner: ContainerID,
@@ -178,7 +195,7 @@ export class VolumeStore implements Volumes {
     const { layout } = this.#deps;
     const dir = join(layout.ownVolumes, owner);
     for (const volume of await namesIn(dir)) {
-      if (options.except.has(volume)) continue;
+      if (options.except.has(volume) || volume.startsWith('.')) continue;
       const folder = join(dir, volume);
       if (options.keepsImageVolumes && volume.startsWith(imageVolumePrefix)) {
         await rename(folder, join(layout.volumes, globalName(owner, volume)));

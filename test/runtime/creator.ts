@@ -30,7 +30,24 @@ async function one(): Promise<void> {
     name: id.slice(0, 6),
   };
   const limits = { limits: { pids: 50 }, log: { maxSizeBytes: 100_000, maxFiles: 2 } };
-  await runtime.containers.create({ ...shared, ...limits, id, imageID, cmd: ['sleep', '1000'] }, signal);
+  const mount = { isReadOnly: false, copiesUp: true };
+  const volumes = {
+    volumes: [
+      { name: 'own', source: { kind: 'own', mode: 0o777 } },
+      { name: 'memory', source: { kind: 'memory' } },
+      { name: 'files', source: { kind: 'files' } },
+      { name: 'shared', source: { kind: 'named', name: 'shared' } },
+    ],
+    mounts: [
+      { ...mount, volume: 'own', path: '/etc' },
+      { ...mount, volume: 'memory', path: '/memory' },
+      { ...mount, volume: 'files', path: '/files' },
+      { ...mount, volume: 'shared', path: '/bin' },
+      { ...mount, volume: 'shared', path: '/part', subPath: `part/${id}` },
+    ],
+    files: { files: [{ path: 'deep/file', dataBase64: '', mode: 0o644 }] },
+  } as const;
+  await runtime.containers.create({ ...shared, ...limits, ...volumes, id, imageID, cmd: ['sleep', '1000'] }, signal);
   await runtime.containers.start(id, signal);
   await runtime.containers.signal(id, 9);
   await runtime.containers.start(id, signal);

@@ -188,8 +188,17 @@ describe('a runtime that comes back', () => {
     const infos = await host.runtime.containers.list();
     assert.ok(infos.length > 0, seen);
     for (const info of infos) {
+      if (info.lacksFiles === true) await host.runtime.containers.update(info.id, { files: { files: [] } });
       const started = await host.runtime.containers.start(info.id, never);
       assert.ok(isThere(pidOf(started)), seen);
+    }
+    assert.deepEqual(await host.runtime.containers.listKept(), [], seen);
+    assert.deepEqual(readdirSync(join(dataDir, 'volumes')).sort(), ['.own', 'shared'], seen);
+    for (const name of ['shared', ...infos.map(({ id }) => `.own/${id}/own`)]) {
+      const volume = join(dataDir, 'volumes', name);
+      assert.deepEqual(readdirSync(volume).sort(), ['data', 'volume.json'], seen);
+      const original = name === 'shared' ? 'sh' : 'passwd';
+      assert.ok(readdirSync(join(volume, 'data')).includes(original), seen);
     }
     const ids = infos.map((info) => info.id).sort();
     assert.deepEqual(readdirSync(join(runDir, 'containers')).sort(), ids, seen);
@@ -205,5 +214,11 @@ describe('a runtime that comes back', () => {
     assert.equal(readdirSync(join(runDir, 'netns')).length, ids.length + 3, seen);
     const addresses = readdirSync(join(runDir, 'addresses', bridge)).filter((name) => /^[0-9.]+$/.test(name));
     assert.equal(addresses.length, ids.length + 3, seen);
+    assert.deepEqual(readdirSync(join(runDir, 'volumes')).sort(), ids, seen);
+    for (const id of ids) await host.runtime.containers.remove(id);
+    assert.deepEqual(readdirSync(join(runDir, 'volumes')), [], seen);
+    assert.deepEqual(readdirSync(join(dataDir, 'volumes', '.own')), [], seen);
+    await host.runtime.volumes.remove('shared');
+    assert.deepEqual(readdirSync(join(dataDir, 'volumes')), ['.own'], seen);
   });
 });

@@ -364,6 +364,14 @@ describe('volumes of containers', () => {
     await host.runtime.containers.update(id, { keepsImageVolumes: true });
     const names = (await host.runtime.volumes.list()).map(({ name }) => name).sort();
     await host.runtime.containers.remove(id);
+    // Another that is replaced meanwhile, by one that never comes.
+    const other = await host.run({ imageID: image.id, cmd: ['true'], keepsImageVolumes: true });
+    await host.exited(other.id);
+    names.push(...(await host.runtime.volumes.list()).flatMap(({ name, owner }) => (owner === other.id ? [name] : [])));
+    assert.equal(names.length, 6);
+    await host.runtime.containers.remove(other.id, { volumes: 'keep' });
+    await host.runtime.containers.remove(other.id);
+    names.sort();
     const left = await host.runtime.volumes.list();
     assert.deepEqual(left.map(({ name }) => name).sort(), names);
     assert.ok(

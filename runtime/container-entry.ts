@@ -63,7 +63,7 @@ export function stateOf(entry: ContainerEntry, isPaused = false): ContainerState
   return { kind: 'running', pid: init.pid, startedAtMs, ...(isPaused ? { isPaused } : {}) };
 }
 
-export function infoOf(entry: ContainerEntry, isPaused: boolean): ContainerInfo {
+export function infoOf(entry: ContainerEntry, isPaused: boolean): Omit<ContainerInfo, 'debugSessions'> {
   const { config, ports, createdAtMs, stopSignal } = entry.record;
   return {
     id: config.id,

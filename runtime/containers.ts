@@ -4,8 +4,9 @@
  */
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Duplex } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import type { Logger } from 'pino';
+import { type ArchiveView, prepareStoppedView } from './archive.ts';
 import { replaceFile } from './atomic-file.ts';
 import type { CgroupPrimer } from './cgroup-primer.ts';
 import { applyLimits, ensureControllers } from './cgroups.ts';
@@ -27,9 +28,11 @@ import {
   type SetupDeps,
   writeBundle,
 } from './container-setup.ts';
+import { DebugSessions } from './debug-sessions.ts';
 import { freeze, observeFrozen, thaw } from './freezer.ts';
 import type { HostNetwork } from './host-network.ts';
 import {
+  type Archive,
   type AttachRequest,
   type ContainerConfig,
   ContainerConfigError,
@@ -50,6 +53,7 @@ import {
   StartError,
   type Stats,
   type StreamSession,
+  type WriteArchiveOptions,
 } from './interface.ts';
 import { KeyedLock, Semaphore, settleAll } from './keyed-lock.ts';
 import { readLog } from './log-reader.ts';
@@ -97,6 +101,7 @@ export class LocalContainers implements Containers {
   #startsUnderWay = 0;
   readonly #runs: RunSupervisor;
   readonly #streams: ContainerStreams;
+  readonly #debugs: DebugSessions;
   readonly #closing = new AbortController();
 
   /** `entries`: what was read back from disk. */
@@ -111,6 +116,7 @@ export class LocalContainers implements Containers {
       deps.emit(event);
     };
     this.#runs = new RunSupervisor({ ...deps, emit, lock: this.#lock, closing: this.#closing.signal });
+    this.#debugs = new DebugSessions({ ...deps, changed: (id) => deps.emit({ kind: 'debug', id }) });
     this.#streams = new ContainerStreams({ ...deps, look: (entry) => this.#runs.look(entry) });
   }
 
@@ -246,7 +252,46 @@ export class LocalContainers implements Containers {
     const entry = this.#get(id);
     // It would be frozen at birth, and so would be whoever waits for it.
     if (this.#isPaused(entry)) throw new ContainerNotRunningError(id, { isPaused: true });
-    return this.#streams.exec(entry, request, signal);
+    return this.#deps.metrics.time('exec', () => this.#streams.exec(entry, request, signal));
+  }
+
+  /** Beside what runs it is no more than a further process. */
+  debug(id: ContainerID, request: ExecRequest, signal: AbortSignal): Promise<StreamSession> {
+    return this.#operate('debug', id, signal, async () => {
+      const entry = this.#get(id);
+      this.#runs.look(entry);
+      if (isRunning(entry)) return this.exec(id, request, signal);
+      await this.#deps.hostNetwork.ensure('bridge');
+      return this.#debugs.open(entry, request, signal);
+    });
+  }
+
+  async readArchive(id: ContainerID, path: string, signal: AbortSignal): Promise<Archive> {
+    return this.#streams.readArchive(await this.#viewOf(id, signal), path, signal);
+  }
+
+  async writeArchive(
+    id: ContainerID,
+    dir: string,
+    archive: Readable,
+    options: WriteArchiveOptions,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const view = await this.#viewOf(id, signal);
+    const write = await this.#streams.openWriteArchive(view, { dir, options, signal });
+    await write(archive);
+  }
+
+  /** What the container sees; of one that does not run, its root and volumes are made ready. */
+  #viewOf(id: ContainerID, signal: AbortSignal): Promise<ArchiveView> {
+    return this.#operate('view', id, signal, async () => {
+      const entry = this.#get(id);
+      this.#runs.look(entry);
+      const init = entry.processes?.init;
+      if (init !== undefined && isRunning(entry)) return { kind: 'running', ...init };
+      await ensureRootfs(this.#deps, entry);
+      return prepareStoppedView(entry, await prepareMounts(this.#deps, entry, signal));
+    });
   }
 
   attach(id: ContainerID, request: AttachRequest, signal: AbortSignal): Promise<StreamSession> {
@@ -313,7 +358,7 @@ export class LocalContainers implements Containers {
 
   async close(): Promise<void> {
     this.#closing.abort(new RuntimeClosedError('the runtime was closed'));
-    await this.#streams.close();
+    await Promise.all([this.#streams.close(), this.#debugs.close()]);
     await this.#lock.idle();
     for (const entry of this.#entries.values()) entry.monitor?.close();
   }
@@ -331,11 +376,14 @@ export class LocalContainers implements Containers {
   }
 
   #info(entry: ContainerEntry): ContainerInfo {
-    return infoOf(entry, this.#isPaused(entry));
+    return {
+      ...infoOf(entry, this.#isPaused(entry)),
+      debugSessions: this.#debugs.count(entry.record.config.id),
+    };
   }
 
   #operate<T>(
-    operation: 'create' | 'start' | 'update' | 'pause' | 'resume' | 'remove',
+    operation: 'create' | 'start' | 'update' | 'pause' | 'resume' | 'remove' | 'debug' | 'view',
     id: ContainerID,
     signal: AbortSignal | undefined,
     work: () => Promise<T>,
@@ -483,6 +531,7 @@ export class LocalContainers implements Containers {
     const { config } = entry.record;
     const { layout, syscalls, hostNetwork, randomHex } = this.#deps;
     const { paths } = entry;
+    await this.#debugs.end(config.id);
     if (entry.processes !== undefined) await syscalls.kill(entry.processes.init, SIGKILL);
     entry.monitor?.close();
     entry.monitor = undefined;

@@ -266,6 +266,8 @@ export type ContainerState =
 
 export interface ContainerInfo {
   readonly id: ContainerID;
+  /** How many programs run in its place (Containers.debug). */
+  readonly debugSessions: number;
   readonly name: string;
   readonly imageID: string;
   readonly labels: Readonly<Record<string, string>>;
@@ -504,11 +506,40 @@ export interface Stats {
   readonly diskWrittenBytes: number;
 }
 
+/** What an archive is of. */
+export interface ArchiveStat {
+  /** The last part of the path; / for the root. */
+  readonly name: string;
+  readonly kind: 'file' | 'folder' | 'link' | 'other';
+  readonly sizeBytes: number;
+  /** Permission bits. */
+  readonly mode: number;
+  /** Whole seconds. */
+  readonly mtimeMs: number;
+  /** Of a link, which is not followed. */
+  readonly linkTarget?: string | undefined;
+}
+
+export interface Archive {
+  readonly stat: ArchiveStat;
+  /** A tar archive, whose first entry is named stat.name. It fails if the copy cannot be finished; an end is the end. */
+  readonly stream: Readable;
+}
+
+export interface WriteArchiveOptions {
+  /** Whose the files will be: as the archive says (the default), or root's. */
+  readonly owner?: 'archive' | 'root' | undefined;
+  /** Refuses to put a folder in the place of something else, and the other way about. */
+  readonly isStrict?: boolean | undefined;
+}
+
 export type RuntimeEvent =
   | { readonly kind: 'exited'; readonly id: ContainerID }
   /** The kernel killed one of its processes for memory. If that was the end of all, `exited` follows. */
   | { readonly kind: 'oom'; readonly id: ContainerID }
   | { readonly kind: 'removed'; readonly id: ContainerID }
+  /** A debug session of it has begun or ended. */
+  | { readonly kind: 'debug'; readonly id: ContainerID }
   /** Something may have been missed: look at everything again. */
   | { readonly kind: 'relist' };
 
@@ -571,6 +602,13 @@ export interface Containers {
    */
   exec(id: ContainerID, request: ExecRequest, signal: AbortSignal): Promise<StreamSession>;
   /**
+   * Runs a program in place of a container's own while that does not run: in its root, network and volumes, with its
+   * user, environment and limits, but with processes and a cgroup of its own, so that the container can be started
+   * beside it. Where its user or working folder are what is broken, it is root in /. Ends with the session and with the
+   * container's removal. For one that runs it is exec. Throws as exec, and MountError.
+   */
+  debug(id: ContainerID, request: ExecRequest, signal: AbortSignal): Promise<StreamSession>;
+  /**
    * The streams of the container's own process, from now on. Detaching leaves it running; its input ends then only if
    * the container says so (isStdinOnce). Throws ContainerNotFoundError, ContainerNotRunningError, RuntimeOperationError.
    */
@@ -582,6 +620,25 @@ export interface Containers {
    * Throws ContainerNotFoundError, ContainerNotRunningError, RuntimeOperationError when nobody listens.
    */
   dial(id: ContainerID, port: number, signal: AbortSignal): Promise<Duplex>;
+  /**
+   * A file or folder of the container as a tar archive, as the container sees it: with its volumes, and with owners of
+   * its user namespace. One that does not run is seen with its root and the volumes that are kept. A link is not
+   * followed unless the path ends with /. Whoever opens it reads the stream to its end or destroys it.
+   * Throws ContainerNotFoundError, ArchiveError, RuntimeOperationError.
+   */
+  readArchive(id: ContainerID, path: string, signal: AbortSignal): Promise<Archive>;
+  /**
+   * Unpacks a tar archive (ustar, pax or GNU; not compressed) below a folder that is there, with modes and times.
+   * Resolves when all is written; what was unpacked before an error stays.
+   * Throws ContainerNotFoundError, ArchiveError, RuntimeOperationError.
+   */
+  writeArchive(
+    id: ContainerID,
+    dir: string,
+    archive: Readable,
+    options: WriteArchiveOptions,
+    signal: AbortSignal,
+  ): Promise<void>;
 }
 
 /** A folder that outlives processes and perhaps containers. */
@@ -679,6 +736,17 @@ export class StartError extends Error {
   constructor(message: string, exitCode: number, options?: ErrorOptions) {
     super(message, options);
     this.exitCode = exitCode;
+  }
+}
+
+/** A copy from or to a container failed for a reason that the caller can mend; the message names the path. */
+export class ArchiveError extends Error {
+  override readonly name = 'ArchiveError';
+  /** conflict: something of another kind is in the place. invalid: the archive itself. */
+  readonly kind: 'not-found' | 'conflict' | 'read-only' | 'no-space' | 'invalid';
+  constructor(kind: ArchiveError['kind'], message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.kind = kind;
   }
 }
 

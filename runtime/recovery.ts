@@ -16,6 +16,8 @@ import { removeTree } from './remove-tree.ts';
 import { endRun, type RunDeps } from './run.ts';
 
 const idPattern = /^[0-9a-f]{64}$/;
+/** Debug sessions too: debug-sessions.ts. */
+const strayPattern = /^[0-9a-f]{64}(-[0-9a-f]{16})?$/;
 
 async function namesIn(dir: string): Promise<string[]> {
   return readdir(dir).catch((error: NodeJS.ErrnoException) => {
@@ -89,7 +91,7 @@ export async function recoverContainers(deps: RunDeps): Promise<Map<ContainerID,
   // A run, mount or bundle that no record speaks of: its creation or removal was cut short.
   const strays = new Set([...(await namesIn(layout.bundles)), ...(await namesIn(layout.ociRoot))]);
   for (const id of strays) {
-    if (!idPattern.test(id) || entries.has(id)) continue;
+    if (!strayPattern.test(id) || entries.has(id)) continue;
     log.info({ containerID: id }, 'what is left of a container that was cut short is removed');
     await removeStray(deps, layout.container(id), id);
   }

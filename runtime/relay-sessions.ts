@@ -1,6 +1,16 @@
 /** Sessions over a relay: the process of an exec. Effects; whoever opens one closes it. */
-import { RuntimeOperationError, type StreamSession } from './interface.ts';
-import type { Relay } from './relay.ts';
+import { type ExecRequest, RuntimeOperationError, StartError, type StreamSession } from './interface.ts';
+import { createError } from './oci-runtime.ts';
+import { type Relay, RelayError } from './relay.ts';
+
+/** Pure: the error for what the OCI runtime said when it could not start the process. */
+export function explainExec(request: ExecRequest, error: unknown): unknown {
+  if (!(error instanceof RelayError) || error.code === 0) return error;
+  const said = [...error.text.matchAll(/"msg"\s*:\s*"((?:[^"\\]|\\.)*)"/g)].map((match) => match[1]).join('; ');
+  const text = said === '' ? error.text : said;
+  const found = createError(text, request.args);
+  return found instanceof StartError ? found : new RuntimeOperationError(error.operation, text, { cause: error });
+}
 
 /** `onStray`: the relay was killed and left its process behind. */
 export function openExecSession(relay: Relay, hasTerminal: boolean, onStray: () => void): StreamSession {

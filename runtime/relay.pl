@@ -24,6 +24,7 @@ fcntl($control, $F_SETFD, $FD_CLOEXEC);
 
 sub tell_us { my ($line) = @_; $line =~ s/[\r\n]+/ /g; syswrite($control, "$line\n"); }
 sub give_up { my ($code, $text) = @_; tell_us("failed $code $text"); exit 0; }
+$SIG{__DIE__} = sub { give_up(0, $_[0]); };
 sub descriptor { my ($number, $way) = @_; open(my $fh, $way, $number) or give_up(0, "descriptor $number: $!"); return $fh; }
 sub unblock { my ($fh) = @_; fcntl($fh, $F_SETFL, fcntl($fh, $F_GETFL, 0) | $O_NONBLOCK); }
 sub pidfd { my $fd = syscall($numbers{pidfd_open}, $_[0] + 0, 0); return $fd < 0 ? undef : descriptor($fd, '<&='); }
@@ -252,10 +253,15 @@ sub run_attach {
   }
 }
 
-# dial NETNS PORT: connects to the port of loopback there, IPv4 first; fd 4 is our end of the connection.
+# dial PID START_TICKS PORT: connects to the port of loopback in the network of a process, IPv4 first; fd 4 is our end of
+# the connection.
 sub run_dial {
-  my ($netns, $port) = @_;
-  open(my $namespace, '<', $netns) or give_up(0, "open $netns: $!");
+  my ($pid, $start_ticks, $port) = @_;
+  open(my $namespace, '<', "/proc/$pid/ns/net") or give_up(0, "network of process $pid: $!");
+  # Only now: if it is still the one, then what was opened was its own.
+  my $stat = content("/proc/$pid/stat");
+  $stat =~ s/^.*\)\s//s;
+  give_up(0, 'the container has ended') unless ((split / /, $stat)[19] // '') eq $start_ticks;
   give_up(0, "setns: $!") if syscall($numbers{setns}, fileno($namespace), $CLONE_NEWNET) == -1;
   my $connection;
   socket($connection, $AF_INET, $SOCK_STREAM, 0) or give_up(0, "socket: $!");

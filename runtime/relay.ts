@@ -1,6 +1,6 @@
 /**
- * Starts relay.pl, one for each session: what it carries are its standard streams, which Node reads and writes as they
- * are; what it says on fd 3 is parsed here. Effects; parseRelayMessage is pure.
+ * Starts relay.pl or archive.pl, one process for each session: what it carries are its standard streams, which Node reads
+ * and writes as they are; what it says on fd 3 is parsed here. Effects; parseRelayMessage is pure.
  */
 import { spawn } from 'node:child_process';
 import type { Socket } from 'node:net';
@@ -11,8 +11,8 @@ import { boundSize } from './exec-process.ts';
 import { RuntimeOperationError, type TerminalSize } from './interface.ts';
 
 export type RelayMessage =
-  /** pid: the process of an exec, else the relay's own. */
-  | { readonly kind: 'started'; readonly pid: number }
+  /** pid: the process of an exec, else the relay's own. text: what else it said. */
+  | { readonly kind: 'started'; readonly pid: number; readonly text: string }
   /** code: of the OCI runtime, 0 if it was not that which failed. */
   | { readonly kind: 'failed'; readonly code: number; readonly text: string }
   | { readonly kind: 'exit'; readonly code: number };
@@ -22,7 +22,7 @@ export function parseRelayMessage(line: string): RelayMessage | undefined {
   const match = /^(started|failed|exit) (-?[0-9]+)(?: (.*))?$/s.exec(line);
   if (match === null) return undefined;
   const [, kind, number = '', text = ''] = match;
-  if (kind === 'started') return { kind, pid: Number(number) };
+  if (kind === 'started') return { kind, pid: Number(number), text };
   if (kind === 'exit') return { kind, code: Number(number) };
   return { kind: 'failed', code: Number(number), text: text.trim() };
 }
@@ -39,6 +39,7 @@ export class RelayError extends RuntimeOperationError {
 }
 
 export interface RelayRequest {
+  readonly script: 'relay.pl' | 'archive.pl';
   /** For error messages. */
   readonly operation: string;
   readonly args: readonly string[];
@@ -53,27 +54,31 @@ export interface RelayRequest {
 
 export interface Relay {
   readonly pid: number;
+  /** What it said when it started. */
+  readonly text: string;
   readonly stdin: Writable | undefined;
   readonly stdout: Readable | undefined;
   readonly stderr: Readable | undefined;
   readonly connection: Socket | undefined;
   resize(size: TerminalSize): void;
-  /** The exit code it told of; undefined when it ended without one, which it does when told to go away. */
+  /**
+   * The exit code it told of; undefined when it ended without one, which it does when told to go away. Rejects with
+   * RelayError when it failed after it had started.
+   */
   readonly exit: Promise<number | undefined>;
   /** Tells it to go away and waits until it has. */
   close(): Promise<void>;
 }
 
-const scriptPath = fileURLToPath(new URL('./relay.pl', import.meta.url));
 /** It kills what does not end when told; one that takes longer is itself stuck. */
 const closeDeadlineMs = 10_000;
 
 /** Resolves when the relay says that it has started. Throws RelayError, RuntimeOperationError, the signal's reason. */
 export async function startRelay(request: RelayRequest): Promise<Relay> {
-  const { operation, args, hasStdin, hasOutput, hasConnection, deadlineMs, signal } = request;
+  const { script, operation, args, hasStdin, hasOutput, hasConnection, deadlineMs, signal } = request;
   signal.throwIfAborted();
   const output = hasOutput ? 'pipe' : 'ignore';
-  const child = spawn('perl', [scriptPath, ...args], {
+  const child = spawn('perl', [fileURLToPath(new URL(script, import.meta.url)), ...args], {
     stdio: [
       hasStdin ? 'pipe' : 'ignore',
       output,
@@ -87,21 +92,24 @@ export async function startRelay(request: RelayRequest): Promise<Relay> {
   const control = child.stdio[3] as Socket | undefined;
   const connection = child.stdio[4] as Socket | undefined;
   if (connection !== undefined) connection.allowHalfOpen = true;
-  const started = Promise.withResolvers<number>();
+  const started = Promise.withResolvers<{ readonly pid: number; readonly text: string }>();
   const exit = Promise.withResolvers<number | undefined>();
   const gone = Promise.withResolvers<void>();
   exit.promise.catch(() => {}); // whoever asks for it gets it all the same
   started.promise.catch(() => {});
-  let text = '';
+  let rest = '';
   const hear = (line: string): void => {
     const message = parseRelayMessage(line);
-    if (message?.kind === 'started') started.resolve(message.pid);
-    else if (message?.kind === 'failed') started.reject(new RelayError(operation, message.code, message.text));
-    else if (message?.kind === 'exit') exit.resolve(message.code);
+    if (message?.kind === 'started') started.resolve(message);
+    else if (message?.kind === 'failed') {
+      const error = new RelayError(operation, message.code, message.text);
+      started.reject(error);
+      exit.reject(error);
+    } else if (message?.kind === 'exit') exit.resolve(message.code);
   };
   control?.on('data', (chunk: Buffer) => {
-    const lines = `${text}${chunk.toString()}`.split('\n');
-    text = lines.pop() ?? '';
+    const lines = `${rest}${chunk.toString()}`.split('\n');
+    rest = lines.pop() ?? '';
     for (const line of lines) hear(line);
   });
   const end = (): void => {
@@ -133,9 +141,10 @@ export async function startRelay(request: RelayRequest): Promise<Relay> {
   );
   signal.addEventListener('abort', onAbort, { once: true });
   try {
-    const pid = await started.promise;
+    const { pid, text } = await started.promise;
     return {
       pid,
+      text,
       stdin: child.stdin ?? undefined,
       stdout,
       stderr,

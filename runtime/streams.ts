@@ -1,28 +1,29 @@
 /** What a client can have of a running container: further processes, its streams, figures, connections. Effects. */
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Duplex } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
+import { type ArchiveView, type Copying, openReadArchive, openWriteArchive } from './archive.ts';
 import { readJsonObject } from './atomic-file.ts';
 import { openAttachSession } from './attach.ts';
 import { type ContainerEntry, isRunning } from './container-entry.ts';
 import { boundSize, checkExecRequest, formatExecProcess, parseOciProcess } from './exec-process.ts';
 import {
+  type Archive,
   type AttachRequest,
   ContainerConfigError,
   type ContainerID,
   ContainerNotRunningError,
   type ExecRequest,
   RuntimeOperationError,
-  StartError,
   type Stats,
   type StreamSession,
+  type WriteArchiveOptions,
 } from './interface.ts';
 import { sendControl } from './log-files.ts';
 import { readLog } from './log-reader.ts';
-import { createError } from './oci-runtime.ts';
 import { isAlive, observeProcess, type ProcessIdentity } from './proc.ts';
 import { type Relay, RelayError, startRelay } from './relay.ts';
-import { openExecSession } from './relay-sessions.ts';
+import { explainExec, openExecSession } from './relay-sessions.ts';
 import { cgroupPathOf, type RunDeps } from './run.ts';
 import { observeStats } from './stats.ts';
 import { lookUpUser, type ProcessUser } from './user.ts';
@@ -41,7 +42,7 @@ const dialDeadlineMs = 10_000;
 export class ContainerStreams {
   readonly #deps: StreamsDeps;
   /** Sessions that are open. */
-  readonly #sessions = new Set<{ readonly dials?: ContainerID; close(): Promise<void> }>();
+  readonly #sessions = new Set<{ readonly endsWith?: ContainerID; close(): Promise<void> }>();
   /** Those who wait for the end of a run. */
   readonly #attached = new Set<{ readonly entry: ContainerEntry; readonly ending: PromiseWithResolvers<number> }>();
 
@@ -71,6 +72,7 @@ export class ContainerStreams {
         ...['--process', 'process.json', config.id],
       ];
       const relay = await startRelay({
+        script: 'relay.pl',
         operation: 'exec',
         args: ['exec', dir, ...flags(request.hasTerminal, request.hasStdin), String(base.oomScoreAdj ?? 0), ...command],
         hasStdin: request.hasStdin,
@@ -101,6 +103,7 @@ export class ContainerStreams {
       const relay =
         hasStdin && request.hasStdin
           ? await startRelay({
+              script: 'relay.pl',
               operation: 'attach',
               args: ['attach', paths.bundle],
               hasStdin: true,
@@ -132,9 +135,31 @@ export class ContainerStreams {
     }
   }
 
+  /** The view must be that of the container when it is called. */
+  async readArchive(view: ArchiveView, path: string, signal: AbortSignal): Promise<Archive> {
+    const { copying, ...archive } = await openReadArchive(view, path, signal);
+    this.#keepCopying(copying);
+    return archive;
+  }
+
+  /** As readArchive; resolves when it can be written to. */
+  async openWriteArchive(
+    view: ArchiveView,
+    request: { readonly dir: string; readonly options: WriteArchiveOptions; readonly signal: AbortSignal },
+  ): Promise<(archive: Readable) => Promise<void>> {
+    const { copying, write } = await openWriteArchive(view, request);
+    this.#keepCopying(copying);
+    return write;
+  }
+
+  #keepCopying(copying: Copying): void {
+    this.#sessions.add(copying);
+    void copying.done.then(() => this.#sessions.delete(copying));
+  }
+
   /** Its run has ended, or it was removed: the streams of its own process and its connections end. */
   runEnded(id: ContainerID): void {
-    for (const session of this.#sessions) if (session.dials === id) void session.close();
+    for (const session of this.#sessions) if (session.endsWith === id) void session.close();
     for (const { entry, ending } of this.#attached) {
       if (entry.record.config.id !== id) continue;
       const exit = entry.lastRun?.exit;
@@ -163,8 +188,9 @@ export class ContainerStreams {
     }
     try {
       const relay = await startRelay({
+        script: 'relay.pl',
         operation: 'dial',
-        args: ['dial', `/proc/${init.pid}/ns/net`, String(port)],
+        args: ['dial', String(init.pid), String(init.startTicks), String(port)],
         hasStdin: false,
         hasOutput: false,
         hasConnection: true,
@@ -184,7 +210,7 @@ export class ContainerStreams {
   }
 
   /** Its first process. Throws ContainerNotRunningError. */
-  #initOf(entry: ContainerEntry): { readonly pid: number } {
+  #initOf(entry: ContainerEntry): ProcessIdentity {
     this.#deps.look(entry);
     const init = entry.processes?.init;
     if (init === undefined || !isRunning(entry) || !isAlive(init)) {
@@ -197,7 +223,7 @@ export class ContainerStreams {
     const { connection } = relay;
     if (connection === undefined) throw new RuntimeOperationError('dial', 'the relay has no connection');
     const session = {
-      dials: id,
+      endsWith: id,
       async close() {
         connection.destroy();
         await relay.close();
@@ -240,11 +266,7 @@ export class ContainerStreams {
     if (!(error instanceof RelayError) || error.code === 0) return error;
     this.#deps.look(entry);
     if (!isRunning(entry)) return new ContainerNotRunningError(entry.record.config.id, { cause: error });
-    const said = [...error.text.matchAll(/"msg"\s*:\s*"((?:[^"\\]|\\.)*)"/g)].map((match) => match[1]).join('; ');
-    const found = createError(said === '' ? error.text : said, request.args);
-    return found instanceof StartError
-      ? found
-      : new RuntimeOperationError('exec', `${this.#deps.runtime.name}: ${said}`);
+    return explainExec(request, error);
   }
 }
 

@@ -51,7 +51,8 @@ export async function removeHostState(deps: HostStateDeps): Promise<void> {
   try {
     const ids = new Set<string>();
     for (const dir of [layout.bundles, layout.ociRoot, ...cgroupDirs(cgroups, layout.cgroupParent)]) {
-      for (const name of await readdir(dir).catch(() => [])) if (/^[0-9a-f]{64}$/.test(name)) ids.add(name); // no such folder: nobody
+      for (const name of await readdir(dir).catch(() => []))
+        if (/^[0-9a-f]{64}(-[0-9a-f]{16})?$/.test(name)) ids.add(name); // no such folder: nobody
     }
     if (ids.size > 0) {
       const [runtime, conmon] = await Promise.all([findOciRuntime(cgroups.kind, log), findMonitor()]);

@@ -120,6 +120,7 @@ export function createSimulatedRuntime({
     ip,
     ports,
     stopSignal: 15,
+    debugSessions: 0,
   });
   const end = (id: string, code: number, signal: number | undefined, isSilent = false): void => {
     const one = containers.get(id);
@@ -268,6 +269,9 @@ export function createSimulatedRuntime({
       },
       exec: async () => notSimulated('exec'),
       attach: async () => notSimulated('attach'),
+      debug: async () => notSimulated('debug'),
+      readArchive: async () => notSimulated('readArchive'),
+      writeArchive: async () => notSimulated('writeArchive'),
       stats: async () => notSimulated('stats'),
       dial: async () => notSimulated('dial'),
     },

@@ -71,6 +71,7 @@ export function container(state: ContainerState, options: Partial<ContainerInfo>
     ip: '10.0.0.2',
     ports: [],
     stopSignal: 15,
+    debugSessions: 0,
     ...options,
   };
 }

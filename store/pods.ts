@@ -46,7 +46,17 @@ const containerFields = [
 ];
 
 /** Fields that mean the same in a Container's spec and in a Pod's. */
-const podFields = ['terminationGracePeriodSeconds', 'hostname', 'hostNetwork', 'hostPID', 'hostIPC', 'hostAliases'];
+const podFields = [
+  'terminationGracePeriodSeconds',
+  'hostname',
+  'hostNetwork',
+  'hostPID',
+  'hostIPC',
+  'hostAliases',
+  'dnsPolicy',
+  'dnsConfig',
+  'imagePullSecrets',
+];
 
 function podSpecOf(container: KubeObject): JsonObject {
   const nodeName = getString(container, 'status', 'nodeName') ?? getString(container, 'spec', 'nodeName');

@@ -7,7 +7,7 @@ import { kubectl } from '../tools.ts';
 import { useInstance } from './use-instance.ts';
 
 const root = join(import.meta.dirname, '..', '..');
-const documents = ['README.md', 'docs/operations.md', 'examples/website-monitor/README.md'];
+const documents = ['README.md', 'docs/operations.md', 'docs/configuration.md', 'examples/website-monitor/README.md'];
 
 /** The shell blocks of a Markdown text. */
 function blocksOf(markdown: string): string[] {

@@ -43,6 +43,7 @@ const containerFields = [
   'stdin',
   'stdinOnce',
   'tty',
+  'volumeMounts',
 ];
 
 /** Fields that mean the same in a Container's spec and in a Pod's. */
@@ -80,8 +81,19 @@ function podSpecOf(container: KubeObject): JsonObject {
     ],
     restartPolicy: restartPolicy === 'UnlessStopped' ? 'Always' : restartPolicy,
     ...pick(container.spec, podFields),
+    ...podVolumesOf(container),
     ...(nodeName === undefined ? {} : { nodeName }),
   };
+}
+
+/** Volumes in the words of a Pod, as near as it has them. */
+function podVolumesOf(container: KubeObject): JsonObject {
+  const volumes = listOf(getPath(container, ['spec', 'volumes'])).map(({ volume, tmpfs, ...same }): JsonObject => {
+    if (isJsonObject(volume)) return { ...same, persistentVolumeClaim: { claimName: volume.name ?? '' } };
+    if (!isJsonObject(tmpfs)) return same;
+    return { ...same, emptyDir: { medium: 'Memory', ...pick(tmpfs, ['sizeLimit']) } };
+  });
+  return volumes.length === 0 ? {} : { volumes };
 }
 
 type Phase = 'Pending' | 'Running' | 'Succeeded' | 'Failed';

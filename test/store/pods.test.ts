@@ -106,6 +106,12 @@ describe('podOf', () => {
       resources: { limits: { cpu: 1, memory: '64Mi', pids: 10 } },
       securityContext: { readOnlyRootFilesystem: true },
       backoff: { factor: 2 },
+      volumes: [
+        { name: 'd', volume: { name: 'data', reclaimPolicy: 'Retain' } },
+        { name: 't', tmpfs: { sizeLimit: '1Mi', mode: 448 } },
+        { name: 's', secret: { secretName: 'db', defaultMode: 420 } },
+      ],
+      volumeMounts: [{ name: 'd', mountPath: '/d', readOnly: false }],
     };
     const pod = podOf(stored(spec, { state: 'Running', nodeName: 'here', containerID: 'ab', imageID: 'sha256:1' }));
     assert.deepEqual(pod.spec, {
@@ -116,12 +122,18 @@ describe('podOf', () => {
           command: ['a'],
           args: ['b'],
           tty: true,
+          volumeMounts: [{ name: 'd', mountPath: '/d', readOnly: false }],
           ports: [{ containerPort: 80, protocol: 'TCP' }],
           resources: { limits: { cpu: '1', memory: '64Mi' } },
           securityContext: { readOnlyRootFilesystem: true },
         },
       ],
       restartPolicy: 'Always',
+      volumes: [
+        { name: 'd', persistentVolumeClaim: { claimName: 'data' } },
+        { name: 't', emptyDir: { medium: 'Memory', sizeLimit: '1Mi' } },
+        { name: 's', secret: { secretName: 'db', defaultMode: 420 } },
+      ],
       nodeName: 'here',
     });
     assert.deepEqual(pod.metadata, {

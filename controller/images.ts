@@ -106,12 +106,18 @@ export function createImagePuller({
       const { credentials, problems } = resolvePullSecrets(object, sources);
       let isInTime = true;
       let toldAtMs = startedAtMs;
+      let telling: NodeJS.Timeout | undefined;
       const onProgress = (progress: PullProgress): void => {
         if (slots.get(id) !== slot || slot.state.kind !== 'pulling') return;
         slot.state = { kind: 'pulling', progress };
-        if (isInTime || now() - toldAtMs < progressEveryMs) return;
-        toldAtMs = now();
-        wake(entry.key);
+        if (isInTime || telling !== undefined) return;
+        // Also the last report before a silence is told of, at its time.
+        const waitMs = Math.min(progressEveryMs, Math.max(0, toldAtMs + progressEveryMs - now()));
+        telling = setTimeout(() => {
+          telling = undefined;
+          toldAtMs = now();
+          wake(entry.key);
+        }, waitMs);
       };
       const pull = (): Promise<ImageInfo> =>
         images.ensure(image, pullPolicy, stop.signal, { credentials, platform, onProgress });
@@ -146,6 +152,7 @@ export function createImagePuller({
         )
         .finally(() => {
           running.delete(task);
+          clearTimeout(telling);
           if (!isInTime) wake(entry.key);
         });
       running.add(task);

@@ -1,6 +1,7 @@
 /** What goes wrong with images, provoked for real: every kind of error, stalls, kills, full disks, damage. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -343,6 +344,31 @@ describe('the image store under faults', function () {
     const fixture = await open({ root: join(own, 'root'), runRoot: join(own, 'run') });
     assert.equal((await fixture.store.ensure(web(), 'if-not-present', patient())).id, image.id);
     assert.deepEqual(await readdir(join(own, 'root', 'holdfast-tmp')), [], 'what the dead process left is gone');
+  });
+
+  it('fetches no layer again that was finished before the kill', async () => {
+    const above = await mkdtemp(join(dir, 'above-'));
+    await writeFile(join(above, 'data'), randomBytes(4_000_000));
+    const layered = await buildBusyboxImage({ dir, file: 'layered.tar', moreLayers: [above] });
+    await push(registry, layered.reference, 'library/layered:1');
+    const fixture = await open();
+    const reference = `${proxy.address}/library/layered:1`;
+    proxy.setMode('stall', 3_000_000);
+    const pull = fixture.store.ensure(reference, 'always', patient());
+    const ended = assert.rejects(pull, { name: 'ImagePullError' });
+    await proxy.stalled(1);
+    const layers = join(fixture.root, 'overlay-layers', 'layers.json');
+    await until(async () => {
+      const text = await readFile(layers, 'utf8').catch(() => '[]');
+      const [base] = JSON.parse(text === '' ? '[]' : text);
+      return base !== undefined && base.flags?.incomplete !== true;
+    }, 'the first layer to be finished');
+    for (const pid of await processesWith(`${fixture.root}/`)) process.kill(pid, 'SIGKILL');
+    await ended;
+    proxy.setMode('pass');
+    const before = proxy.blobRequests();
+    assert.equal((await fixture.store.ensure(reference, 'always', patient())).id, layered.id);
+    assert.equal(proxy.blobRequests() - before, 2, 'the second layer and the configuration');
   });
 
   it('is whole after a kill at any moment of a pull', async () => {

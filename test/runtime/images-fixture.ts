@@ -83,8 +83,8 @@ export async function push(registry: { readonly address: string }, archive: stri
 
 export interface RegistryProxy {
   readonly address: string;
-  /** What to do with requests for blobs. 'stall': half of the body, then nothing. 'slow': in small pieces, for about a second. */
-  setMode(mode: 'pass' | 'stall' | 'slow' | 'error'): void;
+  /** What to do with requests for blobs of at least so many bytes (10,000 by default). 'stall': half of the body, then nothing. 'slow': in small pieces, for about a second. */
+  setMode(mode: 'pass' | 'stall' | 'slow' | 'error', fromBytes?: number): void;
   /** Resolves when so many blob requests are being held up. */
   stalled(count: number): Promise<void>;
   /** GET requests for blobs so far. */
@@ -94,6 +94,7 @@ export interface RegistryProxy {
 
 export async function startProxy(registry: TestRegistry): Promise<RegistryProxy> {
   let mode: 'pass' | 'stall' | 'slow' | 'error' = 'pass';
+  let fromBytes = 10_000;
   let blobRequests = 0;
   const held = new Set<ServerResponse>();
   const waiters: { count: number; resolve: () => void }[] = [];
@@ -120,7 +121,7 @@ export async function startProxy(registry: TestRegistry): Promise<RegistryProxy>
       const body = Buffer.from(await upstream.arrayBuffer());
       const kept = [...upstream.headers].filter(([name]) => !/^(?:transfer-encoding|connection)$/i.test(name));
       response.writeHead(upstream.status, Object.fromEntries(kept));
-      if (!isBlob || mode === 'pass' || body.length < 10_000) {
+      if (!isBlob || mode === 'pass' || body.length < fromBytes) {
         response.end(body);
       } else if (mode === 'stall') {
         response.write(body.subarray(0, body.length / 2));
@@ -142,8 +143,9 @@ export async function startProxy(registry: TestRegistry): Promise<RegistryProxy>
   if (address === null || typeof address === 'string') throw new Error('the proxy has no port');
   return {
     address: `127.0.0.1:${address.port}`,
-    setMode(next) {
+    setMode(next, least = 10_000) {
       mode = next;
+      fromBytes = least;
     },
     stalled(count) {
       if (held.size >= count) return Promise.resolve();

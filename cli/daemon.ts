@@ -9,6 +9,7 @@ import { createRuntime, type Runtime } from '../runtime/index.ts';
 import { createStore, type Store } from '../store/index.ts';
 import { type Config, ConfigError } from './config.ts';
 import { lockInstance } from './instance-lock.ts';
+import { loadKubeconfig } from './kubeconfig.ts';
 import { serveMetrics } from './serve-metrics.ts';
 import { createStreamSource } from './stream-source.ts';
 
@@ -81,6 +82,8 @@ export async function startDaemon(role: Role, config: Config, log: Logger): Prom
       opened.push(() => token.close());
       access = token;
     } else {
+      if (config.kubeconfig === undefined)
+        throw new ConfigError('`holdfast controller` needs --kubeconfig FILE: the API server to follow');
       access = await loadKubeconfig(config.kubeconfig);
     }
     if (runtime !== undefined) {
@@ -118,23 +121,6 @@ export async function startDaemon(role: Role, config: Config, log: Logger): Prom
     await close();
     throw error;
   }
-}
-
-async function loadKubeconfig(path: string | undefined): Promise<ApiAccess> {
-  if (path === undefined)
-    throw new ConfigError('`holdfast controller` needs --kubeconfig FILE: the API server to follow');
-  // Loaded only here: it brings all of client-node's models along (75 MB).
-  const { KubeConfig } = await import('@kubernetes/client-node');
-  const kubeconfig = new KubeConfig();
-  try {
-    kubeconfig.loadFromFile(path);
-  } catch (error) {
-    throw new ConfigError(
-      `the kubeconfig "${path}" cannot be read: ${error instanceof Error ? error.message : String(error)}`,
-      { cause: error },
-    );
-  }
-  return kubeconfig;
 }
 
 async function readPackage(): Promise<{ version: string }> {

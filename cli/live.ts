@@ -103,7 +103,7 @@ export function startLive({ access, runtime, out, hints, log }: LiveDeps): { clo
 async function lastLineOf(runtime: Runtime, object: Container, signal: AbortSignal): Promise<string | undefined> {
   let text: string | undefined;
   try {
-    for await (const entry of runtime.containers.log(containerIDOf(object.metadata.uid), { tailLines: 1 }, signal))
+    for await (const entry of runtime.containers.log(containerIDOf(object), { tailLines: 1 }, signal))
       text = (text ?? '') + entry.data.toString('utf8');
   } catch (error) {
     if (!(error instanceof ContainerNotFoundError) && !signal.aborted) throw error;

@@ -15,10 +15,13 @@ import { diagnose, formatFindings, observeHost } from './doctor.ts';
 import { down } from './down.ts';
 import { imageUsage, parseImageCommand, runImageCommand } from './image-command.ts';
 import { InstanceRunsError } from './instance-lock.ts';
+import { loadKubeconfig } from './kubeconfig.ts';
 import { startLive } from './live.ts';
 import { openLogFile } from './log-file.ts';
+import { parseRenameArgs, RenameError, rename } from './rename.ts';
 
 const closeDeadlineMs = 20_000;
+const renameDeadlineMs = 60_000;
 
 const usage = `holdfast keeps this host's containers the way their spec documents say.
 
@@ -30,6 +33,8 @@ Commands:
   controller   the controller alone, for an API server elsewhere (--kubeconfig)
   down         end the daemon and its containers, and clean up the host; objects, volumes and images stay
   image        list, pull, remove, import and export this host's images (holdfast image --help)
+  rename OLD NEW [-n NAMESPACE]
+               give a container another name while it runs on
   doctor       say what this host lacks, and how to get it
 
 Flags (each is also a key of the config file, and HOLDFAST_… in the environment):
@@ -156,6 +161,14 @@ async function main(): Promise<void> {
         stop.signal,
       );
     }
+    case 'rename': {
+      const { from, to, namespace, rest } = parseRenameArgs(args);
+      const { kubeconfig, dataDir } = configOf(rest);
+      const access = await loadKubeconfig(kubeconfig ?? join(dataDir, 'admin.kubeconfig'));
+      await rename({ access, namespace, from, to, deadlineMs: renameDeadlineMs }, new AbortController().signal);
+      process.stdout.write(`${namespace}/${from} is ${namespace}/${to} now\n`);
+      return;
+    }
     case 'doctor': {
       const findings = diagnose(observeHost(config().dataDir));
       process.stdout.write(formatFindings(findings));
@@ -175,6 +188,7 @@ try {
     InstanceRunsError,
     InstanceConflictError,
     DocumentError,
+    RenameError,
     ListenError,
     DatabaseOpenError,
     PkiError,

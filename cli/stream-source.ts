@@ -1,6 +1,6 @@
 /** The streams of this host's containers, for the store's subresources: the runtime in the words of the API. Effects. */
 import { Readable } from 'node:stream';
-import { containerIDOf } from '../controller/index.ts';
+import { containerIDOf, labelKeys } from '../controller/index.ts';
 import {
   ContainerConfigError,
   type ContainerInfo,
@@ -19,12 +19,12 @@ export function createStreamSource(runtime: Runtime, now: () => number = Date.no
   return {
     log: async (target, options, signal) => {
       checkContainerName(target, options.container);
-      await find(runtime, target);
+      const { id } = await find(runtime, target);
       const { follow, tailLines, previous, stream } = options;
       const sinceMs = sinceOf(options, now());
       const streams = stream === 'All' ? 'all' : stream === 'Stdout' ? 'stdout' : 'stderr';
       const entries = containers.log(
-        containerIDOf(target.uid),
+        id,
         { follow: follow && !previous, tailLines, sinceMs, previous, streams },
         signal,
       );
@@ -84,8 +84,9 @@ function checkContainerName({ name }: StreamTarget, asked: string | undefined): 
 }
 
 async function find({ containers }: Runtime, target: StreamTarget): Promise<ContainerInfo> {
-  const info = await containers.inspect(containerIDOf(target.uid));
-  if (info !== undefined) return info;
+  const info = await containers.inspect(containerIDOf(target.object));
+  // One that waits to take a container over does not have it yet.
+  if (info?.labels[labelKeys.uid] === target.uid) return info;
   const reason = textAt(target.object.status, 'reason') ?? 'ContainerCreating';
   throw badRequest(`container "${target.name}" in pod "${target.name}" is waiting to start: ${reason}`);
 }

@@ -7,8 +7,9 @@ import { ImagePullError, type Runtime } from '../runtime/index.ts';
 import { containersPath, createContainerApi, isStoreFailure, parseContainer } from './api.ts';
 import { createBreaker, createRegistryBreakers } from './breakers.ts';
 import type { ApiAccess } from './client.ts';
-import { containerIDOf, keyOf, labelKeys, parseDesired } from './desired.ts';
-import { type Entry, type ReconcileDeps, signatureOf, type View } from './entry.ts';
+import { containerIDOf } from './container-id.ts';
+import { keyOf, labelKeys, parseDesired } from './desired.ts';
+import { type Entry, entryFor, type ReconcileDeps, signatureOf } from './entry.ts';
 import { createEventRecorder } from './events.ts';
 import { describeMemoryKill } from './history.ts';
 import { defaultCollectionPolicy, type ImageCollectionPolicy, startImageCollection } from './image-collection.ts';
@@ -20,6 +21,7 @@ import { reconcile } from './reconcile.ts';
 import { referencesOf } from './references.ts';
 import { type Backoff, backoffDelayMs } from './restart.ts';
 import { createSourceCache } from './sources.ts';
+import { createView } from './view.ts';
 
 const firstLookBackoff: Backoff = { initialMs: 200, factor: 2, maxMs: 10_000, jitter: 0.5, resetAfterMs: 60_000 };
 
@@ -165,7 +167,7 @@ export function createController(deps: ControllerDeps): Controller {
   /** Volumes that were kept for a replacement whose object went away meanwhile, unseen. */
   const removeUnwanted = async (kept: readonly string[]): Promise<void> => {
     if (kept.length === 0) return;
-    const wanted = new Set(view.keys().map((key) => containerIDOf(view.object(key)?.metadata.uid ?? '')));
+    const wanted = new Set(view.keys().flatMap((key) => containerIDOfKey(key) ?? []));
     for (const id of kept) {
       if (wanted.has(id)) continue;
       log.info({ containerID: id }, 'removing the volumes of a container whose object is gone');
@@ -173,13 +175,17 @@ export function createController(deps: ControllerDeps): Controller {
     }
   };
 
+  const containerIDOfKey = (key: string): string | undefined => {
+    const object = view.object(key);
+    return object === undefined ? undefined : containerIDOf(object);
+  };
   const relist = async (isFirst: boolean): Promise<void> => {
     const found = new Map((await runtime.containers.list()).map((one) => [one.id, one]));
     for (const container of found.values()) {
       const key = `${container.labels[labelKeys.namespace] ?? ''}/${container.labels[labelKeys.name] ?? ''}`;
       view.claim(key, container.id);
       const object = view.object(key);
-      const isOrphan = object === undefined || containerIDOf(object.metadata.uid) !== container.id;
+      const isOrphan = object === undefined || object.metadata.uid !== container.labels[labelKeys.uid];
       if (isFirst || isOrphan) queue.add(key);
     }
     await removeUnwanted(await runtime.containers.listKept());
@@ -207,8 +213,7 @@ export function createController(deps: ControllerDeps): Controller {
       else view.put(object);
       refer(key);
       const isOwnWrite =
-        kind === 'applied' &&
-        entries.get(containerIDOf(object.metadata.uid))?.written?.version === object.metadata.resourceVersion;
+        kind === 'applied' && entryFor(object, entries)?.written?.version === object.metadata.resourceVersion;
       if (!isOwnWrite) queueWhenSynced(key);
     },
     onActivity: metrics.watchActive,
@@ -306,88 +311,4 @@ export function createController(deps: ControllerDeps): Controller {
 /** Whether the registry is ill; a wrong name or password is the spec's fault and must not open the breaker for others. */
 function isRegistryFailure(error: unknown): boolean {
   return error instanceof ImagePullError && (error.kind === 'unreachable' || error.kind === 'registry');
-}
-
-interface FullView extends View {
-  /** Takes a whole list; returns the keys that are or were in it. */
-  replace(objects: readonly Container[]): string[];
-  put(object: Container): void;
-  remove(object: Container): void;
-  keys(): string[];
-  keyOfContainer(id: string): string | undefined;
-}
-
-/** The objects by key, who depends on whom, and which containers carry which key. `wake` gets the keys of dependents. */
-function createView(wake: (key: string) => void): FullView {
-  const objects = new Map<string, Container>();
-  const dependents = new Map<string, Set<string>>();
-  const containers = new Map<string, Set<string>>();
-  const keyOfContainer = new Map<string, string>();
-
-  const edgesOf = (object: Container): string[] =>
-    [...(object.spec.links ?? []), ...(object.spec.dependsOn ?? [])].map(
-      ({ name }) => `${object.metadata.namespace}/${name}`,
-    );
-  const unlink = (key: string): void => {
-    const old = objects.get(key);
-    if (old !== undefined)
-      for (const edge of edgesOf(old))
-        if (dependents.get(edge)?.delete(key) && dependents.get(edge)?.size === 0) dependents.delete(edge);
-  };
-  const put = (object: Container): void => {
-    const key = keyOf(object);
-    const old = objects.get(key);
-    unlink(key);
-    objects.set(key, object);
-    for (const edge of edgesOf(object)) dependents.set(edge, (dependents.get(edge) ?? new Set()).add(key));
-    // Its ports and environment reach those that link to it, and its own dependencies may open or close a circle far away.
-    if (old?.metadata.generation !== object.metadata.generation) wakeAllAbove(key);
-  };
-  const wakeAllAbove = (key: string): void => {
-    const seen = new Set([key]);
-    for (const one of seen) {
-      for (const dependent of dependents.get(one) ?? []) {
-        if (seen.has(dependent)) continue;
-        seen.add(dependent);
-        wake(dependent);
-      }
-    }
-  };
-  const remove = (key: string): void => {
-    unlink(key);
-    objects.delete(key);
-    stateChanged(key);
-  };
-  const stateChanged = (key: string): void => {
-    for (const dependent of dependents.get(key) ?? []) wake(dependent);
-  };
-
-  return {
-    object: (key) => objects.get(key),
-    containersOf: (key) => [...(containers.get(key) ?? [])],
-    claim: (key, id) => {
-      containers.set(key, (containers.get(key) ?? new Set()).add(id));
-      keyOfContainer.set(id, key);
-    },
-    release: (key, id) => {
-      keyOfContainer.delete(id);
-      if (containers.get(key)?.delete(id) && containers.get(key)?.size === 0) containers.delete(key);
-    },
-    stateChanged,
-    replace: (list) => {
-      const before = new Set(objects.keys());
-      const after = new Set(list.map(keyOf));
-      for (const key of before) if (!after.has(key)) remove(key);
-      for (const object of list) put(object);
-      return [...new Set([...before, ...after])];
-    },
-    put,
-    remove: (object) => {
-      // A late DELETED of an earlier object must not hide the present one.
-      const key = keyOf(object);
-      if (objects.get(key)?.metadata.uid === object.metadata.uid) remove(key);
-    },
-    keys: () => [...objects.keys()],
-    keyOfContainer: (id) => keyOfContainer.get(id),
-  };
 }

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { Container } from '../crds/index.ts';
 import type { ContainerConfig, EnvVar, HostEntry, LogLimits, PortMapping, PullPolicy } from '../runtime/index.ts';
+import { addressPlaceholderOf, containerIDOf, parseRename, renamedFromAnnotation } from './container-id.ts';
 import { environmentSpec, findEnvironmentProblems } from './environment.ts';
 import { dnsConfigOf, findIdentityProblems, identityOf } from './identity.ts';
 import { parseBytes, parseDurationMs, parseSignal } from './quantity.ts';
@@ -69,16 +70,6 @@ export const labelKeys = {
   /** Named volumes that go with the object, separated by commas. */
   volumesToDelete: 'holdfast.dev/volumes-to-delete',
 } as const;
-
-/** The container's id: derived from the object's uid, so that it is known again when its status was lost. */
-export function containerIDOf(uid: string): string {
-  return createHash('sha256').update(`holdfast container ${uid}`).digest('hex');
-}
-
-/** Text that stands for the container's own address until the runtime knows it; nobody writes it by chance. */
-export function addressPlaceholderOf(uid: string): string {
-  return `(address of ${containerIDOf(uid).slice(0, 24)})`;
-}
 
 /** The work queue's key of an object. */
 export function keyOf(object: { readonly metadata: { readonly namespace: string; readonly name: string } }): string {
@@ -165,12 +156,18 @@ export function parseDesired(object: Container): Desired {
     problems.push(`spec.links: the alias "${alias}" is given twice; each link needs an alias of its own`);
   }
 
+  const rename = parseRename(object);
+  if (rename.kind === 'malformed') {
+    problems.push(
+      `metadata.annotations["${renamedFromAnnotation}"]: ${JSON.stringify(rename.value)} names no other object; write it like NAME/UID, or remove it`,
+    );
+  }
   problems.push(...findEnvironmentProblems(spec), ...findIdentityProblems(spec));
   const { volumes, mounts, problems: volumeProblems } = parseVolumes(object);
   problems.push(...volumeProblems);
 
   const config: Desired['config'] = {
-    id: containerIDOf(metadata.uid),
+    id: containerIDOf(object),
     name: keyOf(object),
     workingDir: spec.workingDir,
     hasStdin: spec.stdin,
@@ -179,7 +176,7 @@ export function parseDesired(object: Container): Desired {
     ...identityOf(spec),
     hasInit: spec.init ? true : undefined,
     hostname: spec.hostname ?? metadata.name,
-    addressPlaceholder: addressPlaceholderOf(metadata.uid),
+    addressPlaceholder: addressPlaceholderOf(object),
     readonlyRootfs: spec.securityContext.readOnlyRootFilesystem,
     volumes,
     mounts,
@@ -209,10 +206,10 @@ export function parseDesired(object: Container): Desired {
   };
 }
 
-/** What of the configuration cannot change in a running process: all but limits and log; links only by their names. */
+/** What of the configuration cannot change in a running process: all but name, limits and log; links only by their names. */
 function immutablePart(
   { image, platform }: Container['spec'],
-  { limits: _limits, log: _log, addressPlaceholder: _placeholder, ...rest }: Desired['config'],
+  { name: _name, limits: _limits, log: _log, addressPlaceholder: _placeholder, ...rest }: Desired['config'],
   links: readonly Link[],
 ): object {
   return { image, platform, ...rest, links };

@@ -3,6 +3,8 @@ import type { Logger } from 'pino';
 import type { Container, ContainerStatus } from '../crds/index.ts';
 import type { ContainerInfo, Runtime } from '../runtime/index.ts';
 import type { ContainerApi } from './api.ts';
+import { containerIDOf } from './container-id.ts';
+import { keyOf } from './desired.ts';
 import type { EventRecorder } from './events.ts';
 import type { History } from './history.ts';
 import type { ImagePuller } from './images.ts';
@@ -37,6 +39,10 @@ export interface View {
   release(key: string, id: string): void;
   /** Called when the state of a container changed, for those that depend on it. */
   stateChanged(key: string): void;
+  /** The objects that mean this container. */
+  sharersOf(id: string): readonly Container[];
+  /** Has a key looked at. */
+  wake(key: string): void;
 }
 
 export interface ReconcileDeps {
@@ -53,6 +59,17 @@ export interface ReconcileDeps {
   readonly log: Logger;
   /** A write that was left to the background has ended: look at the key again, after a while if it failed. */
   readonly writeEnded: (key: string, failure: unknown) => void;
+}
+
+/** Of an object that has no container of its own: it waits to take one over, or has handed it over. */
+export function bareEntryKeyOf({ metadata }: Container): string {
+  return `object ${metadata.uid}`;
+}
+
+/** What is remembered of an object's container, or else of the object. */
+export function entryFor(object: Container, entries: ReadonlyMap<string, Entry>): Entry | undefined {
+  const entry = entries.get(containerIDOf(object));
+  return entry?.key === keyOf(object) ? entry : entries.get(bareEntryKeyOf(object));
 }
 
 /** Changes whenever something that others may wait for, or that a relist should notice, changes. */

@@ -4,8 +4,9 @@
  */
 export { containersPath, parseContainer } from './api.ts';
 export { type ApiAccess, ApiError, callApi, tokenAccess } from './client.ts';
+export { containerIDOf, formatRenamedFrom, parseRename, renamedFromAnnotation } from './container-id.ts';
 export { type Controller, type ControllerDeps, createController } from './controller.ts';
-export { containerIDOf, labelKeys } from './desired.ts';
+export { labelKeys } from './desired.ts';
 export type { ImageCollectionPolicy } from './image-collection.ts';
 export { type ListWatch, startListWatch } from './list-watch.ts';
 export { parseDurationMs } from './quantity.ts';

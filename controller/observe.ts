@@ -4,8 +4,9 @@
  */
 import type { Container } from '../crds/index.ts';
 import type { EnvVar, Runtime } from '../runtime/index.ts';
+import { addressPlaceholderOf, containerIDOf } from './container-id.ts';
 import type { Obstacle } from './decide.ts';
-import { addressPlaceholderOf, containerIDOf, type Desired, type Mutable } from './desired.ts';
+import { type Desired, labelKeys, type Mutable } from './desired.ts';
 import { needsHostIP, resolveEnvironment } from './environment.ts';
 import { observeHostIP } from './host-address.ts';
 import { hostAliasesOf } from './identity.ts';
@@ -49,8 +50,8 @@ export async function observeDependencies(
       const target = view.object(`${object.metadata.namespace}/${name}`);
       const unknown: Dependency = { name, state: target === undefined ? 'missing' : 'waiting', ports: [], env: [] };
       if (target === undefined) return unknown;
-      const container = await runtime.containers.inspect(containerIDOf(target.metadata.uid));
-      if (container === undefined) return unknown;
+      const container = await runtime.containers.inspect(containerIDOf(target));
+      if (container === undefined || container.labels[labelKeys.uid] !== target.metadata.uid) return unknown;
       const { state, ip } = container;
       const isLinked = desired.links.some((link) => link.name === name);
       const imageConfig = isLinked ? (await runtime.images.inspect(container.imageID))?.config : undefined;
@@ -115,7 +116,7 @@ export async function observeMutable(
     object,
     given: linkEnv(object.metadata.name, desired.links, dependencies),
     hostIP: await hostIPFor(object),
-    podIP: addressPlaceholderOf(object.metadata.uid),
+    podIP: addressPlaceholderOf(object),
   });
   // It waits for its links already.
   if (desired.links.some(hasNoAddress)) return { kind: 'unknown', obstacle: undefined, secrets };

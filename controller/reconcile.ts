@@ -6,9 +6,11 @@ import type { Container } from '../crds/index.ts';
 import type { ContainerInfo } from '../runtime/index.ts';
 import { finalizer } from './api.ts';
 import { type Applied, applyStep, wordsOf } from './apply.ts';
+import { containerIDOf } from './container-id.ts';
 import { decide, type Step } from './decide.ts';
-import { containerIDOf, keyOf, mutableHashOf, parseDesired } from './desired.ts';
-import { type Entry, type ReconcileDeps, signatureOf, type View } from './entry.ts';
+import { keyOf, mutableHashOf, parseDesired } from './desired.ts';
+import { bareEntryKeyOf, type Entry, type ReconcileDeps, signatureOf, type View } from './entry.ts';
+import { adopt, decideStray, historyBefore, observeOwnership, reconcileBare } from './handover.ts';
 import { accountFor, historyFromStatus } from './history.ts';
 import { checkCycle, observeDependencies, observeMutable } from './observe.ts';
 import { haltOrphan } from './orphans.ts';
@@ -29,13 +31,15 @@ const pauseMs = 1_000;
 
 export async function reconcile(key: string, deps: ReconcileDeps, signal: AbortSignal): Promise<Outcome> {
   const object = deps.view.object(key);
-  const id = object === undefined ? undefined : containerIDOf(object.metadata.uid);
+  const id = object === undefined ? undefined : containerIDOf(object);
   const outcomes: Outcome[] = [];
   let hasPredecessor = false;
   for (const other of deps.view.containersOf(key)) {
     if (other === id) continue;
     try {
-      const againInMs = await haltOrphan(key, other, deps);
+      const fate = await decideStray(key, other, deps);
+      if (fate === 'not-ours') continue;
+      const againInMs = fate === 'inherited' ? pauseMs : await haltOrphan(key, other, deps);
       if (againInMs === undefined) continue;
       outcomes.push({ againInMs, failure: undefined });
     } catch (failure) {
@@ -64,13 +68,19 @@ async function reconcileObject(
   const key = keyOf(object);
   const desired = checkCycle(object, parseDesired(object), view);
   const id = desired.containerID;
-  const entry = entryOf(object, generation, deps);
-  // Claimed before anything is made, so that nothing of it outlives its object.
-  view.claim(key, id);
 
   for (let count = 1; ; count += 1) {
     signal.throwIfAborted();
     const container = await runtime.containers.inspect(id);
+    const ownership = observeOwnership(object, container, deps);
+    if (ownership.kind === 'adopt') {
+      if (container !== undefined) await adopt({ object, container }, deps);
+      continue;
+    }
+    if (ownership.kind !== 'own') return await reconcileBare({ object, desired, ownership }, deps, signal);
+    const entry = entryOf(object, generation, deps);
+    // Claimed before anything is made, so that nothing of it outlives its object.
+    view.claim(key, id);
     entry.history = accountFor(entry.history, desired, container, now());
     noteSignature(entry, container, view);
     const dependencies = await observeDependencies(object, desired, deps);
@@ -113,12 +123,16 @@ async function reconcileObject(
   }
 }
 
-function entryOf(object: Container, generation: number, { entries }: ReconcileDeps): Entry {
-  const id = containerIDOf(object.metadata.uid);
+function entryOf(object: Container, generation: number, { entries, view }: ReconcileDeps): Entry {
+  const id = containerIDOf(object);
   const known = entries.get(id);
-  if (known !== undefined) return known;
-  const history = historyFromStatus(object.status, generation);
-  const made: Entry = { key: keyOf(object), history, told: wordsOf({ history }) };
+  if (known?.key === keyOf(object)) return known;
+  const history = known?.history ?? historyBefore(object, view) ?? historyFromStatus(object.status, generation);
+  const told = wordsOf({ history });
+  const bare = entries.get(bareEntryKeyOf(object));
+  const made: Entry = bare ?? { key: keyOf(object), history, told };
+  Object.assign(made, { history, told, signature: known?.signature });
+  entries.delete(bareEntryKeyOf(object));
   entries.set(id, made);
   return made;
 }
@@ -160,7 +174,7 @@ async function letGo(object: Container, entry: Entry, deps: ReconcileDeps, signa
   if (result.kind !== 'done')
     return { againInMs: undefined, failure: result.kind === 'failed' ? result.failure : undefined };
   const key = keyOf(object);
-  const id = containerIDOf(object.metadata.uid);
+  const id = containerIDOf(object);
   deps.puller.forget(id);
   deps.entries.delete(id);
   deps.view.release(key, id);

@@ -16,6 +16,8 @@ export interface StatusInput {
   /** A step that failed and is tried again: a limit that cannot be set, a container that cannot be removed. */
   readonly trouble?: { readonly reason: string; readonly message: string } | undefined;
   readonly nodeName: string;
+  /** It has no container of its own yet: it waits to take one over. */
+  readonly isBare?: true | undefined;
   readonly nowMs: number;
 }
 
@@ -34,7 +36,7 @@ export function formatStatus(input: StatusInput): ContainerStatus {
     reason,
     message,
     nodeName,
-    containerID: desired.containerID,
+    containerID: input.isBare ? undefined : desired.containerID,
     imageID: container?.imageID,
     pid: runs?.pid,
     podIP: container?.ip,
@@ -108,7 +110,8 @@ function formatState(input: StatusInput): StateWords {
   return { state, reason, message: clip(message) };
 }
 
-function findState({ desired, container, history, step }: StatusInput): StateWords {
+function findState({ desired, container, history, step, isBare }: StatusInput): StateWords {
+  if (isBare && step.kind === 'wait') return { state: 'Created', reason: step.reason, message: step.message };
   if (container?.state.kind === 'running') {
     if (history.stop?.isWithdrawn === false)
       return { state: 'Running', reason: 'Terminating', message: 'was asked to stop' };

@@ -177,6 +177,8 @@ export interface NamespaceConfig {
 
 /** What of a container can change without restarting its process. All of it is kept across restarts. */
 export interface MutableConfig {
+  /** For people: in logs of ours. Not interpreted. */
+  readonly name: string;
   /** Opaque to the runtime; stored with the container and returned as it was. */
   readonly labels: Readonly<Record<string, string>>;
   /** /etc/hosts beyond localhost and the container's own name; a running container sees a change at once. */
@@ -205,8 +207,6 @@ export interface MutableConfig {
 
 export interface ContainerConfig extends MutableConfig {
   readonly id: ContainerID;
-  /** For people: in logs of ours and process titles. Not interpreted. */
-  readonly name: string;
   /** Image configuration digest, sha256:…, as returned by images.ensure. */
   readonly imageID: string;
   /** Text in env, entrypoint and cmd that is replaced by the container's address whenever it starts. */

@@ -73,7 +73,7 @@ describe('Secrets and ConfigMaps of containers', function () {
     return last ?? {};
   };
   const running = (name: string) => reach(name, ({ state }) => state === 'Running', 'running');
-  const idOf = async (name: string): Promise<string> => containerIDOf((await get(name)).metadata.uid);
+  const idOf = async (name: string): Promise<string> => containerIDOf(await get(name));
   const lastStart = (name: string): ContainerConfig | undefined => starts.get(`default/${name}`)?.at(-1);
   const envOf = (name: string): Record<string, string> =>
     Object.fromEntries((lastStart(name)?.env ?? []).map((one) => [one.name, one.value]));

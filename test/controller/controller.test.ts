@@ -86,7 +86,7 @@ describe('the controller over the store, with simulated containers', function ()
     await until(() => count >= wanted, `${wanted} relists`);
     Object.assign(runtime.containers, { list: original });
   };
-  const idOf = async (name: string): Promise<string> => containerIDOf((await get(name)).metadata.uid);
+  const idOf = async (name: string): Promise<string> => containerIDOf(await get(name));
 
   beforeEach(async () => {
     dataDir = await mkdtemp(join(tmpdir(), 'holdfast-controller-'));
@@ -118,7 +118,7 @@ describe('the controller over the store, with simulated containers', function ()
   it('runs what is applied, and tells status, conditions and events', async () => {
     await create('web');
     const { status, metadata } = await reach('web', ({ state }) => state === 'Running', 'running');
-    assert.equal(status?.containerID, containerIDOf(metadata.uid));
+    assert.equal(status?.containerID, containerIDOf({ metadata }));
     assert.deepEqual([status?.nodeName, status?.restartCount, status?.observedGeneration], ['test-host', 0, 1]);
     assert.deepEqual(
       status?.conditions?.map(({ type, status: value }) => `${type}=${value}`),

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { containerIDOf, hashOf, parseDesired } from '../../controller/desired.ts';
+import { hashOf, parseDesired } from '../../controller/desired.ts';
 import type { ContainerSpec } from '../../crds/index.ts';
 import { desired, object } from './fixtures.ts';
 
@@ -146,13 +146,6 @@ describe('specHash of an environment', () => {
 describe('hashOf', () => {
   it('does not depend on the order of keys or on undefined members', () =>
     assert.equal(hashOf({ a: 1, b: [{ c: 2, d: undefined }] }), hashOf({ b: [{ c: 2 }], a: 1 })));
-});
-
-describe('containerIDOf', () => {
-  it('is 64 hexadecimal digits and the same for the same uid', () => {
-    assert.match(containerIDOf('x'), /^[0-9a-f]{64}$/);
-    assert.equal(containerIDOf('x'), containerIDOf('x'));
-  });
 });
 
 describe('standard streams in a spec', () => {

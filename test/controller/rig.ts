@@ -40,6 +40,9 @@ export class Rig {
     if (this.#parts === undefined) throw new Error('the rig is there only while a test runs');
     return this.#parts;
   }
+  get access(): ReturnType<typeof tokenAccess> {
+    return this.#open.access;
+  }
   get runtime(): SimulatedRuntime {
     return this.#open.runtime;
   }

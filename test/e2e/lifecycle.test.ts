@@ -1,6 +1,7 @@
 /** Pausing, signals, expiry and renaming, driven by kubectl against a real host. */
 import assert from 'node:assert/strict';
 import type { Container } from '../../crds/index.ts';
+import { run } from '../instance.ts';
 import { until } from '../until.ts';
 import { useInstance } from './use-instance.ts';
 
@@ -65,6 +66,39 @@ describe('the life of a container, driven by kubectl', function () {
     const { status } = (await instance().get('listener')) ?? {};
     assert.deepEqual([status?.state, status?.restartCount, status?.lastSignal?.signal], ['Running', 0, 1]);
     await instance().remove('listener');
+  });
+  it('renames a container that runs, whose name others may then have', async () => {
+    const page = {
+      image: 'localhost/nginx:latest',
+      imagePullPolicy: 'Never',
+      ports: [{ containerPort: 80, hostPort: 0 }],
+    };
+    await instance().create('webid', page);
+    const before = await instance().waitFor('webid', isRunning, 'running');
+    const { flags } = instance();
+    const renamed = await run('bin/holdfast', ['rename', 'webid', 'webid-old', ...flags]);
+    assert.equal(renamed.code, 0, renamed.stderr);
+    assert.equal(renamed.stdout, 'default/webid is default/webid-old now\n');
+    const after = await instance().waitFor('webid-old', isRunning, 'running');
+    assert.deepEqual(
+      [after.status?.pid, after.status?.containerID, after.status?.ports, after.status?.restartCount],
+      [before.status?.pid, before.status?.containerID, before.status?.ports, 0],
+    );
+    assert.equal(await instance().get('webid'), undefined);
+    const { hostPort } = after.status?.ports?.[0] ?? {};
+    assert.match(await (await fetch(`http://127.0.0.1:${hostPort}/`)).text(), /Welcome to nginx/);
+    assert.match(await instance().containerLog('webid-old'), /"GET \/ HTTP/);
+    await instance().create('webid', page);
+    await instance().waitFor('webid', isRunning, 'running');
+    const again = await run('bin/holdfast', ['rename', 'webid', 'webid-old', ...flags]);
+    assert.notEqual(again.code, 0);
+    assert.match(again.stderr, /already a container "webid-old"/);
+    // The daemon remembers who is who.
+    await instance().stop('SIGKILL');
+    await instance().start();
+    const last = await instance().waitFor('webid-old', isRunning, 'running');
+    assert.equal(last.status?.pid, before.status?.pid);
+    for (const name of ['webid', 'webid-old']) await instance().remove(name);
   });
   it('removes at once what was to be removed at its end', async () => {
     await instance().create('auto-exit-test', {

@@ -4,10 +4,20 @@ import { mkdir, readFile, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Instance, run } from '../instance.ts';
 import { kubectl } from '../tools.ts';
+import { importExampleImages } from './images.ts';
 import { useInstance } from './use-instance.ts';
 
 const root = join(import.meta.dirname, '..', '..');
-const documents = ['README.md', 'docs/operations.md', 'docs/configuration.md', 'examples/website-monitor/README.md'];
+const documents = [
+  'README.md',
+  'docs/operations.md',
+  'docs/configuration.md',
+  'examples/website-monitor/README.md',
+  'examples/website-farm/README.md',
+  'examples/lamp/README.md',
+  'examples/wordpress/README.md',
+  'examples/client-sites/README.md',
+];
 
 /** The shell blocks of a Markdown text. */
 function blocksOf(markdown: string): string[] {
@@ -28,12 +38,13 @@ function adapt(block: string, { dataDir, storeUrl, metricsUrl }: Instance): stri
 }
 
 describe('the documents', function () {
-  this.timeout(240_000);
+  this.timeout(420_000);
   const running = useInstance();
   let instance: Instance;
 
   before(async () => {
     instance = running();
+    for (const example of ['lamp', 'client-sites']) await importExampleImages(instance, example);
     await instance.kubectl(['apply', '-f', 'examples/website-monitor/']);
     await instance.kubectl(['wait', '--for=condition=Ready', 'ctr', '--all', '--timeout=60s']);
     await mkdir(join(instance.dataDir, 'bin'));
@@ -51,7 +62,7 @@ describe('the documents', function () {
         KUBECONFIG: instance.kubeconfig,
         HOLDFAST_DATA_DIR: instance.dataDir,
       };
-      const { code, stdout, stderr } = await run('bash', ['-c', script], { cwd: root, env }, 120_000);
+      const { code, stdout, stderr } = await run('bash', ['-c', script], { cwd: root, env }, 240_000);
       assert.equal(code, 0, `${stderr}\n${stdout.slice(-2_000)}`);
       // Put back what the commands changed.
       await instance.kubectl(['wait', '--for=condition=Ready', 'ctr', '--all', '--timeout=60s']);

@@ -64,6 +64,26 @@ describe('the LAMP container', function () {
     });
   }
 
+  it('shows its processes from inside, where Apache can be killed and comes back as another', async () => {
+    const execIn = async (...command: string[]): Promise<string> => {
+      const { code, stdout, stderr } = await instance.kubectl(['exec', 'lamp', '--', ...command]);
+      assert.equal(code, 0, stderr);
+      return stdout;
+    };
+    const processes = await execIn('ps');
+    assert.match(processes, /^\s*1 .*supervisord/m);
+    const [, pid = ''] = /^\s*(\d+) .*apache2 -D FOREGROUND/m.exec(processes) ?? [];
+    await execIn('kill', pid);
+    const log = new RegExp(
+      `exited: apache2 [^]*spawned: 'apache2' with pid (?!${pid}\\b)\\d+[^]*success: apache2 entered RUNNING`,
+    );
+    await until(
+      async () => log.test(await instance.containerLog('lamp', '?sinceSeconds=60')),
+      'supervisord to tell of it',
+    );
+    assert.equal((await instance.get('lamp'))?.status?.restartCount ?? 0, 0);
+  });
+
   it('ends both when it is stopped, and keeps what it knew', async () => {
     const visits = await visitNumber();
     const patch = (desiredState: string) =>

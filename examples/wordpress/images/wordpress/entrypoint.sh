@@ -4,6 +4,7 @@
 #   WORDPRESS_DB_PASSWORD   must be given
 #   WORDPRESS_DB_USER       by default root
 #   WORDPRESS_DB_NAME       by default wordpress
+#   WORDPRESS_URL           by default whatever it is asked for
 set -eu
 if [ -z "${WORDPRESS_DB_HOST:-}" ] && [ -z "${MYSQL_PORT_3306_TCP:-}" ]; then
   echo 'error: missing WORDPRESS_DB_HOST and MYSQL_PORT_3306_TCP environment variables' >&2

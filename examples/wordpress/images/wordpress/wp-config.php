@@ -7,6 +7,10 @@ define('DB_NAME', getenv('WORDPRESS_DB_NAME') ?: 'wordpress');
 define('DB_CHARSET', 'utf8mb4');
 define('DB_COLLATE', '');
 $table_prefix = getenv('WORDPRESS_TABLE_PREFIX') ?: 'wp_';
+// Under whatever address it is asked for: its port is the host's to choose. Give WORDPRESS_URL where clients are not trusted.
+$url = getenv('WORDPRESS_URL') ?: 'http://' . ($_SERVER['HTTP_HOST'] ?? 'localhost');
+define('WP_HOME', $url);
+define('WP_SITEURL', $url);
 // Keys that nobody has to keep: the same for every start of this site, and of no use without its password.
 foreach (['AUTH', 'SECURE_AUTH', 'LOGGED_IN', 'NONCE'] as $use) {
     foreach (['KEY', 'SALT'] as $kind) {

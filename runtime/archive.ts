@@ -90,7 +90,9 @@ export function archiveError(error: unknown): unknown {
 export async function prepareStoppedView(entry: ContainerEntry, mounts: readonly OciMount[]): Promise<ArchiveView> {
   for (const { type, source, destination } of mounts) {
     const isFolder = type === 'bind' && (await stat(source)).isDirectory();
-    if (isFolder) await makeFolderInRoot(entry.paths.rootfs, destination, 'mounts');
+    if (!isFolder) continue;
+    const owner = entry.record.idMap?.hostID ?? 0;
+    await makeFolderInRoot({ root: entry.paths.rootfs, path: destination, field: 'mounts', owner });
   }
   return {
     kind: 'stopped',

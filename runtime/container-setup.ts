@@ -10,7 +10,9 @@ import { canLimitSwap } from './cgroups.ts';
 import type { ContainerEntry } from './container-entry.ts';
 import { observeDevices } from './devices.ts';
 import { formatHosts, formatResolvConf } from './etc-files.ts';
+import type { IdMap } from './id-map.ts';
 import { provideInit } from './init-process.ts';
+import { ContainerConfigError } from './interface.ts';
 import type { OciMount } from './kernel-mounts.ts';
 import { defaultShmBytes } from './kernel-mounts.ts';
 import type { Layout } from './layout.ts';
@@ -22,8 +24,9 @@ import { makeFolderInRoot } from './rooted-path.ts';
 import { cgroupPathOf } from './run.ts';
 import type { ChosenFilter, SeccompFilter } from './seccomp-filter.ts';
 import type { Syscalls } from './syscalls.ts';
-import { lookUpUser, refuseRoot } from './user.ts';
+import { lookUpUser, type ProcessUser, refuseRoot } from './user.ts';
 import { readUserFiles } from './user-files.ts';
+import { ensureUserNamespace, giveTo } from './user-namespace.ts';
 
 export interface SetupDeps {
   readonly layout: Layout;
@@ -52,6 +55,7 @@ export async function ensureRootfs(deps: SetupDeps, entry: ContainerEntry): Prom
     target: paths.rootfs,
     linksDir: deps.layout.shortLinks,
     syscalls: deps.syscalls,
+    userNamespace: await ensureUserNamespace(deps, entry),
   });
 }
 
@@ -66,7 +70,11 @@ export async function ensureNetwork(deps: SetupDeps, entry: ContainerEntry): Pro
   if (entry.network !== undefined && isSound(entry.network, layout)) return entry.network;
   await dropNetwork(deps, entry);
   await mkdir(entry.paths.bundle, { recursive: true, mode: 0o700 });
-  entry.network = await pool.take(entry.paths.network);
+  const userNamespace = await ensureUserNamespace(deps, entry);
+  entry.network =
+    userNamespace === undefined
+      ? await pool.take(entry.paths.network)
+      : await pool.takeOf(entry.paths.network, userNamespace.path);
   return entry.network;
 }
 
@@ -114,6 +122,21 @@ async function writeEtcFiles(deps: SetupDeps, entry: ContainerEntry): Promise<vo
       { mode: 0o644 },
     ),
   ]);
+  for (const path of [paths.hosts, paths.hostname, paths.resolvConf]) await giveTo(record.idMap, path);
+}
+
+/** Of what a volume holds, root is the container's root: the mount shows its owners through the user namespace. */
+function withIDs(mount: OciMount, idMap: IdMap | undefined): OciMount {
+  return idMap === undefined || mount.type !== 'bind' ? mount : { ...mount, options: [...mount.options, 'idmap'] };
+}
+
+function checkIDs({ uid, gid, additionalGids }: ProcessUser, { size }: IdMap): void {
+  const tooHigh = [uid, gid, ...additionalGids].find((id) => id >= size);
+  if (tooHigh === undefined) return;
+  throw new ContainerConfigError(
+    'user',
+    `the id ${tooHigh} does not exist in a user namespace of ${size} ids; use a lower one, or do without the namespace`,
+  );
 }
 
 export interface Bundle {
@@ -148,7 +171,9 @@ export async function writeBundle(
   });
   if (config.refusesRoot === true) refuseRoot(user);
   const workingDir = mergeWorkingDir(config.workingDir, image.workingDir);
-  await makeFolderInRoot(paths.rootfs, workingDir, 'workingDir');
+  const { idMap } = record;
+  if (idMap !== undefined) checkIDs(user, idMap);
+  await makeFolderInRoot({ root: paths.rootfs, path: workingDir, field: 'workingDir', owner: idMap?.hostID ?? 0 });
   const own = mergeArgs({ entrypoint: config.entrypoint, cmd: config.cmd, image });
   const isFirstProcess = config.namespaces?.pid !== 'host';
   const init = config.hasInit === true ? provideInit(own, { isFirstProcess }) : undefined;
@@ -162,6 +187,7 @@ export async function writeBundle(
     security,
     availableCapabilities: deps.capabilities,
     namespaces: config.namespaces ?? {},
+    userNamespace: idMap === undefined ? undefined : { path: paths.userNamespace, idMap },
     devices: await observeDevices(security),
     thermalPaths: deps.thermalPaths,
     shmSizeBytes: config.shmSizeBytes ?? defaultShmBytes,
@@ -170,7 +196,7 @@ export async function writeBundle(
     rootfs: paths.rootfs,
     readonlyRootfs: config.readonlyRootfs,
     netnsPath: given.network.netnsPath,
-    mounts: init === undefined ? given.mounts : [...given.mounts, init.mount],
+    mounts: [...given.mounts.map((mount) => withIDs(mount, idMap)), ...(init === undefined ? [] : [init.mount])],
     cgroupsPath: cgroupPathOf(deps.layout, config.id),
     limits: config.limits,
     canLimitSwap: canLimitSwap(deps.cgroups),

@@ -31,6 +31,7 @@ import {
 import { DebugSessions } from './debug-sessions.ts';
 import { freeze, observeFrozen, thaw } from './freezer.ts';
 import type { HostNetwork } from './host-network.ts';
+import { decideIdMap, type IdMap } from './id-map.ts';
 import {
   type Archive,
   type AttachRequest,
@@ -71,6 +72,7 @@ import { cgroupPathOf, endRun, prepareRun, type RunDeps } from './run.ts';
 import { RunSupervisor } from './run-supervisor.ts';
 import { findSecurityProblems } from './security-check.ts';
 import { ContainerStreams } from './streams.ts';
+import { ensureUserNamespace, observeRanges, takeBackDevNull } from './user-namespace.ts';
 import { dropVolumes, planMounts, prepareMounts, type VolumeDeps, writeFiles } from './volumes/index.ts';
 
 export interface ContainersDeps extends SetupDeps, RunDeps, VolumeDeps {
@@ -411,6 +413,7 @@ export class LocalContainers implements Containers {
     mergeArgs({ entrypoint: config.entrypoint, cmd: config.cmd, image: image.config });
     planMounts(config, image.config);
     const ports = await choosePorts(this.#ports, config.id, config.ports);
+    const idMap = await this.#chooseIDs(config);
     signal.throwIfAborted();
     const paths = layout.container(config.id);
     const entry: ContainerEntry = {
@@ -421,6 +424,7 @@ export class LocalContainers implements Containers {
         image: image.config,
         ports,
         createdAtMs: nowMs(),
+        idMap,
         stopSignal: parseSignal(image.config.stopSignal ?? '') ?? SIGTERM,
       },
       lastRun: undefined,
@@ -437,6 +441,7 @@ export class LocalContainers implements Containers {
         await mkdir(dir, { recursive: true, mode: dir === paths.upper ? 0o755 : 0o700 });
       }
       await hostNetwork.ensure('bridge');
+      await ensureUserNamespace(this.#deps, entry);
       // The record makes it a container; without it a later daemon throws the rest away.
       await settleAll([
         replaceFile(paths.record, formatRecord(entry.record), 'durable'),
@@ -457,6 +462,21 @@ export class LocalContainers implements Containers {
     return entry;
   }
 
+  /** The ids of a container that is to have a user namespace of its own. */
+  async #chooseIDs({ id, namespaces }: ContainerConfig): Promise<IdMap | undefined> {
+    if (namespaces?.user !== 'mapped') return undefined;
+    const { runtime } = this.#deps;
+    if (runtime.name !== 'crun') {
+      throw new ContainerConfigError(
+        'namespaces.user',
+        `${runtime.name} ${runtime.version} cannot join a user namespace that is there already; install crun, or do without`,
+      );
+    }
+    const ranges = await observeRanges();
+    const taken = [...this.#entries.values()].flatMap((entry) => entry.record.idMap ?? []);
+    return decideIdMap({ ranges, taken, id });
+  }
+
   async #start(entry: ContainerEntry, signal: AbortSignal): Promise<void> {
     const { hostNetwork, seccomp, runtime, layout, metrics } = this.#deps;
     const { config } = entry.record;
@@ -465,6 +485,7 @@ export class LocalContainers implements Containers {
     await claimPorts(this.#ports, entry);
     await mkdir(paths.bundle, { recursive: true, mode: 0o700 });
     await hostNetwork.ensure('bridge');
+    await ensureUserNamespace(this.#deps, entry);
     const [network] = await settleAll([
       ensureNetwork(this.#deps, entry),
       metrics.time('mount', () => ensureRootfs(this.#deps, entry)),
@@ -487,6 +508,7 @@ export class LocalContainers implements Containers {
       entry.processes = prepared.processes;
       await seccomp.learn(filter, paths.ociState);
       writeLastRun(entry, { startedAtMs: prepared.processes.startedAtMs });
+      if (entry.record.idMap !== undefined) await takeBackDevNull();
       await releaseStart(runtime, { id: config.id, ociRoot: layout.ociRoot, paths });
     } catch (error) {
       await this.#undoStart(entry, lastRun, error);
@@ -541,6 +563,7 @@ export class LocalContainers implements Containers {
       hostNetwork.publish(config.id, []).then(() => dropNetwork(this.#deps, entry)),
       syscalls.unmount(paths.rootfs),
     ]);
+    await syscalls.unmount(paths.userNamespace);
     await removeTree(paths.bundle);
     await dropVolumes(this.#deps, config.id, { volumes, keepsImageVolumes: config.keepsImageVolumes ?? false });
     // One rename takes it out of the world; deleting what may be large comes after.

@@ -29,6 +29,8 @@ export interface ContainerPaths {
   /** Gone after a reboot: bundle, monitor's files, network. */
   readonly bundle: string;
   readonly rootfs: string;
+  /** Of a container that has a user namespace of its own. */
+  readonly userNamespace: string;
   readonly ociConfig: string;
   readonly pidFile: string;
   readonly monitorPidFile: string;
@@ -149,6 +151,7 @@ export function createLayout({ dataDir, runDir, bridge }: LayoutInput): Layout {
         log: join(home, 'log', 'ctr.log'),
         bundle,
         rootfs: join(bundle, 'rootfs'),
+        userNamespace: join(bundle, 'user-namespace'),
         ociConfig: join(bundle, 'config.json'),
         pidFile: join(bundle, 'pidfile'),
         monitorPidFile: join(bundle, 'conmon.pid'),

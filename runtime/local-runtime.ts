@@ -30,6 +30,7 @@ import { emptyTrash, prepareFolders, recoverContainers } from './recovery.ts';
 import { Resolver } from './resolver.ts';
 import { SeccompFilter } from './seccomp-filter.ts';
 import { Syscalls } from './syscalls.ts';
+import { takeBackDevNull } from './user-namespace.ts';
 import { VolumeStore } from './volumes/index.ts';
 
 export interface RuntimeDeps {
@@ -178,6 +179,8 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
     );
     Object.assign(opened, { containers, pool });
     closers.push(() => containers.close());
+    // A start that was cut short may have left it with a container's root as its owner.
+    if ([...entries.values()].some(({ record }) => record.idMap !== undefined)) await takeBackDevNull();
     for (const [id, entry] of entries) {
       resolver.adopt(id, nameRecordOf(entry));
       if (entry.network === undefined || !isRunning(entry)) continue;

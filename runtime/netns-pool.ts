@@ -140,6 +140,13 @@ export class NetnsPool {
     this.#scheduleRefill(0);
   }
 
+  /** A network of the owner of the record file that belongs to a user namespace: never from the pool, since those belong to the host's. */
+  async takeOf(recordFile: string, userNamespace: string): Promise<Network> {
+    const network = await this.#deps.measure(() => this.#attach(userNamespace));
+    await rename(this.#recordInPool(network.name), recordFile);
+    return network;
+  }
+
   /** Gives a network to the owner of the record file: from the pool, or made now when it is empty. */
   async take(recordFile: string): Promise<Network> {
     for (let network = this.#ready.shift(); network !== undefined; network = this.#ready.shift()) {
@@ -212,13 +219,14 @@ export class NetnsPool {
   }
 
   /** Makes one and records it in the pool's folder. */
-  async #attach(): Promise<Network> {
+  async #attach(userNamespace?: string): Promise<Network> {
     const { layout, syscalls, randomHex, ensureBridge } = this.#deps;
     await ensureBridge();
     const name = `n${randomHex(7)}`;
     const netnsPath = join(layout.netns, name);
     try {
-      await syscalls.createNetns(netnsPath);
+      if (userNamespace === undefined) await syscalls.createNetns(netnsPath);
+      else await syscalls.createNetnsOf(netnsPath, userNamespace);
       const text = await this.#plugin('ADD', name, netnsPath);
       const network: Network = { name, netnsPath, ...parseCniResult(text, layout.bridge) };
       await replaceFile(this.#recordInPool(name), JSON.stringify(network), 'volatile');

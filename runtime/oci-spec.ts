@@ -4,6 +4,7 @@
  */
 import { decideCapabilities } from './capabilities.ts';
 import { formatDeviceRules, type OciDevice } from './devices.ts';
+import type { IdMap } from './id-map.ts';
 import type { Limits, NamespaceConfig, SecurityConfig } from './interface.ts';
 import { decideHiddenPaths, formatKernelMounts, type OciMount } from './kernel-mounts.ts';
 import { formatRlimits, formatSysctls } from './kernel-settings.ts';
@@ -39,6 +40,8 @@ export interface OciSpecInput extends ProcessInput {
   /** undefined: the network of the host. */
   readonly netnsPath: string | undefined;
   readonly namespaces: NamespaceConfig;
+  /** Where namespaces.user is mapped: the namespace and its ids. */
+  readonly userNamespace?: { readonly path: string; readonly idMap: IdMap } | undefined;
   readonly cgroupsPath: string;
   readonly cgroupKind: 'v1' | 'v2';
   readonly limits: Limits;
@@ -79,7 +82,7 @@ export function formatProcess(input: ProcessInput): object {
   };
 }
 
-function formatNamespaces({ namespaces, netnsPath }: OciSpecInput): object[] {
+function formatNamespaces({ namespaces, netnsPath, userNamespace }: OciSpecInput): object[] {
   return [
     { type: 'mount' },
     ...(namespaces.pid === 'host' ? [] : [{ type: 'pid' }]),
@@ -87,7 +90,16 @@ function formatNamespaces({ namespaces, netnsPath }: OciSpecInput): object[] {
     ...(namespaces.ipc === 'host' ? [] : [{ type: 'ipc' }]),
     { type: 'cgroup' },
     ...(netnsPath === undefined ? [] : [{ type: 'network', path: netnsPath }]),
+    ...(userNamespace === undefined ? [] : [{ type: 'user', path: userNamespace.path }]),
   ];
+}
+
+/** crun wants the ids even where the namespace that has them is given. */
+function formatIdMappings({ userNamespace }: OciSpecInput): object {
+  if (userNamespace === undefined) return {};
+  const { hostID, size } = userNamespace.idMap;
+  const mappings = [{ containerID: 0, hostID, size }];
+  return { uidMappings: mappings, gidMappings: mappings };
 }
 
 function formatDevices(devices: readonly OciDevice[]): object {
@@ -124,6 +136,7 @@ export function formatOciSpec(input: OciSpecInput): object {
         ...formatResources(input.limits, input.canLimitSwap),
       },
       namespaces: formatNamespaces(input),
+      ...formatIdMappings(input),
       ...formatDevices(input.devices),
       ...decideHiddenPaths(security, input.thermalPaths),
       sysctl: formatSysctls(security.sysctls ?? {}, namespaces),

@@ -3,10 +3,12 @@
  * The choice of mount options is pure; the rest makes folders and mounts. Source: Linux, filesystems/overlayfs.rst.
  */
 import { statSync } from 'node:fs';
-import { mkdir, symlink } from 'node:fs/promises';
+import { chown, mkdir, symlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import type { IdMap } from './id-map.ts';
+import { RuntimeOperationError } from './interface.ts';
 import { shortHash } from './layout.ts';
-import type { Syscalls } from './syscalls.ts';
+import { errnos, SyscallError, type Syscalls } from './syscalls.ts';
 
 /** The kernel takes one page of options; this leaves room for upperdir and workdir. */
 const maxLowerBytes = 3_000;
@@ -44,6 +46,8 @@ export interface OverlayRequest extends OverlayInput {
   /** Folder for folders of short links. */
   readonly linksDir: string;
   readonly syscalls: Syscalls;
+  /** Of which the layers have their ids; the upper folder's are the host's. */
+  readonly userNamespace?: { readonly path: string; readonly idMap: IdMap } | undefined;
 }
 
 /** Whether something is mounted at the folder: its file system differs from its parent's. */
@@ -60,6 +64,7 @@ export async function mountOverlay(request: OverlayRequest): Promise<void> {
   const { target, linksDir, syscalls } = request;
   await mkdir(target, { recursive: true });
   if (isMountPoint(target)) return;
+  if (request.userNamespace !== undefined) return mountMapped(request, request.userNamespace);
   const { data, shortLinks } = decideOverlayOptions(request);
   const relativeTo = shortLinks.length === 0 ? '/' : join(linksDir, shortHash(shortLinks.join(':')));
   if (shortLinks.length > 0) {
@@ -71,4 +76,25 @@ export async function mountOverlay(request: OverlayRequest): Promise<void> {
     }
   }
   await syscalls.mount({ source: 'overlay', target, type: 'overlay', data, relativeTo });
+}
+
+async function mountMapped(
+  { layers, upper, work, target, linksDir, syscalls }: OverlayRequest,
+  { path, idMap }: NonNullable<OverlayRequest['userNamespace']>,
+): Promise<void> {
+  // The root folder of the overlay has the upper one's owner.
+  await chown(upper, idMap.hostID, idMap.hostID);
+  const scratch = join(linksDir, 'scratch');
+  await mkdir(scratch, { recursive: true });
+  const options = `upperdir=${escapeOption(upper)},workdir=${escapeOption(work)}`;
+  try {
+    await syscalls.mountMappedOverlay({ userNamespace: path, scratch, target, options, layers });
+  } catch (error) {
+    if (!(error instanceof SyscallError) || error.errno !== errnos.EINVAL) throw error;
+    throw new RuntimeOperationError(
+      'mount',
+      `this host cannot show an image with other ids (${error.message}); it takes Linux 5.19 and images on ext4, xfs or btrfs, or a container without a user namespace of its own`,
+      { cause: error },
+    );
+  }
 }

@@ -2,6 +2,7 @@
  * What is kept on disk about a container: what it should be (record.json), how its last run went (last-run.json, both
  * survive a reboot), and the processes of its present run (process.json, does not). Formats only; parsing is pure.
  */
+import type { IdMap } from './id-map.ts';
 import type { ContainerConfig, Exit, ImageConfig, PortMapping } from './interface.ts';
 import type { ProcessIdentity } from './proc.ts';
 
@@ -12,6 +13,8 @@ export interface ContainerRecord {
   /** config.ports with every 0 replaced. */
   readonly ports: readonly PortMapping[];
   readonly createdAtMs: number;
+  /** Of a container that has a user namespace of its own. */
+  readonly idMap?: IdMap | undefined;
   readonly stopSignal: number;
 }
 

@@ -135,6 +135,7 @@ function takeUpStart(entry: ContainerEntry): void {
 async function removeStray(deps: RunDeps, paths: ContainerPaths, id: ContainerID): Promise<void> {
   await endRun(deps, id, parseRunProcesses(await readJsonObject(paths.process)));
   await deps.syscalls.unmount(paths.rootfs);
+  await deps.syscalls.unmount(paths.userNamespace);
   // Its network namespace has no owner any more once the record is gone; the pool takes such ones down.
   await removeTree(paths.bundle);
 }

@@ -129,7 +129,12 @@ sub run_exec {
     # Or the process could signal our own group from within the container, by kill 0.
     syscall($numbers{setsid});
     if (open(my $file, '>', '/proc/self/oom_score_adj')) { syswrite($file, $oom_score_adj); }
-    for my $number (0, 1, 2) { open($inside[$number], '+<', '/dev/null') unless defined $inside[$number]; }
+    # Not /dev/null: crun 1.8 makes the process's user the owner of what is there, and that is the host's /dev/null, which
+    # its owner may take from everybody. A pipe without a writer is at its end just as well.
+    for my $number (grep { !defined $inside[$_] } 0, 1, 2) {
+      if ($number == 0) { pipe($inside[0], my $unused) or exit 126; }
+      else { open($inside[$number], '>', 'unused') or exit 126; }
+    }
     open(STDIN, '<&', $inside[0]); open(STDOUT, '>&', $inside[1]); open(STDERR, '>&', $inside[2]);
     exec { $command[0] } @command or exit 126;
   }

@@ -3,8 +3,8 @@
  * lead out. Safe only while no process of the container runs, since such a process could swap a part meanwhile.
  */
 import { constants } from 'node:fs';
-import { lstat, mkdir, open, readlink } from 'node:fs/promises';
-import { join } from 'node:path';
+import { chown, lstat, mkdir, open, readlink } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { ContainerConfigError } from './interface.ts';
 
 const maxLinks = 40; // as the kernel: then ELOOP
@@ -60,12 +60,21 @@ export async function readTextInRoot(root: string, path: string, field: string):
   }
 }
 
-/** Makes a folder and its parents in the root, owned by root, unless it is there. Throws ContainerConfigError. */
-export async function makeFolderInRoot(root: string, path: string, field: string): Promise<void> {
+/** Makes a folder and its parents in the root, of the given owner, unless it is there. Throws ContainerConfigError. */
+export async function makeFolderInRoot(input: {
+  readonly root: string;
+  readonly path: string;
+  readonly field: string;
+  /** User and group id on the host. */
+  readonly owner: number;
+}): Promise<void> {
+  const { root, path, field, owner } = input;
   const folder = await resolveInRoot(root, path, field);
   if (folder === root) return;
   try {
-    await mkdir(folder, { recursive: true, mode: 0o755 });
+    const first = await mkdir(folder, { recursive: true, mode: 0o755 });
+    if (first === undefined || owner === 0) return;
+    for (let made = folder; made.length >= first.length; made = dirname(made)) await chown(made, owner, owner);
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? error.code : undefined;
     if (code !== 'EEXIST' && code !== 'ENOTDIR') throw error;

@@ -7,11 +7,17 @@ use Config;
 
 my %numbers = $Config{archname} =~ /^aarch64/
   ? (mount => 40, umount2 => 39, unshare => 97, setns => 268, pidfd_open => 434, pidfd_send_signal => 424,
-     close => 57, mkdirat => 34, openat2 => 437)
+     close => 57, mkdirat => 34, openat2 => 437, open_tree => 428, move_mount => 429, mount_setattr => 442)
   : (mount => 165, umount2 => 166, unshare => 272, setns => 308, pidfd_open => 434, pidfd_send_signal => 424,
-     close => 3, mkdirat => 258, openat2 => 437);
+     close => 3, mkdirat => 258, openat2 => 437, open_tree => 428, move_mount => 429, mount_setattr => 442);
 
+my $CLONE_NEWNS = 0x00020000;
+my $CLONE_NEWUSER = 0x10000000;
 my $CLONE_NEWNET = 0x40000000;
+my $OPEN_TREE_CLONE = 1 | 02000000; # close-on-exec too
+my $AT_EMPTY_PATH = 0x1000;
+my $MOVE_MOUNT_F_EMPTY_PATH = 4;
+my $MOUNT_ATTR_IDMAP = 0x00100000;
 my $MS_BIND = 4096;
 my $MS_REC = 16384;
 my $MS_PRIVATE = 1 << 18;
@@ -91,6 +97,103 @@ sub op_bind_beneath {
   die $problem unless $ok;
 }
 
+# Does the work in a child, and what is for us to do while the child waits. A child's namespaces are its own.
+sub in_child {
+  my ($work, $meanwhile) = @_;
+  pipe(my $answers, my $answer) or die { errno => $! + 0, text => "pipe: $!" };
+  pipe(my $hold, my $release) or die { errno => $! + 0, text => "pipe: $!" };
+  my $pid = fork();
+  die { errno => $! + 0, text => "fork: $!" } unless defined $pid;
+  if ($pid == 0) {
+    close $answers;
+    close $release;
+    my $said = 'done';
+    if (!eval { $work->(); 1 }) { $said = ref $@ eq 'HASH' ? "$@->{errno} $@->{text}" : "5 $@"; }
+    syswrite($answer, $said);
+    close $answer;
+    sysread($hold, my $unused, 1);
+    # Without what perl would flush or tidy up twice.
+    kill 'KILL', $$;
+  }
+  close $answer;
+  close $hold;
+  my $said = '';
+  while (sysread($answers, $said, 4096, length $said)) {}
+  my $ok = eval { $meanwhile->($pid) if $said eq 'done' && defined $meanwhile; 1 };
+  my $problem = $@;
+  close $release;
+  waitpid($pid, 0);
+  die { errno => $1 + 0, text => $2 } if $said =~ /^([0-9]+) (.*)$/s;
+  die { errno => 5, text => 'the helper of the helper was killed' } unless $said eq 'done';
+  die $problem unless $ok;
+}
+
+sub make_file {
+  my ($path) = @_;
+  open(my $file, '>', $path) or die { errno => $! + 0, text => "open $path: $!" };
+  close $file;
+}
+
+# Makes a user namespace in which 0 and those above are the host's ids from first on, and keeps it by a bind mount.
+sub op_userns {
+  my ($path, $first, $size) = @_;
+  make_file($path);
+  in_child(sub { call('unshare', $CLONE_NEWUSER); }, sub {
+    my ($pid) = @_;
+    for my $map ('uid_map', 'gid_map') {
+      open(my $file, '>', "/proc/$pid/$map") or die { errno => $! + 0, text => "open $map: $!" };
+      defined syswrite($file, "0 $first $size\n") or die { errno => $! + 0, text => "write $map: $!" };
+    }
+    mount_at("/proc/$pid/ns/user", $path, '', $MS_BIND, '');
+  });
+}
+
+# A network namespace as op_netns makes it, that belongs to a user namespace.
+sub op_netns_of {
+  my ($path, $userns) = @_;
+  make_file($path);
+  in_child(sub {
+    open(my $user, '<', $userns) or die { errno => $! + 0, text => "open $userns: $!" };
+    call('setns', fileno($user), $CLONE_NEWUSER);
+    call('unshare', $CLONE_NEWNET);
+    bring_up_loopback();
+  }, sub { mount_at("/proc/$_[0]/ns/net", $path, '', $MS_BIND, ''); });
+}
+
+# An overlay whose lower layers are seen with the ids of a user namespace. The mounts that this takes are made in a mount
+# namespace of the child's and go with it; only the overlay is moved to where we are.
+sub op_mapped_overlay {
+  my ($userns, $scratch, $target, $options, @layers) = @_;
+  in_child(sub {
+    open(my $home, '<', '/proc/self/ns/mnt') or die { errno => $! + 0, text => "open own mount namespace: $!" };
+    open(my $user, '<', $userns) or die { errno => $! + 0, text => "open $userns: $!" };
+    call('unshare', $CLONE_NEWNS);
+    mount_at('', '/', '', $MS_PRIVATE | $MS_REC, '');
+    mount_at('tmpfs', $scratch, 'tmpfs', 0, '');
+    chdir $scratch or die { errno => $! + 0, text => "chdir $scratch: $!" };
+    for my $number (0 .. $#layers) {
+      mkdir $number or die { errno => $! + 0, text => "mkdir: $!" };
+      my ($empty, $attributes) = ('', pack('QQQQ', $MOUNT_ATTR_IDMAP, 0, 0, fileno($user)));
+      my $tree = call('open_tree', $AT_FDCWD, $layers[$number], $OPEN_TREE_CLONE);
+      call('mount_setattr', $tree, $empty, $AT_EMPTY_PATH, $attributes, length $attributes);
+      my $place = "$scratch/$number";
+      call('move_mount', $tree, $empty, $AT_FDCWD, $place, $MOVE_MOUNT_F_EMPTY_PATH);
+    }
+    mkdir 'whole' or die { errno => $! + 0, text => "mkdir: $!" };
+    mount_at('overlay', "$scratch/whole", 'overlay', 0, 'lowerdir=' . join(':', 0 .. $#layers) . ",$options");
+    my ($whole, $empty) = ("$scratch/whole", '');
+    my $tree = call('open_tree', $AT_FDCWD, $whole, $OPEN_TREE_CLONE);
+    call('setns', fileno($home), $CLONE_NEWNS);
+    call('move_mount', $tree, $empty, $AT_FDCWD, $target, $MOVE_MOUNT_F_EMPTY_PATH);
+  });
+}
+
+sub bring_up_loopback {
+  socket(my $socket, 2, 2, 0) or die { errno => $! + 0, text => "socket: $!" };
+  my $request = pack('a16 s x22', 'lo', 0x1 | 0x40);
+  ioctl($socket, 0x8914, $request) or die { errno => $! + 0, text => "lo up: $!" };
+}
+
 # Makes a network namespace with loopback up and keeps it by a bind mount at the path.
 sub op_netns {
   my ($path) = @_;
@@ -99,9 +202,7 @@ sub op_netns {
   open(my $home, '<', '/proc/self/ns/net') or die { errno => $! + 0, text => "open own netns: $!" };
   call('unshare', $CLONE_NEWNET);
   my $ok = eval {
-    socket(my $socket, 2, 2, 0) or die { errno => $! + 0, text => "socket: $!" };
-    my $request = pack('a16 s x22', 'lo', 0x1 | 0x40);
-    ioctl($socket, 0x8914, $request) or die { errno => $! + 0, text => "lo up: $!" };
+    bring_up_loopback();
     mount_at('/proc/self/ns/net', $path, '', $MS_BIND, '');
     1;
   };
@@ -146,7 +247,8 @@ sub op_read {
   return unpack('H*', $text);
 }
 
-my %operations = (read => \&op_read, mount => \&op_mount, umount => \&op_umount, bind_beneath => \&op_bind_beneath, netns => \&op_netns, kill => \&op_kill);
+my %operations = (read => \&op_read, mount => \&op_mount, umount => \&op_umount, bind_beneath => \&op_bind_beneath, netns => \&op_netns, userns => \&op_userns,
+  netns_of => \&op_netns_of, mapped_overlay => \&op_mapped_overlay, kill => \&op_kill);
 
 $| = 1;
 $0 = 'holdfast-syscalls';

@@ -95,6 +95,32 @@ export class Syscalls {
     return Buffer.from(await this.#request('read', [root, path, String(maxFileBytes)]), 'hex').toString();
   }
 
+  /** The same, belonging to the user namespace that is bound at `userNamespace`. */
+  async createNetnsOf(path: string, userNamespace: string): Promise<void> {
+    await this.#request('netns_of', [path, userNamespace]);
+  }
+
+  /** Makes a user namespace whose ids from 0 on are the host's from `hostID` on, kept by a bind mount at `path`. */
+  async createUserNamespace(path: string, { hostID, size }: { hostID: number; size: number }): Promise<void> {
+    await this.#request('userns', [path, String(hostID), String(size)]);
+  }
+
+  /**
+   * Mounts an overlay whose layers are seen with the ids of a user namespace. `options`: all but lowerdir; absolute.
+   * `scratch`: an empty folder. SyscallError with EINVAL: the kernel or the layers' file system cannot do it.
+   */
+  async mountMappedOverlay(request: {
+    readonly userNamespace: string;
+    readonly scratch: string;
+    readonly target: string;
+    readonly options: string;
+    /** Topmost first, absolute. */
+    readonly layers: readonly string[];
+  }): Promise<void> {
+    const { userNamespace, scratch, target, options, layers } = request;
+    await this.#request('mapped_overlay', [userNamespace, scratch, target, options, ...layers]);
+  }
+
   /** Signals a process if it is still the one that started at `startTicks`. False if it is gone. */
   async kill(process: { readonly pid: number; readonly startTicks: number }, signal: number): Promise<boolean> {
     try {

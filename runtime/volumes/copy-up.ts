@@ -4,9 +4,10 @@
  * finishes or throws away. Effects only.
  */
 import { existsSync } from 'node:fs';
-import { chmod, chown, mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
+import { chmod, chown, lchown, lstat, mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { runSuccessfully } from '../command.ts';
+import type { IdMap } from '../id-map.ts';
 
 const copyDeadlineMs = 600_000;
 
@@ -15,9 +16,11 @@ export async function fillVolume(input: {
   readonly volume: string;
   /** A folder of the root file system, links followed. */
   readonly from: string;
+  /** Ids of the container's user namespace, by which `from` is seen; the volume holds them as the image has them. */
+  readonly idMap: IdMap | undefined;
   readonly signal: AbortSignal;
 }): Promise<void> {
-  const { volume, from, signal } = input;
+  const { volume, from, idMap, signal } = input;
   const data = join(volume, 'data');
   const whole = join(volume, 'copied');
   if (!existsSync(whole)) {
@@ -27,6 +30,7 @@ export async function fillVolume(input: {
     await mkdir(half, { mode: 0o700 });
     // Owners, modes, times, links, extended attributes; special files are made, not read.
     await runSuccessfully('copy-up', ['cp', '-a', '--', `${from}/.`, half], { deadlineMs: copyDeadlineMs, signal });
+    if (idMap !== undefined) await takeOutOf(idMap, half);
     await rename(half, whole);
   }
   const { mode, uid, gid } = await stat(whole);
@@ -38,4 +42,18 @@ export async function fillVolume(input: {
     if (!present.has(name)) await rename(join(whole, name), join(data, name));
   }
   await rm(whole, { recursive: true, force: true });
+}
+
+/** Gives everything in a folder, and itself, the owners that it has inside of the user namespace. */
+async function takeOutOf(idMap: IdMap, path: string): Promise<void> {
+  const { uid, gid, mode, isFolder } = await lstat(path).then((stats) => ({
+    ...{ uid: stats.uid, gid: stats.gid, mode: stats.mode },
+    isFolder: stats.isDirectory(),
+  }));
+  const inside = (id: number): number =>
+    id >= idMap.hostID && id < idMap.hostID + idMap.size ? id - idMap.hostID : id;
+  await lchown(path, inside(uid), inside(gid));
+  // The kernel takes set-uid and set-gid away with the owner.
+  if ((mode & 0o6000) !== 0 && (mode & 0o170000) !== 0o120000) await chmod(path, mode & 0o7777);
+  if (isFolder) for (const name of await readdir(path)) await takeOutOf(idMap, join(path, name));
 }

@@ -202,7 +202,7 @@ async function copyUp(
   if (key === undefined) return;
   const from = await resolveInRoot(entry.paths.rootfs, mount.path, 'mounts');
   const stats = await stat(from).catch(() => undefined); // the image has nothing there
-  if (stats?.isDirectory() === true) await deps.volumes.fill(key, from, signal);
+  if (stats?.isDirectory() === true) await deps.volumes.fill(key, from, entry.record.idMap, signal);
 }
 
 async function bindPart(

@@ -2,6 +2,7 @@
  * The folders of volumes: named ones, and the own ones of containers. A volume is the folder NAME with volume.json and
  * data/ in it; it comes by one rename and goes by one. Effects only; whoever calls holds no lock of ours.
  */
+
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { chmod, mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
@@ -9,6 +10,7 @@ import { dirname, join } from 'node:path';
 import type { Logger } from 'pino';
 import { readJsonObject, replaceFile } from '../atomic-file.ts';
 import { runSuccessfully } from '../command.ts';
+import type { IdMap } from '../id-map.ts';
 import {
   ContainerConfigError,
   type ContainerID,
@@ -159,9 +161,9 @@ export class VolumeStore implements Volumes {
   }
 
   /** Gives an empty volume what the folder of the image has: content, owner and mode. Finishes what a kill cut short. */
-  async fill(key: VolumeKey, from: string, signal: AbortSignal): Promise<void> {
+  async fill(key: VolumeKey, from: string, idMap: IdMap | undefined, signal: AbortSignal): Promise<void> {
     const folder = this.#folderOf(key);
-    await this.#lock.run('name' in key ? key.name : folder, () => fillVolume({ volume: folder, from, signal }));
+    await this.#lock.run('name' in key ? key.name : folder, () => fillVolume({ volume: folder, from, idMap, signal }));
   }
 
   /** Containers that have own volumes, or memory and files mounted, whether they are there or not. */

@@ -54,9 +54,12 @@ describe('paths in a hostile root', () => {
   });
 
   it('makes folders only inside', async () => {
-    await makeFolderInRoot(root, '/hostdir/made', 'workingDir');
+    await makeFolderInRoot({ root: root, path: '/hostdir/made', field: 'workingDir', owner: 0 });
     assert.ok(!existsSync(join(dir, 'made')));
     assert.ok(existsSync(join(root, dir, 'made')));
-    await assert.rejects(makeFolderInRoot(root, '/absolute', 'workingDir'), ContainerConfigError);
+    await assert.rejects(
+      makeFolderInRoot({ root: root, path: '/absolute', field: 'workingDir', owner: 0 }),
+      ContainerConfigError,
+    );
   });
 });

@@ -59,6 +59,17 @@ export function boundSize({ rows, columns }: TerminalSize): TerminalSize {
   return { rows: bound(rows), columns: bound(columns) };
 }
 
+/** conmon reads so much at once, and of several lines in it takes the first one again and again (seen in 2.1.6). */
+const conmonReadBytes = 199;
+const conmonMaxCells = 1_000;
+
+/** A size for conmon's FIFO winsz: a line that fills a read, so that one which comes right after it is not lost. */
+export function formatConmonSize(size: TerminalSize): string {
+  const { rows, columns } = boundSize(size);
+  const text = `${Math.min(rows, conmonMaxCells)} ${Math.min(columns, conmonMaxCells)}`;
+  return `${text.padEnd(conmonReadBytes - 1)}\n`;
+}
+
 export interface ExecProcessInput {
   readonly base: OciProcess;
   readonly request: ExecRequest;

@@ -37,6 +37,8 @@ export interface ContainerPaths {
   readonly monitorLog: string;
   readonly runtimeLog: string;
   readonly ctl: string;
+  /** Another, for sizes of the terminal. */
+  readonly winsz: string;
   readonly exit: string;
   readonly oom: string;
   /** Says that a monitor is being started; there until `process` is. */
@@ -158,6 +160,7 @@ export function createLayout({ dataDir, runDir, bridge }: LayoutInput): Layout {
         monitorLog: join(bundle, 'conmon.log'),
         runtimeLog: join(bundle, 'oci.log'),
         ctl: join(bundle, 'ctl'),
+        winsz: join(bundle, 'winsz'),
         exit: join(bundle, 'exit'),
         oom: join(bundle, 'oom'),
         starting: join(bundle, 'starting'),

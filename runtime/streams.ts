@@ -6,7 +6,7 @@ import { type ArchiveView, type Copying, openReadArchive, openWriteArchive } fro
 import { readJsonObject } from './atomic-file.ts';
 import { openAttachSession } from './attach.ts';
 import { type ContainerEntry, isRunning } from './container-entry.ts';
-import { boundSize, checkExecRequest, formatExecProcess, parseOciProcess } from './exec-process.ts';
+import { checkExecRequest, formatConmonSize, formatExecProcess, parseOciProcess } from './exec-process.ts';
 import {
   type Archive,
   type AttachRequest,
@@ -123,8 +123,7 @@ export class ContainerStreams {
             ...{ nowMs: this.#deps.nowMs, signal: detached },
           }),
         async resize(size) {
-          const { rows, columns } = boundSize(size);
-          await sendControl(paths.ctl, `1 ${rows} ${columns}\n`);
+          await sendControl(paths.winsz, formatConmonSize(size));
         },
       });
       session.exit.then(forget, forget);

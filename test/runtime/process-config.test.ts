@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
+import { formatConmonSize } from '../../runtime/exec-process.ts';
 import { ContainerConfigError } from '../../runtime/index.ts';
 import {
   defaultPath,
@@ -131,4 +132,19 @@ describe('fillAddress', () => {
     assert.equal(fillAddress(config, undefined, '10.0.0.2'), config);
     assert.equal(fillAddress(config, '', '10.0.0.2'), config);
   });
+});
+
+describe('formatConmonSize', () => {
+  const cases: { rows: number; columns: number; want: string }[] = [
+    { rows: 24, columns: 80, want: '24 80' },
+    { rows: 0, columns: 0, want: '0 0' },
+    { rows: 65_535, columns: 2_000, want: '1000 1000' },
+  ];
+  for (const { want, ...size } of cases) {
+    it(`fills one read of conmon's with ${want}, the last of the line its end`, () => {
+      const text = formatConmonSize(size);
+      assert.equal(text.length, 199);
+      assert.equal(text, `${want.padEnd(198)}\n`);
+    });
+  }
 });

@@ -2,6 +2,7 @@
 import { Readable } from 'node:stream';
 import { containerIDOf, labelKeys } from '../controller/index.ts';
 import {
+  ArchiveError,
   ContainerConfigError,
   type ContainerInfo,
   ContainerNotFoundError,
@@ -28,15 +29,16 @@ export function createStreamSource(runtime: Runtime, now: () => number = Date.no
         { follow: follow && !previous, tailLines, sinceMs, previous, streams },
         signal,
       );
-      return formatLog(previous ? await opened(entries, target) : entries, options);
+      if (previous) return formatLog(await opened(entries, target), options);
+      return formatLog(follow ? untilOver(entries, () => isOver(target)) : entries, options);
     },
     exec: async (target, options) => {
-      checkContainerName(target, options.container);
-      const id = await findRunning(runtime, target);
+      const isDebug = asksForDebug(target, options.container);
+      const id = isDebug ? (await find(runtime, target)).id : await findAwake(runtime, target);
       return async (size, signal) => {
         const request = { args: options.command, hasTerminal: options.tty, hasStdin: options.stdin, size };
         try {
-          return await containers.exec(id, request, signal);
+          return await (isDebug ? containers.debug(id, request, signal) : containers.exec(id, request, signal));
         } catch (error) {
           if (error instanceof StartError) return failedStart(error, options.tty);
           throw toStatusError(error, target);
@@ -64,11 +66,21 @@ export function createStreamSource(runtime: Runtime, now: () => number = Date.no
       if (stats === undefined) throw notRunning(target);
       return formatStats(id, stats, now());
     },
-    readArchive: async () => {
-      throw new StatusError(501, 'NotImplemented', 'archives are not served yet');
+    readArchive: async (target, path, signal) => {
+      const { id } = await find(runtime, target);
+      try {
+        return (await containers.readArchive(id, path, signal)).stream;
+      } catch (error) {
+        throw toStatusError(error, target);
+      }
     },
-    writeArchive: async () => {
-      throw new StatusError(501, 'NotImplemented', 'archives are not served yet');
+    writeArchive: async (target, path, archive, signal) => {
+      const { id } = await find(runtime, target);
+      try {
+        await containers.writeArchive(id, path, archive, {}, signal);
+      } catch (error) {
+        throw toStatusError(error, target);
+      }
     },
   };
 }
@@ -83,6 +95,15 @@ function checkContainerName({ name }: StreamTarget, asked: string | undefined): 
   );
 }
 
+/** The name under which a container that is down can be looked into. */
+const debugName = 'debug';
+
+function asksForDebug(target: StreamTarget, asked: string | undefined): boolean {
+  if (asked === debugName && target.name !== debugName) return true;
+  checkContainerName(target, asked);
+  return false;
+}
+
 async function find({ containers }: Runtime, target: StreamTarget): Promise<ContainerInfo> {
   const info = await containers.inspect(containerIDOf(target.object));
   // One that waits to take a container over does not have it yet.
@@ -91,7 +112,16 @@ async function find({ containers }: Runtime, target: StreamTarget): Promise<Cont
   throw badRequest(`container "${target.name}" in pod "${target.name}" is waiting to start: ${reason}`);
 }
 
-/** The id of a container that runs. */
+/** The id of a container whose process can answer. */
+async function findAwake(runtime: Runtime, target: StreamTarget): Promise<string> {
+  const { id, state } = await find(runtime, target);
+  if (state.kind !== 'running') throw notRunning(target);
+  if (state.isPaused !== true) return id;
+  const { name } = target;
+  throw badRequest(`container "${name}" in pod "${name}" is paused; set its desiredState to Running first`);
+}
+
+/** The id of a container that runs, or is paused. */
 async function findRunning(runtime: Runtime, target: StreamTarget): Promise<string> {
   const { id, state } = await find(runtime, target);
   if (state.kind !== 'running') throw notRunning(target);
@@ -101,7 +131,8 @@ async function findRunning(runtime: Runtime, target: StreamTarget): Promise<stri
 function notRunning({ name, object }: StreamTarget): StatusError {
   const [state, reason] = ['state', 'reason'].map((field) => textAt(object.status, field));
   const what = state === undefined ? '' : `, its state is ${state}${reason === undefined ? '' : ` (${reason})`}`;
-  return badRequest(`container "${name}" in pod "${name}" is not running${what}`);
+  const fix = `to look into it, ask for the container "${debugName}": kubectl exec -it ${name} -c ${debugName} -- sh`;
+  return badRequest(`container "${name}" in pod "${name}" is not running${what}; ${fix}`);
 }
 
 function textAt(object: unknown, field: string): string | undefined {
@@ -132,6 +163,49 @@ async function opened<T>(entries: AsyncIterable<T>, target: StreamTarget): Promi
   })();
 }
 
+/** It has ended and is not started again, or it is gone. */
+function isOver(target: StreamTarget): boolean {
+  const latest = target.latest();
+  return latest === undefined || textAt(latest.status, 'state') === 'Exited';
+}
+
+const lookMs = 500;
+
+/**
+ * A followed log ends with its container, as the kubelet's does, but goes on over restarts: when nothing has come for a
+ * while and nothing will.
+ */
+async function* untilOver<T>(entries: AsyncIterable<T>, isOver: () => boolean): AsyncGenerator<T> {
+  const iterator = entries[Symbol.asyncIterator]();
+  let timer: NodeJS.Timeout | undefined;
+  let next = iterator.next();
+  try {
+    let hasWaited = false;
+    for (;;) {
+      const pause = new Promise<undefined>((resolve) => {
+        timer = setTimeout(resolve, lookMs, undefined);
+      });
+      const result = await Promise.race([next, pause]);
+      clearTimeout(timer);
+      if (result === undefined) {
+        // Twice, so that what was written last has the time to be read.
+        if (hasWaited && isOver()) return;
+        hasWaited = isOver();
+        continue;
+      }
+      if (result.done === true) return;
+      hasWaited = false;
+      next = iterator.next();
+      yield result.value;
+    }
+  } finally {
+    clearTimeout(timer);
+    // The reader may be waiting, which the signal of its caller ends; nobody wants what it gives then.
+    next.catch(() => {});
+    void iterator.return?.().catch(() => {});
+  }
+}
+
 /** What a shell would say, and its exit code: a client gets both where it looks for them. */
 function failedStart({ message, exitCode }: StartError, hasTerminal: boolean): Session {
   const text = Buffer.from(`${message}${hasTerminal ? '\r\n' : '\n'}`);
@@ -149,10 +223,27 @@ function toStatusError(error: unknown, target: StreamTarget): unknown {
   if (error instanceof ContainerNotFoundError) return new StatusError(404, 'NotFound', error.message);
   if (error instanceof ContainerNotRunningError) return notRunning(target);
   if (error instanceof ContainerConfigError) return badRequest(error.message);
+  if (error instanceof ArchiveError) return archiveStatus(error);
   if (error instanceof RunNotKeptError) {
     return badRequest(`previous terminated container "${target.name}" in pod "${target.name}" not found`);
   }
   return error;
+}
+
+function archiveStatus({ kind, message }: ArchiveError): StatusError {
+  switch (kind) {
+    case 'not-found':
+      return new StatusError(404, 'NotFound', message);
+    case 'conflict':
+    case 'read-only':
+      return new StatusError(409, 'Conflict', message);
+    case 'no-space':
+      return new StatusError(507, 'InsufficientStorage', message);
+    case 'invalid':
+      return badRequest(message);
+    default:
+      throw new TypeError(`unknown kind: ${JSON.stringify(kind satisfies never)}`);
+  }
 }
 
 /** Names are those of the kubelet's stats/v1alpha1. */
@@ -172,5 +263,6 @@ function formatStats(containerID: string, stats: Stats, nowMs: number) {
       ...(stats.processLimit === undefined ? {} : { limit: stats.processLimit }),
     },
     network: { rxBytes: stats.networkReceivedBytes, txBytes: stats.networkSentBytes },
+    disk: { readBytes: stats.diskReadBytes, writtenBytes: stats.diskWrittenBytes },
   };
 }

@@ -24,7 +24,7 @@ import {
   type Query,
   textOf,
 } from './requests.ts';
-import type { ResourceKind } from './resources.ts';
+import type { KubeObject, ResourceKind } from './resources.ts';
 import { parseSelector } from './selectors.ts';
 import {
   badRequest,
@@ -39,6 +39,7 @@ import {
 } from './status-error.ts';
 import { type StreamApi, type UpgradeRequest, upgradeRequired } from './stream-api.ts';
 import { isPlainStream, isUpgraded } from './stream-names.ts';
+import type { StreamTarget } from './stream-source.ts';
 import type { ListMeta } from './tables.ts';
 import { decideVerb, type Verb } from './verbs.ts';
 import { serveWatch, type WatchSink } from './watch.ts';
@@ -109,12 +110,11 @@ export class Api {
     const place = { kind, namespace, name: name ?? '' };
     if (kind.hasStreams && name !== undefined) {
       if (isUpgraded(subresource)) {
-        this.streamedObject(place);
+        this.#streamedEntry(place);
         throw upgradeRequired();
       }
       if (isPlainStream(subresource)) {
-        const { object } = this.streamedObject(place);
-        return this.#deps.streams.serve(object, subresource, request, response);
+        return this.#deps.streams.serve(this.#targetOf(place), subresource, request, response);
       }
     }
     const verb = decideVerb(method, path, query);
@@ -141,12 +141,21 @@ export class Api {
     if (kind?.hasStreams !== true || name === undefined || namespace === undefined || !isUpgraded(subresource)) {
       throw unknownPath();
     }
-    const { object } = this.streamedObject({ kind, namespace, name });
-    await this.#deps.streams.upgrade(object, subresource, upgrade);
+    await this.#deps.streams.upgrade(this.#targetOf({ kind, namespace, name }), subresource, upgrade);
+  }
+
+  #targetOf(place: ObjectPlace): StreamTarget {
+    const { object } = this.#streamedEntry(place);
+    const { name, namespace = '', uid } = object.metadata;
+    const latest = (): KubeObject | undefined => {
+      const entry = this.#deps.writer.collection(place.kind.projection ?? place.kind).get(keyOf(namespace, name));
+      return entry?.object.metadata.uid === uid ? entry.object : undefined;
+    };
+    return { name, namespace, uid, object, latest };
   }
 
   /** The stored object whose host's streams are below a place. Throws StatusError 404. */
-  streamedObject({ kind, namespace, name }: ObjectPlace): Entry {
+  #streamedEntry({ kind, namespace, name }: ObjectPlace): Entry {
     const entry = this.#deps.writer.collection(kind.projection ?? kind).get(keyOf(namespace, name));
     if (entry === undefined) throw notFound(kind, name);
     return entry;

@@ -2,7 +2,6 @@
 import { pipeline } from 'node:stream/promises';
 import type { Logger } from 'pino';
 import type { AnswerSink } from './answers.ts';
-import type { KubeObject } from './resources.ts';
 
 /** Opens a log; may throw a StatusError, which the client is told. Ends when the log does, or with the signal. */
 export type OpenLog = (signal: AbortSignal) => Promise<AsyncIterable<Buffer>>;
@@ -22,7 +21,7 @@ export type LogSink = AnswerSink &
 
 /** Throws StatusError as long as nothing was sent; after that, a log that ends early breaks the connection off. */
 export async function serveLog(
-  object: KubeObject,
+  { name, namespace }: { readonly name: string; readonly namespace: string },
   open: OpenLog,
   { stop, log }: LogDeps,
   sink: LogSink,
@@ -30,7 +29,6 @@ export async function serveLog(
   const gone = new AbortController();
   sink.once('close', () => gone.abort());
   const signal = AbortSignal.any([gone.signal, stop]);
-  const { name, namespace = '' } = object.metadata;
   const chunks = await open(signal);
   sink.setHeader('Content-Type', 'text/plain; charset=utf-8');
   sink.setHeader('Cache-Control', 'no-cache, private');

@@ -10,7 +10,6 @@ import type { Logger } from 'pino';
 import { answerObject } from './answers.ts';
 import { type LogSink, serveLog } from './container-log.ts';
 import { isTrue, parseArchivePath, parseLogOptions, type Query } from './requests.ts';
-import type { KubeObject } from './resources.ts';
 import { badRequest, methodNotAllowed, StatusError, serviceUnavailable } from './status-error.ts';
 import type { PlainStream } from './stream-names.ts';
 import type { StreamSource, StreamTarget } from './stream-source.ts';
@@ -54,29 +53,28 @@ export class StreamApi {
   }
 
   /** Serves what needs no upgrade. Throws StatusError as long as nothing was sent. */
-  async serve(object: KubeObject, stream: PlainStream, request: PlainStreamRequest, sink: LogSink): Promise<void> {
+  async serve(target: StreamTarget, stream: PlainStream, request: PlainStreamRequest, sink: LogSink): Promise<void> {
     const { method, query } = request;
     switch (stream) {
       case 'log': {
         if (method !== 'GET') throw methodNotAllowed(method);
         const options = parseLogOptions(query);
-        const open = (signal: AbortSignal) => this.#source().log(targetOf(object), options, signal);
-        return serveLog(object, open, this.#deps, sink);
+        const open = (signal: AbortSignal) => this.#source().log(target, options, signal);
+        return serveLog(target, open, this.#deps, sink);
       }
       case 'stats':
         if (method !== 'GET') throw methodNotAllowed(method);
-        return this.#stats(object, query, sink);
+        return this.#stats(target, query, sink);
       case 'archive':
-        return this.#archive(object, request, sink);
+        return this.#archive(target, request, sink);
       default:
         throw new TypeError(`unknown stream: ${JSON.stringify(stream satisfies never)}`);
     }
   }
 
   /** Resolves when the session is over. Throws StatusError as long as nothing was sent. */
-  async upgrade(object: KubeObject, subresource: StreamSubresource, upgrade: UpgradeRequest): Promise<void> {
+  async upgrade(target: StreamTarget, subresource: StreamSubresource, upgrade: UpgradeRequest): Promise<void> {
     const source = this.#source();
-    const target = targetOf(object);
     await this.#server.serve({
       ...upgrade,
       subresource,
@@ -96,8 +94,7 @@ export class StreamApi {
     );
   }
 
-  async #stats(object: KubeObject, query: Query, sink: LogSink): Promise<void> {
-    const target = targetOf(object);
+  async #stats(target: StreamTarget, query: Query, sink: LogSink): Promise<void> {
     const first = await this.#source().stats(target);
     if (!isTrue(query, 'watch')) return answerObject(sink, 200, first);
     const signal = goneSignal(sink, this.#deps.stop);
@@ -123,9 +120,8 @@ export class StreamApi {
     }
   }
 
-  async #archive(object: KubeObject, { method, query, incoming }: PlainStreamRequest, sink: LogSink): Promise<void> {
+  async #archive(target: StreamTarget, { method, query, incoming }: PlainStreamRequest, sink: LogSink): Promise<void> {
     if (method !== 'GET' && method !== 'PUT') throw methodNotAllowed(method);
-    const target = targetOf(object);
     const path = parseArchivePath(query);
     const signal = goneSignal(sink, this.#deps.stop);
     if (method === 'PUT') {
@@ -151,11 +147,6 @@ export class StreamApi {
 /** 400: what kube-apiserver says to a request without the headers of an upgrade. */
 export function upgradeRequired(): StatusError {
   return badRequest('Upgrade request required: connect with a WebSocket, or with SPDY/3.1');
-}
-
-function targetOf(object: KubeObject): StreamTarget {
-  const { name, namespace = '', uid } = object.metadata;
-  return { name, namespace, uid, object };
 }
 
 function goneSignal(sink: LogSink, stop: AbortSignal): AbortSignal {

@@ -10,7 +10,10 @@ export interface StreamTarget {
   readonly namespace: string;
   readonly name: string;
   readonly uid: string;
+  /** As it was when the request came. */
   readonly object: KubeObject;
+  /** As it is now; undefined when it is gone. */
+  latest(): KubeObject | undefined;
 }
 
 /** Each may throw a StatusError, which the client is told; the signals are aborted when the client has gone. */

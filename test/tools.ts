@@ -3,7 +3,7 @@
  * `make setup-tests` unpacks them from Debian's packages into .tools/ beside the project; nothing is installed.
  */
 import { spawn } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, readdirSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
@@ -38,6 +38,16 @@ export const dockerdPath = (): string =>
     .map((dir) => join(tools, dir))
     .concat(process.env.PATH ?? '/usr/sbin:/usr/bin:/sbin:/bin')
     .join(delimiter);
+
+/** A terminal for what runs only in one: the tmux in PATH, or Debian's. */
+export const tmux = (): string => findTool('tmux', [...inPath('tmux'), join(tools, 'tmux/usr/bin/tmux')]);
+/** What Debian's tmux needs to find the libraries that were unpacked beside it. */
+export const tmuxEnvironment = (): Readonly<Record<string, string>> => {
+  const dirs = readdirSync(tools)
+    .filter((name) => name.startsWith('lib'))
+    .flatMap((name) => ['x86_64', 'aarch64'].map((machine) => join(tools, name, 'usr/lib', `${machine}-linux-gnu`)));
+  return dirs.length === 0 ? {} : { LD_LIBRARY_PATH: dirs.join(delimiter) };
+};
 
 function unpackedOrInstalled(name: string, path: string): string {
   return findTool(name, [join(tools, path), ...inPath(name)]);

@@ -125,9 +125,19 @@ class SizeRelay {
   }
 
   follow(session: Session): void {
-    // A terminal that is gone has no size: the session's end tells of it.
-    const resize = (size: TerminalSize): void => void session.resize(size).catch(() => {});
-    this.#listener = resize;
-    if (this.#last !== undefined) resize(this.#last);
+    let isBusy = false;
+    let told: TerminalSize | undefined;
+    // One at a time, or an older size could overtake the last one.
+    const tell = async (): Promise<void> => {
+      if (isBusy) return;
+      isBusy = true;
+      while (told !== this.#last && this.#last !== undefined) {
+        told = this.#last;
+        await session.resize(told).catch(() => {}); // it is gone, which the session's end tells
+      }
+      isBusy = false;
+    };
+    this.#listener = () => void tell();
+    void tell();
   }
 }

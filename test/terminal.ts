@@ -1,0 +1,63 @@
+/** A terminal of its own for what runs only in one: tmux without its user's settings, on a socket of its own. */
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { promisify } from 'node:util';
+import { tmux, tmuxEnvironment } from './tools.ts';
+import { until } from './until.ts';
+
+const exec = promisify(execFile);
+
+export class Terminal {
+  readonly #socket = `holdfast-test-${randomBytes(4).toString('hex')}`;
+
+  /** Starts a shell in a terminal of 100 by 30. */
+  static async open(): Promise<Terminal> {
+    const terminal = new Terminal();
+    await terminal.#tmux('new-session', '-d', '-x', '100', '-y', '30', "env PS1='host> ' sh");
+    await terminal.shows(/host>$/m);
+    return terminal;
+  }
+
+  async #tmux(...args: readonly string[]): Promise<string> {
+    const { stdout } = await exec(tmux(), ['-L', this.#socket, '-f', '/dev/null', ...args], {
+      env: { ...process.env, ...tmuxEnvironment(), TERM: 'xterm', TMUX: '' },
+    });
+    return stdout;
+  }
+
+  /** Types a line and Enter. */
+  async type(line: string): Promise<void> {
+    await this.#tmux('send-keys', '-l', line);
+    await this.#tmux('send-keys', 'Enter');
+  }
+
+  /** Presses a key by tmux's name for it: C-c. */
+  async press(key: string): Promise<void> {
+    await this.#tmux('send-keys', key);
+  }
+
+  async resize(columns: number, rows: number): Promise<void> {
+    await this.#tmux('resize-window', '-x', String(columns), '-y', String(rows));
+  }
+
+  /** What is on the screen, without the lines that are empty at its end. */
+  async screen(): Promise<string> {
+    return (await this.#tmux('capture-pane', '-p', '-J')).trimEnd();
+  }
+
+  async shows(wanted: RegExp): Promise<void> {
+    let screen = '';
+    try {
+      await until(async () => {
+        screen = await this.screen();
+        return wanted.test(screen);
+      }, String(wanted));
+    } catch (error) {
+      throw new Error(`the terminal does not show ${wanted}, but:\n${screen}`, { cause: error });
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#tmux('kill-server');
+  }
+}

@@ -13,7 +13,7 @@ import { hostAliasesOf } from './identity.ts';
 import { type Dependency, findCycle, linkEnv, linkHosts } from './links.ts';
 import { dnsNamesOf } from './names.ts';
 import type { Sources } from './sources.ts';
-import { resolveFiles } from './volumes.ts';
+import { resolveFiles } from './volume-files.ts';
 
 /** The present objects by key. */
 export interface Objects {

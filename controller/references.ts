@@ -1,7 +1,7 @@
 /** Which Secrets and ConfigMaps a container refers to, wherever in its spec. Pure. */
 import type { ContainerSpec } from '../crds/index.ts';
 import type { SourceRef } from './sources.ts';
-import { volumeReferences } from './volumes.ts';
+import { volumeReferences } from './volume-files.ts';
 
 /** Each once; all in the container's own namespace. */
 export function referencesOf(spec: ContainerSpec): readonly SourceRef[] {

@@ -1,9 +1,9 @@
-/** Volumes of a spec: what the runtime is to mount where, and the files that come from Secrets and ConfigMaps. Pure. */
+/** Volumes of a spec: what the runtime is to mount where. Pure; volume-files.ts says what files they hold. */
 import { posix } from 'node:path';
 import type { Container, ContainerSpec } from '../crds/index.ts';
-import type { Volume, VolumeFile, VolumeMount, VolumeSource } from '../runtime/index.ts';
+import type { Volume, VolumeMount, VolumeSource } from '../runtime/index.ts';
 import { parseBytes } from './quantity.ts';
-import type { Source, SourceRef, Sources } from './sources.ts';
+import { findFileProblems } from './volume-files.ts';
 
 type SpecVolume = NonNullable<ContainerSpec['volumes']>[number];
 type SpecMount = NonNullable<ContainerSpec['volumeMounts']>[number];
@@ -98,7 +98,7 @@ function parseSource(
   if (named !== undefined) return { kind: 'named', name: volumeNameOf(namespace, named.name) };
   if (tmpfs !== undefined)
     return { kind: 'tmpfs', sizeBytes: size(tmpfs.sizeLimit, 'tmpfs.sizeLimit'), mode: tmpfs.mode };
-  for (const part of partsOf(volume, field)) problems.push(...findPartProblems(part));
+  problems.push(...findFileProblems(volume, field));
   return { kind: 'files' };
 }
 
@@ -132,114 +132,6 @@ function parseMount(
     // As Docker fills its volumes; an emptyDir is empty, as its name says.
     copiesUp: volume?.volume !== undefined,
   };
-}
-
-/** One object of which a volume of files has some. */
-interface FilesPart {
-  readonly field: string;
-  readonly ref: SourceRef;
-  readonly items:
-    | readonly { readonly key: string; readonly path: string; readonly mode?: number | undefined }[]
-    | undefined;
-  readonly defaultMode: number;
-  readonly isOptional: boolean;
-}
-
-function partsOf({ configMap, secret }: SpecVolume, field: string): readonly FilesPart[] {
-  const shared = (one: NonNullable<typeof configMap | typeof secret>): Omit<FilesPart, 'field' | 'ref'> => ({
-    items: one.items?.length === 0 ? undefined : one.items,
-    defaultMode: one.defaultMode,
-    isOptional: one.optional,
-  });
-  return [
-    ...(configMap === undefined
-      ? []
-      : [
-          {
-            field: `${field}.configMap`,
-            ref: { kind: 'ConfigMap', name: configMap.name } as const,
-            ...shared(configMap),
-          },
-        ]),
-    ...(secret === undefined
-      ? []
-      : [{ field: `${field}.secret`, ref: { kind: 'Secret', name: secret.secretName } as const, ...shared(secret) }]),
-  ];
-}
-
-function findPartProblems({ field, items }: FilesPart): string[] {
-  const problems: string[] = [];
-  const paths = (items ?? []).map(({ path }) => path);
-  for (const [index, path] of paths.entries()) {
-    const parts = path.split('/');
-    const isSound = parts.every((part) => part !== '' && part !== '.' && part !== '..') && !path.startsWith('..');
-    if (!isSound)
-      problems.push(`${field}.items[${index}].path: "${path}" must be a relative path that does not begin with ".."`);
-    const clash = paths.findIndex(
-      (other) => other === path || other.startsWith(`${path}/`) || path.startsWith(`${other}/`),
-    );
-    if (clash < index)
-      problems.push(`${field}.items[${index}].path: "${path}" clashes with items[${clash}]; choose another path`);
-  }
-  return problems;
-}
-
-/** The objects that files come from. */
-export function volumeReferences({ volumes }: Pick<ContainerSpec, 'volumes'>): readonly SourceRef[] {
-  return (volumes ?? []).flatMap((volume) => partsOf(volume, '').map(({ ref }) => ref));
-}
-
-export interface ResolvedFiles {
-  /** By volume; undefined if no volume has files. */
-  readonly files: Readonly<Record<string, readonly VolumeFile[]>> | undefined;
-  /** What is referred to and not there, with the fix. */
-  readonly missing: readonly string[];
-  /** What is referred to and not heard of yet. */
-  readonly unknown: readonly string[];
-}
-
-/** The files of all volumes, as Secrets and ConfigMaps are now. What is missing or unknown is named, and left out. */
-export function resolveFiles(
-  { spec, metadata }: Pick<Container, 'spec' | 'metadata'>,
-  sources: Sources,
-): ResolvedFiles {
-  const missing: string[] = [];
-  const unknown: string[] = [];
-  const files: Record<string, readonly VolumeFile[]> = {};
-  for (const [index, volume] of (spec.volumes ?? []).entries()) {
-    const parts = partsOf(volume, `spec.volumes[${index}]`);
-    if (parts.length === 0) continue;
-    files[volume.name] = parts.flatMap((part): readonly VolumeFile[] => {
-      const { kind, name } = part.ref;
-      const lookup = sources.get(kind, metadata.namespace, name);
-      if (lookup.kind === 'present')
-        return filesOf(part, lookup.source, { volume: volume.name, namespace: metadata.namespace, missing });
-      if (lookup.kind === 'unknown') unknown.push(`${kind.toLowerCase()} "${name}"`);
-      else if (!part.isOptional)
-        missing.push(
-          `volume "${volume.name}" cannot be mounted: ${kind.toLowerCase()} "${name}" not found; create it in namespace "${metadata.namespace}", or set ${part.field}.optional`,
-        );
-      return [];
-    });
-  }
-  return { files: Object.keys(files).length === 0 ? undefined : files, missing, unknown };
-}
-
-function filesOf(
-  { ref, items, defaultMode, isOptional, field }: FilesPart,
-  { data }: Source,
-  { volume, namespace, missing }: { volume: string; namespace: string; missing: string[] },
-): readonly VolumeFile[] {
-  const wanted = items ?? [...data.keys()].sort().map((key) => ({ key, path: key, mode: undefined }));
-  return wanted.flatMap(({ key, path, mode }): readonly VolumeFile[] => {
-    const content = data.get(key);
-    if (content !== undefined) return [{ path, dataBase64: content.toString('base64'), mode: mode ?? defaultMode }];
-    if (!isOptional)
-      missing.push(
-        `volume "${volume}" cannot be mounted: ${ref.kind.toLowerCase()} ${namespace}/${ref.name} has no key "${key}"; add it there, or set ${field}.optional`,
-      );
-    return [];
-  });
 }
 
 /** Names on this host of the volumes that go with the object; undefined without any. */

@@ -224,6 +224,82 @@ export interface ContainerSpec {
       /** Whether the container starts without the object, or without a key of it. Default: false. */
       readonly optional: boolean;
     } | undefined;
+    /** Files that hold fields of this object, read-only and in memory; they follow changes of it. */
+    readonly downwardAPI?: {
+      /** The fields to show, and where. */
+      readonly items?: readonly {
+        /** Path of the file in the volume, relative and without "..". */
+        readonly path: string;
+        /** A field of this object. */
+        readonly fieldRef: {
+          /** Taken for manifests of Pods that give it; without effect. */
+          readonly apiVersion?: string | undefined;
+          /** metadata.name, .namespace, .uid, .labels, .annotations, .labels['KEY'] or .annotations['KEY']. */
+          readonly fieldPath: string;
+        };
+        /** Permission bits of this file. Defaults to defaultMode. */
+        readonly mode?: number | undefined;
+      }[] | undefined;
+      /** Permission bits of the files; 420 is 0644. Default: 420. */
+      readonly defaultMode: number;
+    } | undefined;
+    /** Files from several objects in one volume; of two with one key the later counts. */
+    readonly projected?: {
+      /** Where the files come from. */
+      readonly sources: readonly {
+        /** Keys of a Secret of the namespace. */
+        readonly secret?: {
+          /** Name of the Secret. */
+          readonly name: string;
+          /** The keys to show, and where; without it, each key is a file of its name. */
+          readonly items?: readonly {
+            /** Key in the object's data. */
+            readonly key: string;
+            /** Path of the file in the volume, relative and without "..". */
+            readonly path: string;
+            /** Permission bits of this file. Defaults to defaultMode. */
+            readonly mode?: number | undefined;
+          }[] | undefined;
+          /** Whether the container starts without the object, or without a key of it. Default: false. */
+          readonly optional: boolean;
+        } | undefined;
+        /** Keys of a ConfigMap of the namespace. */
+        readonly configMap?: {
+          /** Name of the ConfigMap. */
+          readonly name: string;
+          /** The keys to show, and where; without it, each key is a file of its name. */
+          readonly items?: readonly {
+            /** Key in the object's data. */
+            readonly key: string;
+            /** Path of the file in the volume, relative and without "..". */
+            readonly path: string;
+            /** Permission bits of this file. Defaults to defaultMode. */
+            readonly mode?: number | undefined;
+          }[] | undefined;
+          /** Whether the container starts without the object, or without a key of it. Default: false. */
+          readonly optional: boolean;
+        } | undefined;
+        /** Fields of this object. */
+        readonly downwardAPI?: {
+          /** The fields to show, and where. */
+          readonly items?: readonly {
+            /** Path of the file in the volume, relative and without "..". */
+            readonly path: string;
+            /** A field of this object. */
+            readonly fieldRef: {
+              /** Taken for manifests of Pods that give it; without effect. */
+              readonly apiVersion?: string | undefined;
+              /** metadata.name, .namespace, .uid, .labels, .annotations, .labels['KEY'] or .annotations['KEY']. */
+              readonly fieldPath: string;
+            };
+            /** Permission bits of this file. Defaults to defaultMode. */
+            readonly mode?: number | undefined;
+          }[] | undefined;
+        } | undefined;
+      }[];
+      /** Permission bits of the files; 420 is 0644. Default: 420. */
+      readonly defaultMode: number;
+    } | undefined;
   }[] | undefined;
   /** Where volumes appear in the container. */
   readonly volumeMounts?: readonly {

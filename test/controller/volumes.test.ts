@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { parseDesired } from '../../controller/desired.ts';
 import { referencesOf } from '../../controller/references.ts';
 import type { SourceLookup, Sources } from '../../controller/sources.ts';
-import { parseVolumes, resolveFiles, volumesToDelete } from '../../controller/volumes.ts';
+import { resolveFiles } from '../../controller/volume-files.ts';
+import { parseVolumes, volumesToDelete } from '../../controller/volumes.ts';
 import type { ContainerSpec } from '../../crds/index.ts';
 import type { VolumeSource } from '../../runtime/index.ts';
 import { desired, object } from './fixtures.ts';
@@ -92,7 +93,30 @@ describe('parseVolumes', () => {
           ]),
         ],
       },
-      says: /items\[1\]\.path: "x\/y" clashes with items\[0\]/,
+      says: /items\[1\]\.path: "x\/y" clashes with that of spec\.volumes\[0\]\.secret\.items\[0\]/,
+    },
+    {
+      it: 'two projected sources at one path',
+      spec: {
+        volumes: [
+          {
+            name: 'v',
+            projected: {
+              defaultMode: 0o644,
+              sources: [
+                { secret: { name: 'db', items: [{ key: 'a', path: 'x' }], optional: false } },
+                { downwardAPI: { items: [{ path: 'x', fieldRef: { fieldPath: 'metadata.name' } }] } },
+              ],
+            },
+          },
+        ],
+      },
+      says: /sources\[1\]\.downwardAPI\.items\[0\]\.path: "x" clashes with that of spec\.volumes\[0\]\.projected\.sources\[0\]\.secret\.items\[0\]/,
+    },
+    {
+      it: 'a projected source that is none',
+      spec: { volumes: [{ name: 'v', projected: { defaultMode: 0o644, sources: [{}] } }] },
+      says: /^spec\.volumes\[0\]\.projected\.sources\[0\]: has 0 sources; give exactly one/,
     },
     {
       it: 'a mount of no volume',
@@ -244,6 +268,51 @@ describe('resolveFiles', () => {
   }
   it('names what it has not heard of yet, also where it is optional', () =>
     assert.deepEqual(resolve(secret(undefined, { secretName: 'late', optional: true })).unknown, ['secret "late"']));
+  it('puts several objects into one volume, the later over the earlier, and an empty one is empty', () => {
+    const fieldRef = (fieldPath: string) => ({ fieldRef: { fieldPath } });
+    const base = object({
+      spec: {
+        volumes: [
+          {
+            name: 'v',
+            projected: {
+              defaultMode: 0o600,
+              sources: [
+                { downwardAPI: { items: [{ path: 'user', ...fieldRef('metadata.name') }] } },
+                { secret: { name: 'db', optional: false, items: [{ key: 'user', path: 'user' }] } },
+              ],
+            },
+          },
+          {
+            name: 'meta',
+            downwardAPI: {
+              defaultMode: 0o644,
+              items: [
+                { path: 'labels', ...fieldRef('metadata.labels') },
+                { path: 'tier', mode: 0o400, ...fieldRef("metadata.labels['tier']") },
+                { path: 'none', ...fieldRef("metadata.annotations['none']") },
+                { path: 'uid', ...fieldRef('metadata.uid') },
+              ],
+            },
+          },
+          { name: 'empty', projected: { defaultMode: 0o644, sources: [] } },
+        ],
+      },
+    });
+    const labels = { tier: 'front', app: 'a "b"' };
+    const { files: resolved, missing } = resolveFiles({ ...base, metadata: { ...base.metadata, labels } }, sources);
+    assert.deepEqual(missing, []);
+    assert.deepEqual(resolved, {
+      v: [{ path: 'user', dataBase64: base64('admin'), mode: 0o600 }],
+      meta: [
+        { path: 'labels', dataBase64: base64('app="a \\"b\\""\ntier="front"'), mode: 0o644 },
+        { path: 'tier', dataBase64: base64('front'), mode: 0o400 },
+        { path: 'none', dataBase64: '', mode: 0o644 },
+        { path: 'uid', dataBase64: base64('uid-of-web'), mode: 0o644 },
+      ],
+      empty: [],
+    });
+  });
   it('shows nothing of a Secret in what it says', () =>
     assert.doesNotMatch(JSON.stringify(resolve(secret([{ key: 'x', path: 'x' }])).missing), /admin/));
 });

@@ -177,6 +177,38 @@ describe('volumes of Container objects', function () {
     assert.ok(events.some(({ reason, message }) => reason === 'FailedMount' && message.includes('"texts"')));
   });
 
+  it('puts a Secret and fields of the object into one volume, which follows a changed label', async () => {
+    await makeSecret('mixed', { word: 'abc' });
+    await instance.create('mixer', {
+      ...quick,
+      ...shell(`cat /p/word /p/own/name; while ! grep -q late /p/own/labels; do sleep 0.1; done; echo seen; ${idle}`),
+      volumes: [
+        {
+          name: 'p',
+          projected: {
+            sources: [
+              { secret: { name: 'mixed' } },
+              {
+                downwardAPI: {
+                  items: [
+                    { path: 'own/name', fieldRef: { fieldPath: 'metadata.name' } },
+                    { path: 'own/labels', fieldRef: { fieldPath: 'metadata.labels' } },
+                  ],
+                },
+              },
+            ],
+          },
+        },
+      ],
+      volumeMounts: [{ name: 'p', mountPath: '/p' }],
+    });
+    await printed('mixer', 'abcmixer');
+    const { code, stderr } = await instance.kubectl(['label', 'ctr', 'mixer', 'came=late']);
+    assert.equal(code, 0, stderr);
+    await printed('mixer', 'seen');
+    assert.equal((await instance.get('mixer'))?.status?.restartCount, 0);
+  });
+
   it('has files again after a reboot of the host, from what the store says', async () => {
     await makeSecret('boot', { word: 'again' });
     await instance.create('booted', {

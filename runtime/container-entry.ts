@@ -5,6 +5,7 @@
  */
 import { existsSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Addresses } from './addresses.ts';
 import type { ContainerInfo, ContainerState, Exit } from './interface.ts';
 import type { ContainerPaths } from './layout.ts';
 import type { ContainerLog } from './log-rotator.ts';
@@ -21,6 +22,8 @@ export interface ContainerEntry {
   /** Of the run that goes on, or that ended and is not cleaned up. */
   processes: RunProcesses | undefined;
   network: Network | undefined;
+  /** Of the host, for containers that have its network. */
+  readonly hostAddresses: Addresses;
   /** Only for a monitor that we started ourselves. */
   monitor: Monitor | undefined;
   /** A start is under way: its ports count as used. */
@@ -47,8 +50,23 @@ export function logOf(entry: ContainerEntry): ContainerLog {
 
 /** Its names for the resolver, which answers to those of a stopped container that there is no address. */
 export function nameRecordOf(entry: ContainerEntry): NameRecord {
-  const network = isRunning(entry) ? entry.network : undefined;
-  return { names: entry.record.config.dnsNames ?? [], addresses: network === undefined ? [] : [network.ip] };
+  const isThere = isRunning(entry) || entry.isStarting;
+  return { names: entry.record.config.dnsNames ?? [], addresses: isThere ? namedAddresses(entry) : [] };
+}
+
+/** The addresses that its names stand for. */
+export function namedAddresses(entry: Parameters<typeof addressesOf>[0]): readonly string[] {
+  const { ip, ip6 } = addressesOf(entry) ?? {};
+  return [ip, entry.record.config.isDualStack === true ? ip6 : undefined].filter((one) => one !== undefined);
+}
+
+/** Where others reach it, once it has a network. */
+export function addressesOf({
+  record,
+  network,
+  hostAddresses,
+}: Pick<ContainerEntry, 'record' | 'network' | 'hostAddresses'>): Addresses | undefined {
+  return record.config.namespaces?.network === 'host' ? hostAddresses : network;
 }
 
 /** `isPaused`: what its cgroup says. */
@@ -65,6 +83,7 @@ export function stateOf(entry: ContainerEntry, isPaused = false): ContainerState
 
 export function infoOf(entry: ContainerEntry, isPaused: boolean): Omit<ContainerInfo, 'debugSessions'> {
   const { config, ports, createdAtMs, stopSignal } = entry.record;
+  const addresses = addressesOf(entry);
   return {
     id: config.id,
     name: config.name,
@@ -72,7 +91,8 @@ export function infoOf(entry: ContainerEntry, isPaused: boolean): Omit<Container
     labels: config.labels,
     createdAtMs,
     state: stateOf(entry, isPaused),
-    ...(entry.network === undefined ? {} : { ip: entry.network.ip }),
+    ...(addresses === undefined ? {} : { ip: addresses.ip }),
+    ...(addresses?.ip6 === undefined ? {} : { ip6: addresses.ip6 }),
     ports,
     stopSignal,
     ...(hasLostFiles(entry) ? { lacksFiles: true } : {}),

@@ -1,22 +1,21 @@
 /**
- * Makes what a run needs, each part only if it is missing: root file system, network, the files under /etc, config.json.
- * All but the network is made anew for every start, so that a reboot needs no path of its own. Effects only.
+ * Makes what a run needs, each part only if it is missing: root file system and config.json.
+ * It is made anew for every start, so that a reboot needs no path of its own. Effects only.
  */
-import { existsSync } from 'node:fs';
-import { mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { decideBound } from './capabilities.ts';
 import type { CgroupLayout } from './cgroups.ts';
 import { canLimitSwap } from './cgroups.ts';
-import type { ContainerEntry } from './container-entry.ts';
+import { addressesOf, type ContainerEntry } from './container-entry.ts';
+import { type EtcDeps, writeEtcFiles } from './container-etc.ts';
 import { observeDevices } from './devices.ts';
-import { formatHosts, formatResolvConf } from './etc-files.ts';
 import type { IdMap } from './id-map.ts';
 import { provideInit } from './init-process.ts';
 import { ContainerConfigError } from './interface.ts';
 import type { OciMount } from './kernel-mounts.ts';
 import { defaultShmBytes } from './kernel-mounts.ts';
 import type { Layout } from './layout.ts';
-import { hasNetns, type NetnsPool, type Network } from './netns-pool.ts';
+import type { Network } from './netns-pool.ts';
 import { formatOciSpec } from './oci-spec.ts';
 import { mountOverlay } from './overlay.ts';
 import { fillAddress, mergeArgs, mergeEnv, mergeWorkingDir } from './process-config.ts';
@@ -26,24 +25,19 @@ import type { ChosenFilter, SeccompFilter } from './seccomp-filter.ts';
 import type { Syscalls } from './syscalls.ts';
 import { lookUpUser, type ProcessUser, refuseRoot } from './user.ts';
 import { readUserFiles } from './user-files.ts';
-import { ensureUserNamespace, giveTo } from './user-namespace.ts';
+import { ensureUserNamespace } from './user-namespace.ts';
 
-export interface SetupDeps {
+export interface SetupDeps extends EtcDeps {
   readonly layout: Layout;
   readonly cgroups: CgroupLayout;
   readonly syscalls: Syscalls;
-  readonly pool: NetnsPool;
   readonly seccomp: SeccompFilter;
   /** Capabilities that the host has to give. */
   readonly capabilities: readonly string[];
   /** Paths of /sys that tell how hot the processors are. */
   readonly thermalPaths: readonly string[];
-  /** The address at which containers reach the runtime's resolver; undefined: it does not run. */
-  resolverAddress(): string | undefined;
   layersOf(imageID: string): Promise<readonly string[]>;
 }
-
-const resolvConfFiles = ['/etc/resolv.conf', '/run/systemd/resolve/resolv.conf'];
 
 /** Throws ImageNotPresentError, RuntimeOperationError. */
 export async function ensureRootfs(deps: SetupDeps, entry: ContainerEntry): Promise<void> {
@@ -57,72 +51,6 @@ export async function ensureRootfs(deps: SetupDeps, entry: ContainerEntry): Prom
     syscalls: deps.syscalls,
     userNamespace: await ensureUserNamespace(deps, entry),
   });
-}
-
-/** Whether a network can still be used: both ends of its cable are there. */
-export function isSound(network: Network, layout: Layout): boolean {
-  return hasNetns(network, layout) && existsSync(`/sys/class/net/${network.hostInterface}`);
-}
-
-/** Keeps the container's network if it is sound, else gives it another. Throws RuntimeOperationError. */
-export async function ensureNetwork(deps: SetupDeps, entry: ContainerEntry): Promise<Network> {
-  const { layout, pool } = deps;
-  if (entry.network !== undefined && isSound(entry.network, layout)) return entry.network;
-  await dropNetwork(deps, entry);
-  await mkdir(entry.paths.bundle, { recursive: true, mode: 0o700 });
-  const userNamespace = await ensureUserNamespace(deps, entry);
-  entry.network =
-    userNamespace === undefined
-      ? await pool.take(entry.paths.network)
-      : await pool.takeOf(entry.paths.network, userNamespace.path);
-  return entry.network;
-}
-
-/** Takes the network down; the next start gets a fresh one. */
-export async function dropNetwork(deps: SetupDeps, entry: ContainerEntry): Promise<void> {
-  const { network } = entry;
-  if (network === undefined) return;
-  entry.network = undefined;
-  await deps.pool.release(network.name);
-  await rm(entry.paths.network, { force: true });
-}
-
-function hostsText(entry: ContainerEntry): string {
-  const { hostname, hosts } = entry.record.config;
-  return formatHosts({ hostname, ip: entry.network?.ip, entries: hosts });
-}
-
-/** Changes /etc/hosts of a container that has one, in place: a running container has this very inode mounted. */
-export async function rewriteHosts(entry: ContainerEntry): Promise<void> {
-  const handle = await open(entry.paths.hosts, 'r+').catch(() => undefined); // never started: start writes it
-  if (handle === undefined) return;
-  try {
-    const text = Buffer.from(hostsText(entry));
-    await handle.write(text, 0, text.length, 0);
-    await handle.truncate(text.length);
-  } finally {
-    await handle.close();
-  }
-}
-
-async function writeEtcFiles(deps: SetupDeps, entry: ContainerEntry): Promise<void> {
-  const { paths, record } = entry;
-  const hostFiles = await Promise.all(resolvConfFiles.map((file) => readFile(file, 'utf8').catch(() => ''))); // lacks it
-  await Promise.all([
-    writeFile(paths.hosts, hostsText(entry), { mode: 0o644 }),
-    writeFile(paths.hostname, `${record.config.hostname}\n`, { mode: 0o644 }),
-    writeFile(
-      paths.resolvConf,
-      formatResolvConf({
-        hostFiles,
-        dns: record.config.dns,
-        resolver: deps.resolverAddress(),
-        hasHostLoopback: false,
-      }),
-      { mode: 0o644 },
-    ),
-  ]);
-  for (const path of [paths.hosts, paths.hostname, paths.resolvConf]) await giveTo(record.idMap, path);
 }
 
 /** Of what a volume holds, root is the container's root: the mount shows its owners through the user namespace. */
@@ -152,11 +80,11 @@ export interface Bundle {
 export async function writeBundle(
   deps: SetupDeps,
   entry: ContainerEntry,
-  given: { readonly network: Network; readonly mounts: readonly OciMount[] },
+  given: { readonly network: Network | undefined; readonly mounts: readonly OciMount[] },
 ): Promise<Bundle> {
   const { record, paths } = entry;
   const { image } = record;
-  const config = fillAddress(record.config, record.config.addressPlaceholder, given.network.ip);
+  const config = fillAddress(record.config, record.config.addressPlaceholder, addressesOf(entry)?.ip);
   const security = config.security ?? {};
   const [files, filter] = await Promise.all([
     readUserFiles(paths.rootfs, given.mounts),
@@ -195,7 +123,7 @@ export async function writeBundle(
     hostname: config.hostname,
     rootfs: paths.rootfs,
     readonlyRootfs: config.readonlyRootfs,
-    netnsPath: given.network.netnsPath,
+    netnsPath: given.network?.netnsPath,
     mounts: [...given.mounts.map((mount) => withIDs(mount, idMap)), ...(init === undefined ? [] : [init.mount])],
     cgroupsPath: cgroupPathOf(deps.layout, config.id),
     limits: config.limits,

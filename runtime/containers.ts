@@ -3,6 +3,7 @@
  * container-setup.ts, run.ts and container-ports.ts; here is their order, and what is recorded when.
  */
 import { mkdir, rename, rm } from 'node:fs/promises';
+import { isIP } from 'node:net';
 import { join } from 'node:path';
 import type { Duplex, Readable } from 'node:stream';
 import type { Logger } from 'pino';
@@ -19,16 +20,19 @@ import {
   stateOf,
   writeLastRun,
 } from './container-entry.ts';
-import { choosePorts, claimPorts, type PortsDeps, publishedPorts } from './container-ports.ts';
+import { rewriteHosts } from './container-etc.ts';
+import { dropNetwork, ensureNetwork, hostAddresses, type NetworkDeps } from './container-network.ts';
 import {
-  dropNetwork,
-  ensureNetwork,
-  ensureRootfs,
-  rewriteHosts,
-  type SetupDeps,
-  writeBundle,
-} from './container-setup.ts';
+  choosePorts,
+  claimPorts,
+  type PortsDeps,
+  publishedPorts,
+  refuseForeign,
+  releaseClaim,
+} from './container-ports.ts';
+import { ensureRootfs, type SetupDeps, writeBundle } from './container-setup.ts';
 import { DebugSessions } from './debug-sessions.ts';
+import { ForeignPorts } from './foreign-ports.ts';
 import { freeze, observeFrozen, thaw } from './freezer.ts';
 import type { HostNetwork } from './host-network.ts';
 import { decideIdMap, type IdMap } from './id-map.ts';
@@ -48,6 +52,7 @@ import {
   type LogEntry,
   type LogOptions,
   type MutableConfig,
+  PortTakenError,
   RuntimeClosedError,
   type RuntimeEvent,
   RuntimeOperationError,
@@ -75,7 +80,7 @@ import { ContainerStreams } from './streams.ts';
 import { ensureUserNamespace, observeRanges, takeBackDevNull } from './user-namespace.ts';
 import { dropVolumes, planMounts, prepareMounts, type VolumeDeps, writeFiles } from './volumes/index.ts';
 
-export interface ContainersDeps extends SetupDeps, RunDeps, VolumeDeps {
+export interface ContainersDeps extends SetupDeps, NetworkDeps, RunDeps, VolumeDeps {
   readonly images: Pick<Images, 'inspect'>;
   readonly hostNetwork: HostNetwork;
   readonly resolver: Resolver;
@@ -110,7 +115,12 @@ export class LocalContainers implements Containers {
   constructor(deps: ContainersDeps, entries: Map<ContainerID, ContainerEntry>) {
     this.#deps = deps;
     this.#entries = entries;
-    this.#ports = { entries, hostNetwork: deps.hostNetwork };
+    this.#ports = {
+      entries,
+      hostNetwork: deps.hostNetwork,
+      foreign: new ForeignPorts(deps.layout.nftTable),
+      claims: new Set(),
+    };
     this.#starts = new Semaphore(deps.startConcurrency);
     const emit = (event: RuntimeEvent): void => {
       // Before others hear of it and start the next run.
@@ -149,6 +159,7 @@ export class LocalContainers implements Containers {
         await this.#start(entry, signal);
       } finally {
         entry.isStarting = false;
+        releaseClaim(this.#ports, entry);
         this.#startsUnderWay -= 1;
       }
       // It may have ended already, unheeded while it was being started.
@@ -169,11 +180,9 @@ export class LocalContainers implements Containers {
       }
       entry.record = { ...entry.record, config };
       await replaceFile(entry.paths.record, formatRecord(entry.record), 'durable');
-      if (JSON.stringify(config.hosts) !== JSON.stringify(before.hosts)) await rewriteHosts(entry);
+      await rewriteHosts(entry);
       if (change.files !== undefined) await writeFiles(this.#deps, entry);
-      if (JSON.stringify(config.dnsNames) !== JSON.stringify(before.dnsNames)) {
-        await this.#deps.resolver.set(id, nameRecordOf(entry));
-      }
+      await this.#deps.resolver.set(id, nameRecordOf(entry));
     });
   }
 
@@ -430,6 +439,7 @@ export class LocalContainers implements Containers {
       lastRun: undefined,
       processes: undefined,
       network: undefined,
+      hostAddresses: hostAddresses(this.#deps),
       monitor: undefined,
       isStarting: false,
       isRemoving: false,
@@ -482,7 +492,11 @@ export class LocalContainers implements Containers {
     const { config } = entry.record;
     const { paths } = entry;
     await this.#runs.putAway(entry);
-    await claimPorts(this.#ports, entry);
+    const ports = await claimPorts(this.#ports, entry);
+    if (JSON.stringify(ports) !== JSON.stringify(entry.record.ports)) {
+      entry.record = { ...entry.record, ports };
+      await replaceFile(paths.record, formatRecord(entry.record), 'durable');
+    }
     await mkdir(paths.bundle, { recursive: true, mode: 0o700 });
     await hostNetwork.ensure('bridge');
     await ensureUserNamespace(this.#deps, entry);
@@ -499,8 +513,11 @@ export class LocalContainers implements Containers {
         this.#starts.run(() =>
           metrics.time('oci_create', () => prepareRun(this.#deps, { id: config.id, args, stdio: config, signal })),
         ),
-        metrics.time('publish', () => hostNetwork.publish(config.id, publishedPorts(entry.record.ports, network))),
-        this.#deps.resolver.set(config.id, { names: config.dnsNames ?? [], addresses: [network.ip] }),
+        metrics.time('publish', async () => {
+          await refuseForeign(this.#ports, entry);
+          await hostNetwork.publish(config.id, publishedPorts(entry));
+        }),
+        this.#deps.resolver.set(config.id, nameRecordOf(entry)),
       ]);
       entry.monitor = prepared.monitor;
       // Before anything else can happen: while it does not run, nobody changes the file.
@@ -528,8 +545,8 @@ export class LocalContainers implements Containers {
       entry.monitor?.close();
       entry.monitor = undefined;
       await endRun(this.#deps, config.id, entry.processes);
-      // A command that is missing says nothing against the network; anything else may have spoilt it.
-      if (!(error instanceof StartError)) await this.#dropNetwork(entry);
+      // A missing command or a port of somebody else says nothing against the network; anything else may have spoilt it.
+      if (!(error instanceof StartError || error instanceof PortTakenError)) await this.#dropNetwork(entry);
     } catch (problem) {
       log.warn({ err: problem, containerID: config.id }, 'a failed start could not be cleaned up; the next one will');
     }
@@ -592,8 +609,14 @@ function checkConfig(config: ContainerConfig): void {
   const [problem] = findSecurityProblems(config);
   if (problem !== undefined) throw problem;
   for (const port of config.ports) {
+    const { containerPort, hostPort, hostPortEnd = hostPort, hostIP } = port;
+    const isPort = (number: number): boolean => Number.isInteger(number) && number >= 0 && number <= 65_535;
     const isSound =
-      port.containerPort >= 1 && port.containerPort <= 65_535 && port.hostPort >= 0 && port.hostPort <= 65_535;
+      containerPort >= 1 &&
+      [containerPort, hostPort, hostPortEnd].every(isPort) &&
+      hostPortEnd >= hostPort &&
+      (hostPort > 0 || hostPortEnd === 0) &&
+      (hostIP === undefined || isIP(hostIP) > 0);
     if (!isSound) throw new ContainerConfigError('ports', `${JSON.stringify(port)} is not a port mapping`);
   }
 }

@@ -3,24 +3,26 @@ import type { DnsConfig, HostEntry } from './interface.ts';
 
 export interface HostsInput {
   readonly hostname: string;
-  /** The container's own address; undefined while it has none. */
-  readonly ip: string | undefined;
+  /** The container's own. */
+  readonly addresses: readonly string[];
   readonly entries: readonly HostEntry[];
+  /** The host's own file, for a container that has its network; else it is not given. */
+  readonly hostFile?: string | undefined;
 }
 
-/** /etc/hosts as Docker writes it: localhost, the given entries, the container itself. */
-export function formatHosts({ hostname, ip, entries }: HostsInput): string {
-  const lines = [
-    '127.0.0.1\tlocalhost',
-    '::1\tlocalhost ip6-localhost ip6-loopback',
-    'fe00::0\tip6-localnet',
-    'ff00::0\tip6-mcastprefix',
-    'ff02::1\tip6-allnodes',
-    'ff02::2\tip6-allrouters',
-    ...entries.map((entry) => `${entry.ip}\t${entry.names.join(' ')}`),
-    ...(ip === undefined ? [] : [`${ip}\t${hostname}`]),
-  ];
-  return `${lines.join('\n')}\n`;
+const localhost = `127.0.0.1\tlocalhost
+::1\tlocalhost ip6-localhost ip6-loopback
+fe00::0\tip6-localnet
+ff00::0\tip6-mcastprefix
+ff02::1\tip6-allnodes
+ff02::2\tip6-allrouters
+`;
+
+/** /etc/hosts as Docker writes it: localhost (or what the host has), the given entries, the container itself. */
+export function formatHosts({ hostname, addresses, entries, hostFile }: HostsInput): string {
+  const own = addresses.map((ip) => ({ ip, names: [hostname] }));
+  const lines = [...entries, ...own].map(({ ip, names }) => `${ip}\t${names.join(' ')}\n`);
+  return (hostFile ?? localhost).replace(/\n*$/, '\n') + lines.join('');
 }
 
 function isLoopback(address: string): boolean {

@@ -1,19 +1,31 @@
 /**
- * The host's side of the containers' network: bridge, nftables table, forwarding. Brings them to what they should be
+ * The host's side of the containers' network: bridge, nftables tables, forwarding. Brings them to what they should be
  * at start, and again when somebody took them away. Effects; the rules' text is nft-rules.ts.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import type { Logger } from 'pino';
-import type { Subnet } from './addresses.ts';
+import { ipv6Digits, type Subnet } from './addresses.ts';
 import { runCommand, runSuccessfully } from './command.ts';
+import { openFirewall } from './host-firewall.ts';
 import { type ContainerID, RuntimeOperationError } from './interface.ts';
-import { findFault, formatPortChange, formatTable, type PublishedPort, parseTable } from './nft-rules.ts';
+import {
+  type Family,
+  familyOf,
+  findFault,
+  formatPortChange,
+  formatTable,
+  type NftInput,
+  type PublishedPort,
+  parseTable,
+} from './nft-rules.ts';
 
 export interface HostNetworkDeps {
   readonly bridge: string;
   readonly nftTable: string;
   readonly subnet: Subnet;
+  /** undefined: no IPv6. */
+  readonly subnet6: Subnet | undefined;
   /** Says on the bridge that it is ours. Throws InstanceConflictError if it is not. */
   markBridge(): void;
   /** Host ends of the containers' cables, to plug in again when the bridge was made anew. */
@@ -23,28 +35,32 @@ export interface HostNetworkDeps {
 
 const deadlineMs = 10_000;
 
-/** Two rules let traffic of the bridge pass where somebody (dockerd) set the FORWARD policy to DROP. */
-export function forwardRules(bridge: string): readonly (readonly string[])[] {
-  return [
-    ['-i', bridge, '-j', 'ACCEPT'],
-    ['-o', bridge, '-j', 'ACCEPT'],
-  ];
+/** Whether the kernel has IPv6 and it is not switched off. */
+export function hasIPv6(): boolean {
+  try {
+    return readFileSync('/proc/sys/net/ipv6/conf/all/disable_ipv6', 'latin1').trim() === '0';
+  } catch {
+    return false; // a kernel without it
+  }
 }
 
 export class HostNetwork {
   readonly #deps: HostNetworkDeps;
   readonly #published = new Map<ContainerID, readonly PublishedPort[]>();
-  /** Changes to the table go one after the other: each is a transaction on what the last one left. */
+  /** Changes to the tables go one after the other: each is a transaction on what the last one left. */
   #nftQueue: Promise<void> = Promise.resolve();
   #waiting: { change: PortChange; resolve: () => void; reject: (error: unknown) => void }[] = [];
+  /** The kernel may have IPv6 and no NAT for it: then containers reach each other by it, and nothing is published. */
+  #hasNat6: boolean;
 
   constructor(deps: HostNetworkDeps) {
     this.#deps = deps;
+    this.#hasNat6 = deps.subnet6 !== undefined;
   }
 
-  /** Makes or mends bridge, forwarding and table. Cheap when nothing is amiss and `thorough` is not asked for. */
+  /** Makes or mends bridge, forwarding and tables. Cheap when nothing is amiss and `thorough` is not asked for. */
   async ensure(how: 'bridge' | 'thorough' | 'rebuild'): Promise<void> {
-    const { bridge } = this.#deps;
+    const { bridge, subnet6, log } = this.#deps;
     const hasBridge = existsSync(`/sys/class/net/${bridge}`);
     if (!hasBridge) await this.#makeBridge();
     else if (how !== 'bridge') this.#deps.markBridge();
@@ -52,33 +68,38 @@ export class HostNetwork {
     await writeSysctl('net/ipv4/ip_forward', '1');
     // Packets from the host's loopback to a published port leave by the bridge.
     await writeSysctl(`net/ipv4/conf/${bridge}/route_localnet`, '1');
-    await this.#allowForwarding();
+    if (subnet6 !== undefined) await this.#ensureIPv6(subnet6);
+    await openFirewall({ bridge, hasIPv6: subnet6 !== undefined }, log);
     if (how === 'rebuild') await this.rebuildTable();
-    else await this.#inQueue(() => this.#mendTable());
+    else await this.#inQueue(() => this.#mendTables());
   }
 
-  /** A look that costs one short process (4 ms): whether the table is what it should be, and a missing bridge. */
+  /** A look that costs a short process for each table (4 ms): whether they are what they should be, and a missing bridge. */
   async mend(): Promise<void> {
     if (!existsSync(`/sys/class/net/${this.#deps.bridge}`)) await this.ensure('bridge');
-    else await this.#inQueue(() => this.#mendTable());
+    else await this.#inQueue(() => this.#mendTables());
   }
 
-  async #mendTable(): Promise<void> {
-    // A change that waits for its turn is known to us but not yet to the kernel; the next look compares.
-    if (this.#waiting.length > 0) return;
-    const { nftTable, log } = this.#deps;
-    const wanted = [...this.#published.values()].flat();
-    const listed = await runCommand('network', ['nft', '-j', 'list', 'table', 'ip', nftTable], { deadlineMs });
-    const content = listed.code === 0 ? parseTable(listed.stdout) : undefined;
-    // More than a command's output may hold: thousands of ports, and nothing to compare.
-    if (listed.code === 0 && content === undefined) return;
-    const fault = content === undefined ? 'the table is gone' : findFault(content, wanted);
-    if (fault === undefined) return;
-    log.warn({ table: nftTable, fault }, 'the nftables table was changed by somebody and is made again');
-    await this.#applyWhole();
+  async #mendTables(): Promise<void> {
+    const { log } = this.#deps;
+    for (const input of this.#tables()) {
+      // A change that waits for its turn is known to us but not yet to the kernel; the next look compares.
+      if (this.#waiting.length > 0) return;
+      const { family, table } = input;
+      const wanted = [...this.#published.values()].flat();
+      const listed = await runCommand('network', ['nft', '-j', 'list', 'table', family, table], { deadlineMs });
+      const content = listed.code === 0 ? parseTable(listed.stdout) : undefined;
+      // More than a command's output may hold: thousands of ports, and nothing to compare.
+      if (listed.code === 0 && content === undefined) continue;
+      const fault = content === undefined ? 'the table is gone' : findFault(content, input, wanted);
+      if (fault === undefined) continue;
+      log.warn({ family, table, fault }, 'the nftables table was changed by somebody and is made again');
+      await this.#applyWhole();
+      return;
+    }
   }
 
-  /** Replaces the whole table by what should be published. */
+  /** Replaces the whole tables by what should be published. */
   rebuildTable(): Promise<void> {
     return this.#inQueue(() => this.#applyWhole());
   }
@@ -119,32 +140,69 @@ export class HostNetwork {
   async #applyWaiting(): Promise<void> {
     const waiting = this.#waiting;
     this.#waiting = [];
+    const canHold = (port: PublishedPort): boolean => familyOf(port) === 'ip' || this.#hasNat6;
     const change: PortChange = {
-      remove: waiting.flatMap((one) => one.change.remove),
-      add: waiting.flatMap((one) => one.change.add),
+      remove: waiting.flatMap((one) => one.change.remove).filter(canHold),
+      add: waiting.flatMap((one) => one.change.add).filter(canHold),
     };
     try {
       try {
         await this.#nft(formatPortChange(this.#deps.nftTable, change));
       } catch (error) {
         // Somebody flushed the rules, or an element is not what we thought: the whole truth puts it right.
-        this.#deps.log.warn({ err: error }, 'publishing ports failed; the table is made again');
+        this.#deps.log.warn({ err: error }, 'publishing ports failed; the tables are made again');
         await this.#applyWhole();
       }
+      await this.#forgetFlows([...change.remove, ...change.add]);
       for (const one of waiting) one.resolve();
     } catch (error) {
       for (const one of waiting) one.reject(error);
     }
   }
 
-  #applyWhole(): Promise<void> {
-    const { nftTable, bridge, subnet } = this.#deps;
+  #tables(): readonly NftInput[] {
+    const { nftTable: table, bridge, subnet, subnet6 } = this.#deps;
+    const of = (family: Family, { cidr }: Subnet): NftInput => ({ family, table, bridge, subnet: cidr });
+    return [of('ip', subnet), ...(subnet6 === undefined || !this.#hasNat6 ? [] : [of('ip6', subnet6)])];
+  }
+
+  async #applyWhole(): Promise<void> {
     const ports = [...this.#published.values()].flat();
-    return this.#nft(formatTable({ table: nftTable, bridge, subnet: subnet.cidr }, ports));
+    const textOf = (): string =>
+      this.#tables()
+        .map((input) => formatTable(input, ports))
+        .join('');
+    try {
+      await this.#nft(textOf());
+    } catch (error) {
+      if (!this.#hasNat6) throw error;
+      this.#hasNat6 = false;
+      await this.#nft(textOf());
+      const words = 'the kernel has no NAT for IPv6: ports are published on IPv4 only, and IPv6 ends at this host';
+      this.#deps.log.warn({ err: error }, words);
+    }
+  }
+
+  /**
+   * The kernel remembers where it led a UDP client, for as long as that goes on sending. TCP begins anew by itself.
+   * Without the program a client must pause for 30 s (net.netfilter.nf_conntrack_udp_timeout); doctor says so.
+   */
+  async #forgetFlows(ports: readonly PublishedPort[]): Promise<void> {
+    const keys = ports
+      .filter(({ protocol }) => protocol === 'udp')
+      .map((port) => `${familyOf(port) === 'ip' ? 'ipv4' : 'ipv6'} ${port.hostPort}`);
+    for (const key of new Set(keys)) {
+      const [family = '', port = ''] = key.split(' ');
+      const command = ['conntrack', '-D', '-f', family, '-p', 'udp', '--orig-port-dst', port] as const;
+      // It ends with 1 when there was nothing to forget.
+      await runCommand('publish', command, { deadlineMs }).catch((error: unknown) => {
+        this.#deps.log.debug({ err: error }, 'old UDP flows cannot be forgotten');
+      });
+    }
   }
 
   async #nft(text: string): Promise<void> {
-    await runSuccessfully('publish', ['nft', '-f', '-'], { deadlineMs, input: text });
+    if (text !== '') await runSuccessfully('publish', ['nft', '-f', '-'], { deadlineMs, input: text });
   }
 
   async #makeBridge(): Promise<void> {
@@ -167,15 +225,29 @@ export class HostNetwork {
     log.warn({ bridge, containers: cables.length }, 'the bridge was gone and is made again');
   }
 
-  async #allowForwarding(): Promise<void> {
-    const policy = await runCommand('network', ['iptables', '-w', '5', '-S', 'FORWARD'], { deadlineMs }).catch(
-      () => undefined, // no iptables: then nobody set a policy with it
-    );
-    if (policy === undefined || !policy.stdout.includes('-P FORWARD DROP')) return;
-    for (const rule of forwardRules(this.#deps.bridge)) {
-      if (policy.stdout.includes(`-A FORWARD ${rule.join(' ')}`)) continue;
-      await runSuccessfully('network', ['iptables', '-w', '5', '-I', 'FORWARD', ...rule], { deadlineMs });
+  /** The bridge's address, at once and without asking the neighbours whether it is free, and forwarding. */
+  async #ensureIPv6({ gateway, prefixLength }: Subnet): Promise<void> {
+    const { bridge } = this.#deps;
+    await writeSysctl(`net/ipv6/conf/${bridge}/disable_ipv6`, '0');
+    // No container tells the host where its routers are.
+    await writeSysctl(`net/ipv6/conf/${bridge}/accept_ra`, '0');
+    const digits = ipv6Digits(gateway);
+    const isThere = readFileSync('/proc/net/if_inet6', 'latin1')
+      .split('\n')
+      .some((line) => line.startsWith(digits) && line.endsWith(` ${bridge}`));
+    if (!isThere) {
+      const command = ['ip', '-6', 'addr', 'replace', `${gateway}/${prefixLength}`, 'dev', bridge, 'nodad'] as const;
+      await runSuccessfully('network', command, { deadlineMs });
     }
+    if ((await readFile('/proc/sys/net/ipv6/conf/all/forwarding', 'latin1')).trim() === '1') return;
+    // A host that forwards heeds its routers' announcements only where it is told to: without this it would lose the
+    // addresses and routes that it has from them. Source: Linux ip-sysctl.rst, accept_ra.
+    for (const name of readdirSync('/proc/sys/net/ipv6/conf')) {
+      const path = `net/ipv6/conf/${name}/accept_ra`;
+      const value = await readFile(`/proc/sys/${path}`, 'latin1').catch(() => ''); // the interface went
+      if (value.trim() === '1' && name !== 'lo') await writeSysctl(path, '2');
+    }
+    await writeSysctl('net/ipv6/conf/all/forwarding', '1');
   }
 }
 

@@ -197,6 +197,11 @@ export interface MutableConfig {
    */
   readonly dnsNames?: readonly string[] | undefined;
   /**
+   * Its names answer with its IPv6 address too. Not by default: most clients would try that first, many of them nothing
+   * else, and many servers listen on IPv4 only.
+   */
+  readonly isDualStack?: boolean | undefined;
+  /**
    * Contents of volumes of kind files, by the volume's name. They are written to memory only: after the host went down
    * they have to be given again (ContainerInfo.lacksFiles).
    */
@@ -273,8 +278,10 @@ export interface ContainerInfo {
   readonly labels: Readonly<Record<string, string>>;
   readonly createdAtMs: number;
   readonly state: ContainerState;
-  /** IPv4 address; undefined while it has no network. */
+  /** IPv4 address at which others reach it; the bridge's with the host's network; undefined while it has none. */
   readonly ip?: string | undefined;
+  /** IPv6 likewise; undefined too where the host has no IPv6. */
+  readonly ip6?: string | undefined;
   /** Published ports as they are. */
   readonly ports: readonly PortMapping[];
   /** Signal number that asks it to stop: from the image, or SIGTERM. A caller may prefer another. */

@@ -8,15 +8,16 @@ import { readdir, readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
-import { parseSubnet } from './addresses.ts';
+import { deriveSubnet6, parseSubnet, parseSubnet6, type Subnet } from './addresses.ts';
 import { ownCapabilities } from './capabilities.ts';
 import { CgroupPrimer } from './cgroup-primer.ts';
 import { parseCgroupLayout } from './cgroups.ts';
 import { isRunning, nameRecordOf } from './container-entry.ts';
+import { hostAddresses } from './container-network.ts';
 import { publishedPorts } from './container-ports.ts';
 import { LocalContainers } from './containers.ts';
 import { ExitWatch } from './exit-watch.ts';
-import { HostNetwork } from './host-network.ts';
+import { HostNetwork, hasIPv6 } from './host-network.ts';
 import { createImageStore, type ImageStore, type ImageStoreDeps } from './images/index.ts';
 import { checkBridge, claimRunDir, markBridge, openInstance } from './instance.ts';
 import type { Runtime, RuntimeEvent } from './interface.ts';
@@ -42,6 +43,8 @@ export interface RuntimeDeps {
   readonly bridge: string;
   /** IPv4, 10.76.0.0/16. */
   readonly subnet: string;
+  /** IPv6, fd00:76::/64, or off; undefined: one of unique local addresses that only this instance has. */
+  readonly subnet6?: string | undefined;
   readonly log: Logger;
   readonly metrics: Registry;
   readonly registriesConf?: string | undefined;
@@ -79,6 +82,7 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
   const thermalPaths = thermalPathsOf(await readdir('/sys/devices/system/cpu')).filter((path) => existsSync(path));
   const bootID = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
   const instance = await openInstance(layout.dataDir, randomHex);
+  const subnet6 = chooseSubnet6(deps.subnet6, instance.id, log);
   // Before anything is made or ended: what is another instance's is not ours to recover.
   checkBridge(layout.bridge, instance, subnet.gateway);
   await claimRunDir(layout, instance, bootID);
@@ -100,7 +104,9 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
       poolSize: () => opened.pool?.readyCount ?? 0,
     });
     closers.push(() => metrics.close());
-    const entries = await metrics.time('recover', () => recoverContainers(runDeps));
+    const entries = await metrics.time('recover', () =>
+      recoverContainers({ ...runDeps, hostAddresses: hostAddresses({ subnet, subnet6 }) }),
+    );
     const resolver = new Resolver({ layout, syscalls, log });
     const listeners = new Set<(event: RuntimeEvent) => void>();
     const emit = (event: RuntimeEvent): void => {
@@ -126,12 +132,14 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
       nftTable: layout.nftTable,
       markBridge: () => markBridge(layout.bridge, instance),
       subnet,
+      subnet6,
       hostInterfaces: () => [...containers.hostInterfaces(), ...pool.readyInterfaces()],
       log,
     });
     const pool = new NetnsPool({
       layout,
       subnet,
+      subnet6,
       syscalls,
       size: deps.netnsPoolSize ?? 8,
       pluginDirs: cniPluginDirs,
@@ -166,6 +174,8 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
         capabilities,
         thermalPaths,
         hostNetwork,
+        subnet,
+        subnet6,
         resolver,
         resolverAddress: () => (resolver.isAvailable ? subnet.gateway : undefined),
         metrics,
@@ -183,8 +193,8 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
     if ([...entries.values()].some(({ record }) => record.idMap !== undefined)) await takeBackDevNull();
     for (const [id, entry] of entries) {
       resolver.adopt(id, nameRecordOf(entry));
-      if (entry.network === undefined || !isRunning(entry)) continue;
-      hostNetwork.adopt(id, publishedPorts(entry.record.ports, entry.network));
+      if (!isRunning(entry)) continue;
+      hostNetwork.adopt(id, publishedPorts(entry));
     }
     await hostNetwork.ensure('rebuild');
     closers.push(() => resolver.close());
@@ -230,4 +240,13 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
     await close();
     throw error;
   }
+}
+
+/** A host without IPv6 does without, also when a subnet is given. Throws TypeError for one that cannot be. */
+function chooseSubnet6(given: string | undefined, instanceID: string, log: Logger): Subnet | undefined {
+  if (given === 'off') return undefined;
+  const subnet6 = given === undefined ? deriveSubnet6(instanceID) : parseSubnet6(given);
+  if (hasIPv6()) return subnet6;
+  if (given !== undefined) log.warn({ subnet6: given }, 'IPv6 is off on this host, so containers have IPv4 only');
+  return undefined;
 }

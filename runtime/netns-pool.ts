@@ -5,9 +5,10 @@
  */
 import { existsSync, statSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { isIP } from 'node:net';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
-import type { Subnet } from './addresses.ts';
+import { type Addresses, isWithin, type Subnet } from './addresses.ts';
 import { readJsonObject, replaceFile } from './atomic-file.ts';
 import { programPath, runCommand } from './command.ts';
 import { RuntimeOperationError } from './interface.ts';
@@ -15,11 +16,10 @@ import type { Layout } from './layout.ts';
 import type { Syscalls } from './syscalls.ts';
 
 /** An attached network namespace. */
-export interface Network {
+export interface Network extends Addresses {
   /** Also its id for CNI. */
   readonly name: string;
   readonly netnsPath: string;
-  readonly ip: string;
   /** Host end of the cable. */
   readonly hostInterface: string;
 }
@@ -27,6 +27,8 @@ export interface Network {
 export interface NetnsPoolDeps {
   readonly layout: Layout;
   readonly subnet: Subnet;
+  /** undefined: no IPv6. */
+  readonly subnet6: Subnet | undefined;
   readonly syscalls: Syscalls;
   /** How many are kept ready. */
   readonly size: number;
@@ -49,7 +51,18 @@ const retryDelayMs = 5_000;
 export function parseNetwork(json: Readonly<Record<string, unknown>> | undefined): Network | undefined {
   if (typeof json?.name !== 'string' || typeof json.netnsPath !== 'string') return undefined;
   if (typeof json.ip !== 'string' || typeof json.hostInterface !== 'string') return undefined;
-  return { name: json.name, netnsPath: json.netnsPath, ip: json.ip, hostInterface: json.hostInterface };
+  const { name, netnsPath, ip, ip6, hostInterface } = json;
+  return { name, netnsPath, ip, hostInterface, ...(typeof ip6 === 'string' ? { ip6 } : {}) };
+}
+
+/** Whether a network's addresses are of the subnets that the instance has now. Pure. */
+export function isOfSubnets(
+  network: Addresses,
+  { subnet, subnet6 }: Pick<NetnsPoolDeps, 'subnet' | 'subnet6'>,
+): boolean {
+  const { ip, ip6 } = network;
+  if (!isWithin(subnet, ip)) return false;
+  return subnet6 === undefined ? ip6 === undefined : ip6 !== undefined && isWithin(subnet6, ip6);
 }
 
 /** Whether the file still is a network namespace: a bind mount of one, not the empty file beneath. */
@@ -62,7 +75,11 @@ export function hasNetns(network: Pick<Network, 'netnsPath'>, layout: Layout): b
 }
 
 /** Configuration of the bridge plugin. Masquerading and ports are ours, in one nftables table. */
-export function formatCniConfig(input: { bridge: string; subnet: Subnet; addressesDir: string }): string {
+export function formatCniConfig(input: {
+  readonly bridge: string;
+  readonly subnets: readonly Subnet[];
+  readonly addressesDir: string;
+}): string {
   return JSON.stringify({
     cniVersion: '1.0.0',
     name: input.bridge,
@@ -74,25 +91,29 @@ export function formatCniConfig(input: { bridge: string; subnet: Subnet; address
     ipam: {
       type: 'host-local',
       dataDir: input.addressesDir,
-      ranges: [[{ subnet: input.subnet.cidr, gateway: input.subnet.gateway }]],
-      routes: [{ dst: '0.0.0.0/0' }],
+      ranges: input.subnets.map(({ cidr, gateway }) => [{ subnet: cidr, gateway }]),
+      routes: input.subnets.map(({ gateway }) => ({ dst: gateway.includes(':') ? '::/0' : '0.0.0.0/0' })),
     },
   });
 }
 
-/** Address and host end of the cable in a CNI result. Throws RuntimeOperationError if it has none. */
-export function parseCniResult(text: string, bridge: string): { readonly ip: string; readonly hostInterface: string } {
+/** Addresses and host end of the cable in a CNI result. Throws RuntimeOperationError if it has none. */
+export function parseCniResult(text: string, bridge: string): Addresses & { readonly hostInterface: string } {
   // Whatever the plugin printed is looked at member by member.
   const result = JSON.parse(text) as {
     ips?: { address?: unknown }[];
     interfaces?: { name?: unknown; sandbox?: unknown }[];
   };
-  const address = result.ips?.[0]?.address;
+  const addresses = (result.ips ?? []).flatMap(({ address }) =>
+    typeof address === 'string' ? [address.replace(/\/.*$/, '')] : [],
+  );
+  const ip = addresses.find((address) => isIP(address) === 4);
+  const ip6 = addresses.find((address) => isIP(address) === 6);
   const cable = result.interfaces?.find((one) => !one.sandbox && one.name !== bridge)?.name;
-  if (typeof address !== 'string' || typeof cable !== 'string') {
+  if (ip === undefined || typeof cable !== 'string') {
     throw new RuntimeOperationError('network_attach', `the bridge plugin gave no address: ${text.slice(0, 500)}`);
   }
-  return { ip: address.replace(/\/.*$/, ''), hostInterface: cable };
+  return { ip, hostInterface: cable, ...(ip6 === undefined ? {} : { ip6 }) };
 }
 
 export class NetnsPool {
@@ -127,6 +148,7 @@ export class NetnsPool {
         network !== undefined &&
         file === `${network.name}.json` &&
         hasNetns(network, layout) &&
+        isOfSubnets(network, this.#deps) &&
         existsSync(`/sys/class/net/${network.hostInterface}`);
       if (isSound && !owned.has(network.name)) this.#ready.push(network);
       else await rm(join(layout.pool, file), { force: true });
@@ -240,7 +262,7 @@ export class NetnsPool {
   }
 
   async #plugin(verb: 'ADD' | 'DEL', name: string, netnsPath: string): Promise<string> {
-    const { layout, subnet, pluginDirs } = this.#deps;
+    const { layout, subnet, subnet6, pluginDirs } = this.#deps;
     const dir = pluginDirs.find((candidate) => existsSync(join(candidate, 'bridge')));
     if (dir === undefined) {
       throw new RuntimeOperationError(
@@ -250,7 +272,11 @@ export class NetnsPool {
     }
     const result = await runCommand('network_attach', [join(dir, 'bridge')], {
       deadlineMs: pluginDeadlineMs,
-      input: formatCniConfig({ bridge: layout.bridge, subnet, addressesDir: layout.addresses }),
+      input: formatCniConfig({
+        bridge: layout.bridge,
+        subnets: subnet6 === undefined ? [subnet] : [subnet, subnet6],
+        addressesDir: layout.addresses,
+      }),
       env: {
         CNI_COMMAND: verb,
         CNI_CONTAINERID: name,
@@ -272,14 +298,10 @@ export class NetnsPool {
   async #releaseAddress(name: string): Promise<void> {
     const dir = join(this.#deps.layout.addresses, this.#deps.layout.bridge);
     for (const file of await readdir(dir).catch(() => [])) {
-      const owner = parseIPFile(file) ? await readOwner(join(dir, file)) : undefined;
+      const owner = isIP(file) > 0 ? await readOwner(join(dir, file)) : undefined;
       if (owner === name) await rm(join(dir, file), { force: true });
     }
   }
-}
-
-function parseIPFile(file: string): boolean {
-  return /^[0-9]+(\.[0-9]+){3}$/.test(file);
 }
 
 async function readOwner(path: string): Promise<string | undefined> {

@@ -37,7 +37,7 @@ export interface OciSpecInput extends ProcessInput {
   readonly hostname: string;
   readonly rootfs: string;
   readonly readonlyRootfs: boolean;
-  /** undefined: the network of the host. */
+  /** undefined: the network of the host, or none. */
   readonly netnsPath: string | undefined;
   readonly namespaces: NamespaceConfig;
   /** Where namespaces.user is mapped: the namespace and its ids. */
@@ -91,6 +91,8 @@ function formatNamespaces({ namespaces, netnsPath, userNamespace }: OciSpecInput
     { type: 'cgroup' },
     ...(netnsPath === undefined ? [] : [{ type: 'network', path: netnsPath }]),
     ...(userNamespace === undefined ? [] : [{ type: 'user', path: userNamespace.path }]),
+    // A fresh one, with loopback only.
+    ...(namespaces.network === 'none' ? [{ type: 'network' }] : []),
   ];
 }
 

@@ -3,25 +3,42 @@
  * tells when we bind to it for a moment.
  */
 import { createSocket } from 'node:dgram';
-import { createServer } from 'node:net';
+import { createServer, isIPv6 } from 'node:net';
+import { isUnspecified } from './addresses.ts';
 import type { PortMapping } from './interface.ts';
 
 /** Two mappings that cannot both be published. Pure. */
 export function portsConflict(a: PortMapping, b: PortMapping): boolean {
   if (a.protocol !== b.protocol || a.hostPort !== b.hostPort) return false;
-  return a.hostIP === undefined || b.hostIP === undefined || a.hostIP === b.hostIP;
+  const [one, other] = [a.hostIP, b.hostIP];
+  if (one === undefined || other === undefined) return true;
+  if (isIPv6(one) !== isIPv6(other)) return false;
+  return one === other || isUnspecified(one) || isUnspecified(other);
 }
 
 /** What binding to a port says: 'taken' by a program of the host, or 'no-address' for a hostIP that it lacks. */
 export type PortState = 'free' | 'taken' | 'no-address';
 
-function bind(port: number, hostIP: string | undefined, protocol: 'tcp' | 'udp'): Promise<number | PortState> {
-  const host = hostIP ?? '0.0.0.0';
+interface Where {
+  readonly host: string;
+  readonly isIPv6Only: boolean;
+}
+
+/** A wildcard of both families takes what either has; a host without IPv6 refuses it, and is asked for IPv4 alone. */
+async function bind(port: number, hostIP: string | undefined, protocol: 'tcp' | 'udp'): Promise<number | PortState> {
+  if (hostIP !== undefined) return await bindAt(port, { host: hostIP, isIPv6Only: isIPv6(hostIP) }, protocol);
+  const both = await bindAt(port, { host: '::', isIPv6Only: false }, protocol);
+  return both === 'no-address' ? await bindAt(port, { host: '0.0.0.0', isIPv6Only: false }, protocol) : both;
+}
+
+const noAddress = new Set(['EADDRNOTAVAIL', 'EAFNOSUPPORT']);
+
+function bindAt(port: number, { host, isIPv6Only }: Where, protocol: 'tcp' | 'udp'): Promise<number | PortState> {
   return new Promise((resolve) => {
     const onError = (error: NodeJS.ErrnoException): void =>
-      resolve(error.code === 'EADDRNOTAVAIL' ? 'no-address' : 'taken');
+      resolve(noAddress.has(error.code ?? '') ? 'no-address' : 'taken');
     if (protocol === 'udp') {
-      const socket = createSocket({ type: 'udp4', reuseAddr: false });
+      const socket = createSocket({ type: isIPv6(host) ? 'udp6' : 'udp4', ipv6Only: isIPv6Only, reuseAddr: false });
       socket.once('error', (error) => {
         socket.close();
         onError(error);
@@ -34,7 +51,7 @@ function bind(port: number, hostIP: string | undefined, protocol: 'tcp' | 'udp')
     }
     const server = createServer();
     server.once('error', onError);
-    server.listen({ port, host, exclusive: true }, () => {
+    server.listen({ port, host, ipv6Only: isIPv6Only, exclusive: true }, () => {
       const address = server.address();
       const bound = typeof address === 'object' && address !== null ? address.port : port;
       server.close(() => resolve(bound));

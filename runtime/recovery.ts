@@ -5,6 +5,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Addresses } from './addresses.ts';
 import { readJsonObject } from './atomic-file.ts';
 import type { ContainerEntry } from './container-entry.ts';
 import type { ContainerID } from './interface.ts';
@@ -63,7 +64,7 @@ export async function prepareFolders(layout: Layout, bootID: string): Promise<vo
   await writeFile(layout.bootID, bootID);
 }
 
-async function readEntry(paths: ContainerPaths): Promise<ContainerEntry | undefined> {
+async function readEntry(paths: ContainerPaths, hostAddresses: Addresses): Promise<ContainerEntry | undefined> {
   const record = parseRecord(await readJsonObject(paths.record));
   if (record === undefined) return undefined;
   return {
@@ -72,6 +73,7 @@ async function readEntry(paths: ContainerPaths): Promise<ContainerEntry | undefi
     lastRun: parseLastRun(await readJsonObject(paths.lastRun)),
     processes: parseRunProcesses(await readJsonObject(paths.process)),
     network: parseNetwork(await readJsonObject(paths.network)),
+    hostAddresses,
     monitor: undefined,
     isStarting: false,
     isRemoving: false,
@@ -79,11 +81,13 @@ async function readEntry(paths: ContainerPaths): Promise<ContainerEntry | undefi
 }
 
 /** Every container of this host, with what was half done before finished or undone. */
-export async function recoverContainers(deps: RunDeps): Promise<Map<ContainerID, ContainerEntry>> {
+export async function recoverContainers(
+  deps: RunDeps & { readonly hostAddresses: Addresses },
+): Promise<Map<ContainerID, ContainerEntry>> {
   const { layout, log } = deps;
   const entries = new Map<ContainerID, ContainerEntry>();
   for (const name of await namesIn(layout.containers)) {
-    const entry = idPattern.test(name) ? await readEntry(layout.container(name)) : undefined;
+    const entry = idPattern.test(name) ? await readEntry(layout.container(name), deps.hostAddresses) : undefined;
     if (entry === undefined) await rename(join(layout.containers, name), join(layout.trash, `${name}-undone`));
     else entries.set(name, entry);
   }

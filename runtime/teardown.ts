@@ -9,7 +9,7 @@ import type { Logger } from 'pino';
 import { readJsonObject } from './atomic-file.ts';
 import { cgroupDirs, parseCgroupLayout, removeCgroup } from './cgroups.ts';
 import { runCommand, runSuccessfully } from './command.ts';
-import { forwardRules } from './host-network.ts';
+import { closeFirewall } from './host-firewall.ts';
 import { checkBridge, checkRunDir, findInstance } from './instance.ts';
 import { RuntimeOperationError } from './interface.ts';
 import { createLayout, type LayoutInput } from './layout.ts';
@@ -106,15 +106,10 @@ async function removeNetwork(bridge: string, nftTable: string): Promise<void> {
     await runCommand('teardown', ['ip', '-force', '-batch', '-'], { deadlineMs, input: lines.join('\n') });
     if (existsSync(bridgeDir)) throw new RuntimeOperationError('teardown', `the bridge ${bridge} cannot be deleted`);
   }
-  const tables = await runCommand('teardown', ['nft', 'list', 'tables', 'ip'], { deadlineMs });
-  if (tables.stdout.split('\n').includes(`table ip ${nftTable}`)) {
-    await runSuccessfully('teardown', ['nft', 'delete', 'table', 'ip', nftTable], { deadlineMs });
+  const tables = await runCommand('teardown', ['nft', 'list', 'tables'], { deadlineMs });
+  for (const family of ['ip', 'ip6'] as const) {
+    if (!tables.stdout.split('\n').includes(`table ${family} ${nftTable}`)) continue;
+    await runSuccessfully('teardown', ['nft', 'delete', 'table', family, nftTable], { deadlineMs });
   }
-  const rules = await runCommand('teardown', ['iptables', '-w', '5', '-S', 'FORWARD'], { deadlineMs }).catch(
-    () => undefined, // no iptables: then we added none
-  );
-  for (const rule of forwardRules(bridge)) {
-    if (rules?.stdout.split('\n').includes(`-A FORWARD ${rule.join(' ')}`) !== true) continue;
-    await runSuccessfully('teardown', ['iptables', '-w', '5', '-D', 'FORWARD', ...rule], { deadlineMs });
-  }
+  await closeFirewall(bridge);
 }

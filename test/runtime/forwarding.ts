@@ -15,6 +15,7 @@ const network = new HostNetwork({
   bridge,
   nftTable: `holdfast_${bridge}`,
   subnet,
+  subnet6: undefined,
   markBridge: () => markBridge(bridge, instance),
   hostInterfaces: () => [],
   log,

@@ -77,7 +77,7 @@ describe('formatHosts and formatResolvConf', () => {
   it('lists localhost, the given entries and the container', () => {
     const text = formatHosts({
       hostname: 'web',
-      ip: '10.0.0.5',
+      addresses: ['10.0.0.5'],
       entries: [{ ip: '10.0.0.6', names: ['db', 'mysql'] }],
     });
     assert.match(text, /^127\.0\.0\.1\tlocalhost\n/);
@@ -296,7 +296,7 @@ describe('nft rules', () => {
     );
   });
   it('replace the table in one transaction', () => {
-    const text = formatTable({ table: 't', bridge: 'br', subnet: '10.0.0.0/24' }, [port]);
+    const text = formatTable({ family: 'ip', table: 't', bridge: 'br', subnet: '10.0.0.0/24' }, [port]);
     assert.match(text, /^add table ip t\ndelete table ip t\ntable ip t \{/);
     assert.match(text, /add element ip t published \{ tcp \. 8080/);
   });

@@ -106,7 +106,19 @@ describe('the resolver', () => {
     );
   });
 
-  it('answers over TCP, and IPv6 queries for a name that has IPv4 only', async () => {
+  it('answers with IPv4 alone, so that a server without IPv6 is reached, and with both when asked', async () => {
+    const web = await serve('web.shop');
+    const lookUpBoth = async (): Promise<string> =>
+      (await host.script('nslookup web.shop.holdfast.internal; nslookup -type=aaaa web.shop', { dns })).output;
+    const four = await lookUpBoth();
+    assert.ok(four.includes(`Address: ${web.ip}`) && !four.includes(web.ip6 ?? 'no IPv6 address'), four);
+    await host.runtime.containers.update(web.id, { isDualStack: true });
+    await until('both', async () => (await lookUpBoth()).includes(`Address: ${web.ip6}`));
+    const { output } = await host.script(`ping -6 -c 1 -W 2 web >/dev/null && echo reached`, { dns });
+    assert.equal(output, 'reached\n');
+  });
+
+  it('answers over TCP', async () => {
     const web = await serve('web.shop');
     const gateway = web.ip?.replace(/\.[0-9]+$/, '.1');
     // A query for web.shop, type A, class IN, with its length before it, as TCP has it.

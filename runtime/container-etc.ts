@@ -1,0 +1,53 @@
+/** The files under /etc that a container has from us: writes them before a run, and hosts while it runs. Effects. */
+import { open, readFile, writeFile } from 'node:fs/promises';
+import { type ContainerEntry, namedAddresses } from './container-entry.ts';
+import { formatHosts, formatResolvConf } from './etc-files.ts';
+import { giveTo } from './user-namespace.ts';
+
+export interface EtcDeps {
+  /** The address at which containers reach the runtime's resolver; undefined: it does not run. */
+  resolverAddress(): string | undefined;
+}
+
+const resolvConfFiles = ['/etc/resolv.conf', '/run/systemd/resolve/resolv.conf'];
+
+async function hostsText(entry: ContainerEntry): Promise<string> {
+  const { hostname, hosts, namespaces } = entry.record.config;
+  const hasHostNetwork = namespaces?.network === 'host';
+  const hostFile = hasHostNetwork ? await readFile('/etc/hosts', 'utf8').catch(() => '') : undefined; // lacks it
+  return formatHosts({ hostname, addresses: namedAddresses(entry), entries: hosts, hostFile });
+}
+
+/** Changes /etc/hosts of a container that has one, in place: a running container has this very inode mounted. */
+export async function rewriteHosts(entry: ContainerEntry): Promise<void> {
+  const handle = await open(entry.paths.hosts, 'r+').catch(() => undefined); // never started: start writes it
+  if (handle === undefined) return;
+  try {
+    const text = Buffer.from(await hostsText(entry));
+    if (text.equals(await handle.readFile())) return;
+    await handle.write(text, 0, text.length, 0);
+    await handle.truncate(text.length);
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Before a run. */
+export async function writeEtcFiles(deps: EtcDeps, entry: ContainerEntry): Promise<void> {
+  const { paths, record } = entry;
+  const { hostname, dns, namespaces } = record.config;
+  const hostFiles = await Promise.all(resolvConfFiles.map((file) => readFile(file, 'utf8').catch(() => ''))); // lacks it
+  const resolvConf = formatResolvConf({
+    hostFiles,
+    dns,
+    // It cannot reach a resolver without a network, and needs none.
+    resolver: namespaces?.network === 'none' ? undefined : deps.resolverAddress(),
+    hasHostLoopback: namespaces?.network === 'host',
+  });
+  await Promise.all([
+    writeFile(paths.hosts, await hostsText(entry), { mode: 0o644 }),
+    writeFile(paths.hostname, `${hostname}\n`, { mode: 0o644 }),
+    writeFile(paths.resolvConf, resolvConf, { mode: 0o644 }),
+  ]);
+  for (const path of [paths.hosts, paths.hostname, paths.resolvConf]) await giveTo(record.idMap, path);
+}

@@ -1,10 +1,11 @@
 /** From a Container object to what the host should have: parsed, checked across fields, hashed. Pure. */
 import { createHash } from 'node:crypto';
 import type { Container } from '../crds/index.ts';
-import type { ContainerConfig, EnvVar, HostEntry, LogLimits, PortMapping, PullPolicy } from '../runtime/index.ts';
+import type { ContainerConfig, EnvVar, HostEntry, LogLimits, PullPolicy } from '../runtime/index.ts';
 import { addressPlaceholderOf, containerIDOf, parseRename, renamedFromAnnotation } from './container-id.ts';
 import { environmentSpec, findEnvironmentProblems } from './environment.ts';
 import { dnsConfigOf, findIdentityProblems, identityOf } from './identity.ts';
+import { parsePorts } from './ports.ts';
 import { parseBytes, parseDurationMs, parseSignal } from './quantity.ts';
 import type { Backoff, RestartPolicy } from './restart.ts';
 import { parseSecurity } from './security.ts';
@@ -32,7 +33,7 @@ export interface Desired {
   /** Names that must have started first; links are among them. */
   readonly dependsOn: readonly string[];
   /** All of the configuration that is known before the image, the links and what the environment refers to are. */
-  readonly config: Omit<ContainerConfig, 'imageID' | 'labels' | 'dnsNames' | keyof Environment>;
+  readonly config: Omit<ContainerConfig, 'imageID' | 'labels' | 'dnsNames' | 'isDualStack' | keyof Environment>;
   /** Named volumes, by their names on this host, that go with the object; undefined without any. */
   readonly volumesToDelete: readonly string[] | undefined;
   /** Changes when the container must be replaced. */
@@ -136,19 +137,8 @@ export function parseDesired(object: Container): Desired {
           15,
         );
 
-  const ports = (spec.ports ?? []).flatMap((port): PortMapping[] =>
-    port.hostPort === undefined
-      ? []
-      : [
-          {
-            containerPort: port.containerPort,
-            hostPort: port.hostPort,
-            hostIP: port.hostIP === '0.0.0.0' ? undefined : port.hostIP,
-            protocol: port.protocol === 'UDP' ? 'udp' : 'tcp',
-          },
-        ],
-  );
-  problems.push(...findPortProblems(ports));
+  const { ports, problems: portProblems } = parsePorts(spec);
+  problems.push(...portProblems);
 
   const links = (spec.links ?? []).map(({ name, alias }) => ({ name, alias: alias ?? name }));
   const aliases = links.map(({ alias }) => alias.toLowerCase());
@@ -224,6 +214,7 @@ export interface Mutable {
   readonly limits: ContainerConfig['limits'];
   readonly log: LogLimits;
   readonly dnsNames: readonly string[];
+  readonly isDualStack: boolean | undefined;
   readonly files: ContainerConfig['files'];
   readonly keepsImageVolumes: boolean;
 }
@@ -261,24 +252,4 @@ function canonical(value: unknown): string {
     .filter(([, member]) => member !== undefined)
     .sort(([a], [b]) => (a < b ? -1 : 1));
   return `{${entries.map(([key, member]) => `${JSON.stringify(key)}:${canonical(member)}`).join(',')}}`;
-}
-
-function findPortProblems(ports: readonly PortMapping[]): string[] {
-  const problems: string[] = [];
-  const fixed = ports.filter(({ hostPort }) => hostPort !== 0);
-  for (const [index, port] of fixed.entries()) {
-    const isTwin = (other: PortMapping): boolean =>
-      other.protocol === port.protocol &&
-      other.hostPort === port.hostPort &&
-      (other.hostIP === undefined || port.hostIP === undefined || other.hostIP === port.hostIP);
-    if (fixed.findIndex(isTwin) < index)
-      problems.push(
-        `spec.ports[${ports.indexOf(port)}].hostPort: ${port.hostPort}/${port.protocol} is published twice; choose another, or 0 for a free one`,
-      );
-  }
-  for (const [index, { hostIP }] of ports.entries()) {
-    if (hostIP?.split('.').some((part) => Number(part) > 255))
-      problems.push(`spec.ports[${index}].hostIP: "${hostIP}" is not an IPv4 address`);
-  }
-  return problems;
 }

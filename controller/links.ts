@@ -7,6 +7,8 @@ export interface Dependency {
   readonly name: string;
   readonly state: 'missing' | 'waiting' | 'running' | 'completed';
   readonly ip?: string | undefined;
+  /** If its names stand for that too. */
+  readonly ip6?: string | undefined;
   readonly hostname?: string | undefined;
   /** Ports it declares beyond those its image exposes. */
   readonly ports: readonly { readonly port: number; readonly protocol: 'tcp' | 'udp' }[];
@@ -41,12 +43,13 @@ export function findCycle(
   return undefined;
 }
 
-/** /etc/hosts lines of the links whose targets have an address: alias, name and host name. */
+/** /etc/hosts lines of the links whose targets have an address: alias, name and host name; IPv4 before IPv6. */
 export function linkHosts(links: readonly Link[], dependencies: readonly Dependency[]): HostEntry[] {
   return links.flatMap(({ name, alias }) => {
     const target = dependencies.find((one) => one.name === name);
     if (target?.ip === undefined) return [];
-    return [{ ip: target.ip, names: [...new Set([alias, name, target.hostname ?? name])] }];
+    const names = [...new Set([alias, name, target.hostname ?? name])];
+    return [{ ip: target.ip, names }, ...(target.ip6 === undefined ? [] : [{ ip: target.ip6, names }])];
   });
 }
 

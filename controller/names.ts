@@ -1,5 +1,5 @@
 /** Names under which containers find each other: NAME in their own namespace, NAME.NAMESPACE from everywhere. Pure. */
-import type { Container } from '../crds/index.ts';
+import type { Container, ContainerSpec } from '../crds/index.ts';
 import { type DnsConfig, resolverDomain } from '../runtime/index.ts';
 
 /** What the resolver answers to with the container's addresses. */
@@ -12,4 +12,9 @@ export function dnsNamesOf({ metadata }: Pick<Container, 'metadata'>): readonly 
  */
 export function dnsOf(namespace: string): DnsConfig {
   return { servers: [], searches: [`${namespace}.${resolverDomain}`, resolverDomain], options: ['ndots:2'] };
+}
+
+/** Whether its names stand for its IPv6 address too. undefined: the default, no. */
+export function isDualStack({ ipFamilyPolicy }: Pick<ContainerSpec, 'ipFamilyPolicy'>): true | undefined {
+  return ipFamilyPolicy === 'PreferDualStack' ? true : undefined;
 }

@@ -11,7 +11,7 @@ import { needsHostIP, resolveEnvironment } from './environment.ts';
 import { observeHostIP } from './host-address.ts';
 import { hostAliasesOf } from './identity.ts';
 import { type Dependency, findCycle, linkEnv, linkHosts } from './links.ts';
-import { dnsNamesOf } from './names.ts';
+import { dnsNamesOf, isDualStack } from './names.ts';
 import type { Sources } from './sources.ts';
 import { resolveFiles } from './volume-files.ts';
 
@@ -53,6 +53,7 @@ export async function observeDependencies(
       const container = await runtime.containers.inspect(containerIDOf(target));
       if (container === undefined || container.labels[labelKeys.uid] !== target.metadata.uid) return unknown;
       const { state, ip } = container;
+      const ip6 = isDualStack(target.spec) === true ? container.ip6 : undefined;
       const isLinked = desired.links.some((link) => link.name === name);
       const imageConfig = isLinked ? (await runtime.images.inspect(container.imageID))?.config : undefined;
       const hasStarted = state.kind === 'running' && (!isLinked || ip !== undefined);
@@ -61,6 +62,7 @@ export async function observeDependencies(
         name,
         state: hasStarted ? 'running' : hasCompleted ? 'completed' : 'waiting',
         ip,
+        ip6,
         hostname: target.spec.hostname ?? name,
         ports: (target.spec.ports ?? []).map((port) => ({
           port: port.containerPort,
@@ -137,6 +139,7 @@ export async function observeMutable(
       limits,
       log,
       dnsNames: dnsNamesOf(object),
+      isDualStack: isDualStack(object.spec),
       files,
       keepsImageVolumes: object.spec.imageVolumes?.reclaimPolicy === 'Retain',
     },

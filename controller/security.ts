@@ -87,6 +87,7 @@ function parseNamespaces(spec: ContainerSpec): NamespaceConfig | undefined {
   return definedOrNothing<NamespaceConfig>({
     pid: spec.hostPID ? 'host' : undefined,
     ipc: spec.hostIPC ? 'host' : undefined,
+    network: spec.hostNetwork ? 'host' : undefined,
     user: spec.hostUsers ? undefined : 'mapped',
   });
 }

@@ -40,6 +40,10 @@ export function formatStatus(input: StatusInput): ContainerStatus {
     imageID: container?.imageID,
     pid: runs?.pid,
     podIP: container?.ip,
+    podIPs:
+      container?.ip === undefined
+        ? undefined
+        : [container.ip, container.ip6].flatMap((ip) => (ip === undefined ? [] : [{ ip }])),
     ports:
       container === undefined || container.ports.length === 0
         ? undefined
@@ -162,6 +166,7 @@ function formatConditions(
       desired.problem !== undefined
         ? { status: 'False', ...desired.problem }
         : { status: 'True', reason: 'Valid', message: 'the spec can be carried out' },
+    ...(desired.config.ports.length === 0 ? {} : { PortsPublished: portsVerdict(container, history) }),
   };
   const before = new Map((object.status?.conditions ?? []).map((one) => [one.type, one]));
   const now = new Date(input.nowMs).toISOString();
@@ -175,6 +180,13 @@ function formatConditions(
       observedGeneration: object.metadata.generation,
     };
   });
+}
+
+function portsVerdict(container: ContainerInfo | undefined, { retry }: History): Verdict {
+  if (container?.state.kind === 'running')
+    return { status: 'True', reason: 'Published', message: 'status.ports says where' };
+  if (retry?.reason === 'HostPortConflict') return { status: 'False', reason: retry.reason, message: retry.message };
+  return { status: 'False', reason: 'NotRunning', message: 'ports are published while the container runs' };
 }
 
 function imageVerdict(container: ContainerInfo | undefined, image: ImageState, history: History): Verdict {

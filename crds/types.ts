@@ -151,7 +151,9 @@ export interface ContainerSpec {
     readonly containerPort: number;
     /** Port of the host to publish it on; 0 takes a free one and reports it in status.ports. Unset means not published. */
     readonly hostPort?: number | undefined;
-    /** IPv4 address of the host to publish it on. Defaults to all of them. */
+    /** Makes hostPort the beginning of a range and this its end; the first port of it that nobody has is taken and reported in status.ports. */
+    readonly hostPortEnd?: number | undefined;
+    /** Address of the host to publish it on, IPv4 or IPv6; 0.0.0.0 is every IPv4 address and :: every IPv6 one. Defaults to all of both. (On ::1 no port is published, since the kernel leads nothing away from it.) */
     readonly hostIP?: string | undefined;
     /** Transport protocol. Default: "TCP". */
     readonly protocol: 'TCP' | 'UDP';
@@ -381,6 +383,10 @@ export interface ContainerSpec {
       readonly hard?: number | undefined;
     }[] | undefined;
   };
+  /** It shares the network of the host: no address of its own, its ports are the host's and are not published but reported. Containers that link to it, or ask for its name, get the address of the host on the bridge. Default: false. */
+  readonly hostNetwork: boolean;
+  /** Whether others find it by IPv4 alone or, where the host has IPv6, by both. Every container has both addresses (status.podIPs), but many clients try a name's IPv6 address only, and many servers listen on IPv4 only. Default: "SingleStack". */
+  readonly ipFamilyPolicy: 'SingleStack' | 'PreferDualStack';
   /** It sees, and as root may signal, the processes of the host. Default: false. */
   readonly hostPID: boolean;
   /** It shares System V IPC, message queues and /dev/shm with the host. Default: false. */
@@ -439,8 +445,13 @@ export interface ContainerStatus {
   readonly imageID?: string | undefined;
   /** Process id on the host of the container's PID 1, while it runs. */
   readonly pid?: number | undefined;
-  /** Address of the container on the host's bridge. */
+  /** IPv4 address of the container on the host's bridge; with hostNetwork the host's there. */
   readonly podIP?: string | undefined;
+  /** The same, and the IPv6 address where the host has IPv6. */
+  readonly podIPs?: readonly {
+    /** An address. */
+    readonly ip?: string | undefined;
+  }[] | undefined;
   /** Published ports as they are. */
   readonly ports?: readonly {
     /** Port inside the container. */
@@ -499,7 +510,7 @@ export interface ContainerStatus {
   } | undefined;
   /** The metadata.generation that this status speaks of. */
   readonly observedGeneration?: number | undefined;
-  /** Ready, ImageAvailable, DependenciesMet and SpecValid, as standard conditions. */
+  /** Ready, ImageAvailable, DependenciesMet, SpecValid and, with ports to publish, PortsPublished, as standard conditions. */
   readonly conditions?: readonly {
     /** Type of condition. */
     readonly type: string;

@@ -91,6 +91,11 @@ export function isWithin({ cidr, prefixLength }: Subnet, address: string): boole
   return list.check(address, family);
 }
 
+/** One text for one address, in which nft and the kernel write it. */
+export function canonicalAddress(address: string): string {
+  return isIPv6(address) ? shorten(address) : address;
+}
+
 /** Every address of a family: what 0.0.0.0 and :: stand for. */
 export function isUnspecified(address: string): boolean {
   return address === '0.0.0.0' || (isIPv6(address) && /^0+$/.test(ipv6Digits(address)));

@@ -3,7 +3,7 @@
  * guard for the host's loopback. Pure text. A map answers in one step however many ports there are, and changing it is
  * one element.
  */
-import { isUnspecified } from './addresses.ts';
+import { canonicalAddress, isUnspecified } from './addresses.ts';
 import type { PortMapping } from './interface.ts';
 
 export interface PublishedPort extends PortMapping {
@@ -27,7 +27,9 @@ export function familyOf({ ip }: Pick<PublishedPort, 'ip'>): Family {
 function keyOf(port: PortMapping): { readonly map: 'published' | 'published_on'; readonly key: string } {
   const key = `${port.protocol} . ${port.hostPort}`;
   const isEverywhere = port.hostIP === undefined || isUnspecified(port.hostIP);
-  return isEverywhere ? { map: 'published', key } : { map: 'published_on', key: `${port.hostIP} . ${key}` };
+  return isEverywhere
+    ? { map: 'published', key }
+    : { map: 'published_on', key: `${canonicalAddress(port.hostIP ?? '')} . ${key}` };
 }
 
 function elements(table: string, verb: 'add' | 'delete', ports: readonly PublishedPort[]): string {

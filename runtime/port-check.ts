@@ -4,7 +4,7 @@
  */
 import { createSocket } from 'node:dgram';
 import { createServer, isIPv6 } from 'node:net';
-import { isUnspecified } from './addresses.ts';
+import { canonicalAddress, isUnspecified } from './addresses.ts';
 import type { PortMapping } from './interface.ts';
 
 /** Two mappings that cannot both be published. Pure. */
@@ -13,7 +13,7 @@ export function portsConflict(a: PortMapping, b: PortMapping): boolean {
   const [one, other] = [a.hostIP, b.hostIP];
   if (one === undefined || other === undefined) return true;
   if (isIPv6(one) !== isIPv6(other)) return false;
-  return one === other || isUnspecified(one) || isUnspecified(other);
+  return canonicalAddress(one) === canonicalAddress(other) || isUnspecified(one) || isUnspecified(other);
 }
 
 /** What binding to a port says: 'taken' by a program of the host, or 'no-address' for a hostIP that it lacks. */

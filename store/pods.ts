@@ -115,6 +115,7 @@ function phaseOf(container: KubeObject): Phase {
 
 function podStatusOf(container: KubeObject): JsonObject {
   const podIP = getString(container, 'status', 'podIP');
+  const podIPs = listOf(getPath(container, ['status', 'podIPs']));
   const startedAt = getString(container, 'status', 'startedAt');
   const reason = getString(container, 'status', 'reason');
   const message = getString(container, 'status', 'message');
@@ -123,7 +124,7 @@ function podStatusOf(container: KubeObject): JsonObject {
     conditions: conditionsOf(container),
     ...(message === undefined ? {} : { message }),
     ...(reason === undefined ? {} : { reason }),
-    ...(podIP === undefined ? {} : { podIP, podIPs: [{ ip: podIP }] }),
+    ...(podIP === undefined ? {} : { podIP, podIPs: podIPs.length > 0 ? podIPs : [{ ip: podIP }] }),
     ...(startedAt === undefined ? {} : { startTime: startedAt }),
     containerStatuses: [containerStatusOf(container)],
     qosClass: 'Burstable',

@@ -7,6 +7,8 @@ export const spec: ContainerSpec = {
   image: 'web:1',
   imagePullPolicy: 'IfNotPresent',
   dnsPolicy: 'ClusterFirst',
+  hostNetwork: false,
+  ipFamilyPolicy: 'SingleStack',
   init: false,
   desiredState: 'Running',
   restartPolicy: 'Always',

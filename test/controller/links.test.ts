@@ -102,4 +102,10 @@ describe('linkHosts', () => {
       ],
     );
   });
+  it('names its IPv6 address too when it is to be found by that', () => {
+    assert.deepEqual(linkHosts([{ name: 'db', alias: 'db' }], [{ ...db, ip6: 'fd00::5' }]), [
+      { ip: '10.0.0.5', names: ['db', 'db-host'] },
+      { ip: 'fd00::5', names: ['db', 'db-host'] },
+    ]);
+  });
 });

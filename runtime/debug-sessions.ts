@@ -8,7 +8,8 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ensureControllers } from './cgroups.ts';
 import type { ContainerEntry } from './container-entry.ts';
-import { ensureNetwork, ensureRootfs, type SetupDeps, writeBundle } from './container-setup.ts';
+import { ensureNetwork, type NetworkDeps } from './container-network.ts';
+import { ensureRootfs, type SetupDeps, writeBundle } from './container-setup.ts';
 import { boundSize, checkExecRequest } from './exec-process.ts';
 import { ContainerConfigError, type ContainerID, type ExecRequest, type StreamSession } from './interface.ts';
 import { settleAll } from './keyed-lock.ts';
@@ -18,7 +19,7 @@ import { removeTree } from './remove-tree.ts';
 import { cgroupPathOf, endRun, type RunDeps } from './run.ts';
 import { prepareMounts, type VolumeDeps } from './volumes/index.ts';
 
-export interface DebugDeps extends SetupDeps, RunDeps, VolumeDeps {
+export interface DebugDeps extends SetupDeps, NetworkDeps, RunDeps, VolumeDeps {
   /** A session of the container has begun or ended. */
   changed(id: ContainerID): void;
 }

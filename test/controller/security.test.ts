@@ -157,7 +157,7 @@ describe('parseSecurity', () => {
     });
     assert.deepEqual(problems, []);
     assert.deepEqual(config, {
-      namespaces: { pid: 'host', ipc: undefined, user: undefined },
+      namespaces: { pid: 'host', ipc: undefined, network: undefined, user: undefined },
       shmSizeBytes: 1_048_576,
       limits: { cpuMillis: 2_000, cpuRequestMillis: 100, memoryBytes: 8 * 2 ** 20, swapBytes: 1_048_576, pids: 5 },
       security: {

@@ -160,11 +160,15 @@ async function createOrStart(
       return;
     }
     await runtime.containers.start(id, signal);
+    puller.forget(id);
     const isFirst = entry.history.seenStartMs === undefined;
     events.record(object, 'Normal', 'Started', isFirst ? 'started the container' : 'started the container again');
   } catch (error) {
     if (signal.aborted) throw error;
-    if (error instanceof ImageNotPresentError) return puller.forget(id);
+    if (error instanceof ImageNotPresentError) {
+      if (step.kind === 'create') return puller.forget(id);
+      if ((await fetchLostImage(work, deps, signal)) === 'replaced') return;
+    }
     const { name, namespace } = object.metadata;
     const told = hideInError(error, secrets);
     log.warn({ container: name, namespace, containerID: id, step: step.kind, err: told }, 'step failed');
@@ -175,6 +179,29 @@ async function createOrStart(
     entry.history = accountForStartFailure(entry.history, desired, failure, now());
     events.record(object, 'Warning', 'Failed', failure.message);
   }
+}
+
+/**
+ * The image was lost from under its container: by hand, or by a disk that failed, for none in use is collected. It is
+ * fetched again. If its name gives another image by now, this container can never start any more, and makes way for a new one.
+ */
+async function fetchLostImage(
+  { object, desired, entry, container }: Work,
+  { puller, runtime, events }: ReconcileDeps,
+  signal: AbortSignal,
+): Promise<'fetching' | 'replaced'> {
+  const image = puller.stateOf(desired);
+  if (image.kind === 'pulling') return 'fetching';
+  puller.forget(desired.containerID);
+  if (image.kind === 'unknown' || image.imageID === container?.imageID) {
+    await puller.ensure({ object, desired, entry }, signal);
+    return 'fetching';
+  }
+  await runtime.containers.remove(desired.containerID, { volumes: 'keep' });
+  entry.history = accountForReplacement(entry.history);
+  const what = `removed the container, whose image is lost: "${desired.image}" gives another one now`;
+  events.record(object, 'Warning', 'Replaced', what);
+  return 'replaced';
 }
 
 /** The runtime's words for what the spec calls otherwise. */

@@ -349,7 +349,10 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
         const isByID = parseImageID(referenceOrID) !== undefined;
         if (record === undefined) return undefined;
         const misfit = isByID ? undefined : await misfitOf(record, platformOf(referenceOrID, platform));
-        return misfit === undefined ? await infoOf(record) : undefined;
+        if (misfit !== undefined) return undefined;
+        // Whoever asks by a name wants to use it; one with a hole is as if not there.
+        if (!isByID) await files.layersOf(record);
+        return await infoOf(record);
       } catch (error) {
         if (error instanceof ImageNotPresentError || isInvalidName(error)) return undefined;
         throw error;

@@ -173,6 +173,32 @@ describe('images from a registry', function () {
     assert.deepEqual(await readdir(join(instance.runDir, 'images', 'holdfast-auth')), []);
   });
 
+  it('are fetched again when they were lost from under a container; one that can never start is replaced', async () => {
+    await push(image.reference, 'team/lost:1');
+    await create('lost', { image: `${registry.address}/team/lost:1`, imagePullSecrets: [{ name: 'right' }] });
+    const isRunning = ({ state }: { state?: string | undefined }) => state === 'Running';
+    const { status: first } = await instance.waitFor('lost', isRunning, 'running');
+    const loseImage = async () => {
+      const overlay = join(instance.dataDir, 'images', 'overlay');
+      for (const layer of (await readdir(overlay)).filter((name) => name.length === 64))
+        await rm(join(overlay, layer, 'diff'), { recursive: true });
+      const pid = (await instance.get('lost'))?.status?.pid;
+      assert.ok(pid !== undefined && pid > 1);
+      process.kill(pid, 'SIGKILL');
+    };
+    const isAgain =
+      (count: number) =>
+      ({ state, restartCount }: { state?: string | undefined; restartCount?: number | undefined }) =>
+        state === 'Running' && (restartCount ?? 0) >= count;
+    await loseImage();
+    const { status: second } = await instance.waitFor('lost', isAgain(1), 'running again');
+    assert.equal(second?.imageID, first?.imageID);
+    const other = await buildBusyboxImage({ dir, file: 'other.tar', env: ['OTHER=1'] });
+    await push(other.reference, 'team/lost:1');
+    await loseImage();
+    await instance.waitFor('lost', ({ state, imageID }) => state === 'Running' && imageID === other.id, 'replaced');
+  });
+
   it('are listed and removed by holdfast image beside the daemon, but not while they are used', async () => {
     await create('used', { image: `${registry.address}/team/web:1`, imagePullSecrets: [{ name: 'right' }] });
     await instance.waitFor('used', ({ state }) => state === 'Running', 'running');

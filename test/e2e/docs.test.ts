@@ -12,6 +12,7 @@ const documents = [
   'README.md',
   'docs/operations.md',
   'docs/configuration.md',
+  'docs/images.md',
   'examples/website-monitor/README.md',
   'examples/website-farm/README.md',
   'examples/lamp/README.md',
@@ -61,6 +62,7 @@ describe('the documents', function () {
         PATH: `${join(instance.dataDir, 'bin')}:${process.env.PATH ?? ''}`,
         KUBECONFIG: instance.kubeconfig,
         HOLDFAST_DATA_DIR: instance.dataDir,
+        HOLDFAST_RUN_DIR: instance.runDir,
       };
       const { code, stdout, stderr } = await run('bash', ['-c', script], { cwd: root, env }, 240_000);
       assert.equal(code, 0, `${stderr}\n${stdout.slice(-2_000)}`);

@@ -3,7 +3,15 @@
  * Pure. Source: opencontainers/runtime-spec config.md (process); the rules are those of docker exec.
  */
 import { posix } from 'node:path';
-import { ContainerConfigError, type EnvVar, type ExecRequest, type TerminalSize } from './interface.ts';
+import { decideCapabilities } from './capabilities.ts';
+import {
+  ContainerConfigError,
+  type EnvVar,
+  type ExecRequest,
+  type SecurityConfig,
+  type TerminalSize,
+} from './interface.ts';
+import { formatRlimits } from './kernel-settings.ts';
 import type { ProcessUser } from './user.ts';
 
 type Json = Readonly<Record<string, unknown>>;
@@ -73,19 +81,22 @@ export function formatConmonSize(size: TerminalSize): string {
 export interface ExecProcessInput {
   readonly base: OciProcess;
   readonly request: ExecRequest;
+  readonly security: SecurityConfig;
   /** Looked up in the container, if the request names one. */
   readonly user?: ProcessUser | undefined;
   /** Whether image or container set HOME themselves; else it follows the user. */
   readonly isHomeSet: boolean;
 }
 
-export function formatExecProcess({ base, request, user, isHomeSet }: ExecProcessInput): OciProcess {
+export function formatExecProcess({ base, request, security, user, isHomeSet }: ExecProcessInput): OciProcess {
   const { terminal: _terminal, consoleSize: _size, args: _args, ...rest } = base;
   const { hasTerminal } = request;
   const size = request.size === undefined ? undefined : boundSize(request.size);
   return {
     ...rest,
     terminal: hasTerminal,
+    // Formatted anew: "no limit" is a number that does not survive being read.
+    rlimits: formatRlimits(security.ulimits ?? []),
     ...(hasTerminal && size !== undefined ? { consoleSize: { height: size.rows, width: size.columns } } : {}),
     args: request.args,
     env: mergeEnv(base.env, [
@@ -96,18 +107,17 @@ export function formatExecProcess({ base, request, user, isHomeSet }: ExecProces
       ...(request.env ?? []),
     ]),
     ...(request.workingDir === undefined ? {} : { cwd: posix.normalize(request.workingDir) }),
-    ...(user === undefined ? {} : asUser(base, user)),
+    ...(user === undefined ? {} : asUser(base, security, user)),
   };
 }
 
-/** Root keeps the container's capabilities in effect; anyone else has them only as a bound. */
-function asUser(base: OciProcess, { uid, gid, additionalGids }: ProcessUser): Json {
+/** The capabilities are those that the container's own process would have as this user. */
+function asUser(base: OciProcess, security: SecurityConfig, { uid, gid, additionalGids }: ProcessUser): Json {
   const { additionalGids: _groups, ...rest } = base.user;
-  const bounding = base.capabilities?.bounding ?? [];
-  const effective = uid === 0 ? bounding : [];
+  const available = base.capabilities?.bounding ?? [];
   return {
     user: { ...rest, uid, gid, ...(additionalGids.length === 0 ? {} : { additionalGids }) },
-    ...(base.capabilities === undefined ? {} : { capabilities: { bounding, effective, permitted: effective } }),
+    ...(base.capabilities === undefined ? {} : { capabilities: decideCapabilities({ security, uid, available }) }),
   };
 }
 

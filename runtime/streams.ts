@@ -61,7 +61,7 @@ export class ContainerStreams {
     const isHomeSet = [...image.env, ...config.env.map(({ name }) => `${name}=`)].some((one) =>
       one.startsWith('HOME='),
     );
-    const process = formatExecProcess({ base, request, user, isHomeSet });
+    const process = formatExecProcess({ base, request, security: config.security ?? {}, user, isHomeSet });
     const dir = join(layout.sessions, randomHex(8));
     await mkdir(dir, { mode: 0o700 });
     try {

@@ -99,6 +99,8 @@ interface Seen {
   /** By root, and by another user. */
   readonly facts: Facts;
   readonly other: Facts;
+  /** By a process that was run in a container later. */
+  readonly later: Facts;
 }
 
 const isOwn = (facts: Facts, name: string): void => {
@@ -162,6 +164,15 @@ const checks: Readonly<Record<string, (seen: Seen) => void>> = {
     assert.deepEqual([facts.attempt('socket_raw'), facts.attempt('socket_packet')], ['ok', 'ok']);
     other.refuses('socket_raw', 'socket_packet');
     isOwn(facts, 'net');
+  },
+  'Processes run in it later (exec)': ({ facts, later }) => {
+    for (const set of ['Bnd', 'Eff', 'Prm', 'Inh', 'Amb'] as const) {
+      assert.equal(later.capabilities(set), facts.capabilities(set), set);
+    }
+    assert.equal(later.of('probe'), facts.of('probe'));
+    for (const line of [/^Seccomp:\s*2$/m, /^NoNewPrivs:\s*0$/m]) assert.match(later.of('status'), line);
+    for (const name of ['pid', 'ipc', 'uts', 'net', 'mnt', 'cgroup']) isOwn(later, name);
+    assert.deepEqual([later.of('limits'), later.of('oom')], [facts.of('limits'), facts.of('oom')]);
   },
   no_new_privs: ({ facts }) => assert.match(facts.of('status'), /^NoNewPrivs:\s*0$/m),
   'Process namespace': ({ facts }) => {
@@ -306,7 +317,13 @@ describe('the table of docs/security.md', function () {
       await instance.waitFor(name, ({ state }) => state === 'Exited', 'at its end');
       return new Facts(await instance.containerLog(name));
     };
-    seen = { facts: await look('root', {}), other: await look('other', { user: '33' }) };
+    const facts = await look('root', {});
+    const other = await look('other', { user: '33' });
+    await instance.create('later', { image: reference, command: ['sleep', '1000'] });
+    await instance.waitFor('later', ({ state }) => state === 'Running', 'running');
+    const { code, stdout, stderr } = await instance.kubectl(['exec', 'later', '--', 'sh', '-c', lookAround]);
+    assert.equal(code, 0, stderr);
+    seen = { facts, other, later: new Facts(stdout) };
   });
   after(async () => {
     await instance.close();

@@ -151,6 +151,33 @@ for (const ociRuntime of ['crun', 'runc'] as const) {
       assert.equal(output.trim(), 'unlimited');
     });
 
+    it('confines a further process as the first one, also as another user', async () => {
+      const security: SecurityConfig = {
+        addCapabilities: ['NET_ADMIN'],
+        dropCapabilities: ['MKNOD'],
+        noNewPrivileges: true,
+        ulimits: [
+          { name: 'nofile', soft: 64, hard: 128 },
+          { name: 'cpu', soft: -1, hard: -1 },
+        ],
+      };
+      const look = 'grep -E "^(Cap|Seccomp:|NoNewPrivs)" /proc/self/status; ulimit -Hn; ulimit -t; ulimit -c';
+      for (const user of ['root', '33']) {
+        const { id } = await host.run({ cmd: ['sh', '-c', `${look}; echo seen; sleep 1000`], security, user });
+        const first = await host.printed(id, 'seen\n');
+        const request = { args: ['sh', '-c', look], hasTerminal: false, hasStdin: false };
+        for (const as of [undefined, user]) {
+          const session = await host.runtime.containers.exec(id, { ...request, user: as }, never);
+          session.stderr?.resume();
+          const parts: Buffer[] = [];
+          for await (const part of session.stdout) parts.push(part);
+          assert.equal(await session.exit, 0);
+          assert.equal(`${Buffer.concat(parts).toString()}seen\n`, first);
+        }
+        await host.runtime.containers.remove(id);
+      }
+    });
+
     it('masks other paths, or none', async () => {
       const look = 'wc -c </proc/version; echo x 2>/dev/null >/proc/sys/kernel/domainname && echo written';
       const byDefault = await inside(`(${look}) 2>/dev/null; ls /sys/firmware | wc -l`, {});

@@ -38,6 +38,8 @@ export interface Desired {
   readonly volumesToDelete: readonly string[] | undefined;
   /** Changes when the container must be replaced. */
   readonly specHash: string;
+  /** Changes when the image is asked for with other credentials; undefined: with none, or they are not known yet. */
+  readonly credentialsHash?: string | undefined;
   /** Why it may not be started or changed as it stands; what runs is left alone. */
   readonly problem?: SpecProblem | undefined;
 }

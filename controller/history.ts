@@ -40,6 +40,8 @@ export interface Stop {
 export interface Basis {
   readonly spec: string;
   readonly policy: string;
+  /** undefined: without imagePullSecrets, or not known. */
+  readonly credentials?: string | undefined;
 }
 
 export interface History {
@@ -208,8 +210,8 @@ export function followClock(history: History, nowMs: number): History {
   };
 }
 
-function basisOf({ specHash, pullPolicy, restart }: Desired): Basis {
-  return { spec: hashOf({ specHash, pullPolicy }), policy: hashOf({ ...restart }) };
+function basisOf({ specHash, pullPolicy, restart, credentialsHash }: Desired): Basis {
+  return { spec: hashOf({ specHash, pullPolicy }), policy: hashOf({ ...restart }), credentials: credentialsHash };
 }
 
 /** A wait or a verdict that came from another spec is thought over again. */
@@ -220,7 +222,13 @@ function reconsider(history: History, desired: Desired, container: ContainerInfo
   if (basis === undefined) return { ...history, basis: present };
   const isOtherSpec = basis.spec !== present.spec;
   const isOtherPolicy = basis.policy !== present.policy;
-  if (!isOtherSpec && !isOtherPolicy) return history;
+  // They may open what was closed to the old ones.
+  if (retry?.of === 'image' && isOtherText(basis.credentials, present.credentials))
+    return { ...history, retry: undefined, basis: undefined, imageFailures: 0 };
+  if (!isOtherSpec && !isOtherPolicy)
+    return basis.credentials === undefined && present.credentials !== undefined
+      ? { ...history, basis: present }
+      : history;
   // Nothing was made of the old spec yet, so its troubles are over. (A container that exists is replaced, see decide.ts.)
   if (isOtherSpec && container === undefined)
     return { ...history, retry: undefined, final: undefined, basis: undefined, failures: 0, imageFailures: 0 };
@@ -233,6 +241,11 @@ function reconsider(history: History, desired: Desired, container: ContainerInfo
     failures: Math.max(0, history.failures - 1),
   };
   return afterFailure(cleared, desired, failureFrom(lastTermination), nowMs);
+}
+
+/** Two that are known and differ. */
+function isOtherText(a: string | undefined, b: string | undefined): boolean {
+  return a !== undefined && b !== undefined && a !== b;
 }
 
 function accountForRun(

@@ -5,6 +5,7 @@
 import type { Container } from '../crds/index.ts';
 import type { RegistryCredential } from '../runtime/index.ts';
 import type { Obstacle } from './decide.ts';
+import { type Desired, hashOf } from './desired.ts';
 import type { Source, Sources } from './sources.ts';
 
 export interface PullSecrets {
@@ -25,6 +26,13 @@ export function resolvePullSecrets({ metadata, spec }: Subject, sources: Sources
     else credentials.push(...parsed);
   }
   return { credentials, problems };
+}
+
+/** The desired state with a digest of the credentials, so that a failed fetch is tried anew with others. */
+export function noteCredentials(desired: Desired, object: Subject, sources: Sources): Desired {
+  if ((object.spec.imagePullSecrets ?? []).length === 0 || findPullObstacle(object, sources) !== undefined)
+    return desired;
+  return { ...desired, credentialsHash: hashOf(resolvePullSecrets(object, sources)) };
 }
 
 /** Pulling without a Secret that was only not heard of yet would fail for nothing. */

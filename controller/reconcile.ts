@@ -14,7 +14,7 @@ import { adopt, decideStray, historyBefore, observeOwnership, reconcileBare } fr
 import { accountFor, historyFromStatus } from './history.ts';
 import { checkCycle, observeDependencies, observeMutable } from './observe.ts';
 import { haltOrphan } from './orphans.ts';
-import { findPullObstacle } from './pull-secrets.ts';
+import { findPullObstacle, noteCredentials } from './pull-secrets.ts';
 import { deleteExpired, releaseObject, writeBack } from './write-back.ts';
 
 /** What came of it. */
@@ -66,11 +66,12 @@ async function reconcileObject(
   const { runtime, view, now, log, puller } = deps;
   const { name, namespace, generation, deletionTimestamp, finalizers } = object.metadata;
   const key = keyOf(object);
-  const desired = checkCycle(object, parseDesired(object), view);
-  const id = desired.containerID;
+  const parsed = checkCycle(object, parseDesired(object), view);
+  const id = parsed.containerID;
 
   for (let count = 1; ; count += 1) {
     signal.throwIfAborted();
+    const desired = noteCredentials(parsed, object, deps.sources);
     const container = await runtime.containers.inspect(id);
     const ownership = observeOwnership(object, container, deps);
     if (ownership.kind === 'adopt') {

@@ -17,8 +17,10 @@ export function formatMount(input: {
   readonly destination: string;
   readonly volume: VolumeSource;
   readonly isReadOnly: boolean;
+  /** The source is a folder, below which more may be mounted. */
+  readonly isFolder: boolean;
 }): OciMount {
-  const { source, destination, volume, isReadOnly } = input;
+  const { source, destination, volume, isReadOnly, isFolder } = input;
   if (volume.kind === 'tmpfs') {
     const size = volume.sizeBytes === undefined ? [] : [`size=${volume.sizeBytes}`];
     const mode = `mode=${(volume.mode ?? 0o1777).toString(8)}`;
@@ -30,6 +32,7 @@ export function formatMount(input: {
     destination,
     type: 'bind',
     source,
-    options: ['rbind', 'rprivate', ...(isReadOnly ? ['ro', 'rro'] : ['rw'])],
+    // crun 1.8 opens the target of rro as a folder.
+    options: ['rbind', 'rprivate', ...(isReadOnly ? ['ro', ...(isFolder ? ['rro'] : [])] : ['rw'])],
   };
 }

@@ -80,7 +80,8 @@ export async function prepareMounts(
     }
     if (volume.source.kind !== 'tmpfs' && !one.isNested) await checkKinds(entry.paths.rootfs, source, destination);
     const isReadOnly = mount.isReadOnly || volume.source.kind === 'files';
-    mounts.push(formatMount({ source, destination, volume: volume.source, isReadOnly }));
+    const isFolder = volume.source.kind === 'tmpfs' || (await stat(source)).isDirectory();
+    mounts.push(formatMount({ source, destination, volume: volume.source, isReadOnly, isFolder }));
   }
   if (isFirst) await writeFile(entry.paths.volumesFilled, '');
   return mounts;

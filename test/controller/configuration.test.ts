@@ -7,7 +7,7 @@ import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { type Controller, callApi, containerIDOf, createController, tokenAccess } from '../../controller/index.ts';
 import { type Container, crdFiles } from '../../crds/index.ts';
-import { type ContainerConfig, type RegistryCredential, StartError } from '../../runtime/index.ts';
+import { type ContainerConfig, ImagePullError, type RegistryCredential, StartError } from '../../runtime/index.ts';
 import { createSimulatedRuntime, type SimulatedRuntime } from '../../runtime/simulated/index.ts';
 import { createStore, type Store } from '../../store/index.ts';
 import { until } from '../until.ts';
@@ -29,6 +29,7 @@ describe('Secrets and ConfigMaps of containers', function () {
   /** The configurations that each container was started with, by its name. */
   let starts: Map<string, ContainerConfig[]>;
   /** What each image was asked for with. */
+  let pullFails: (credentials: readonly RegistryCredential[]) => boolean;
   /** How starts fail. */
   let failure: Error | undefined;
   let pulls: Map<string, readonly RegistryCredential[]>;
@@ -98,6 +99,7 @@ describe('Secrets and ConfigMaps of containers', function () {
     starts = new Map();
     pulls = new Map();
     failure = undefined;
+    pullFails = () => false;
     runtime = createSimulatedRuntime({
       now: Date.now,
       behaviourOf: (config) => {
@@ -105,7 +107,10 @@ describe('Secrets and ConfigMaps of containers', function () {
         return { startError: failure };
       },
       pull: async (reference, _signal, options) => {
-        pulls.set(reference, options?.credentials ?? []);
+        const credentials = options?.credentials ?? [];
+        pulls.set(reference, credentials);
+        if (pullFails(credentials))
+          throw new ImagePullError(reference, { kind: 'unauthorized', what: '401', fix: 'check the password' });
       },
     });
     registry = new Registry();
@@ -283,6 +288,25 @@ describe('Secrets and ConfigMaps of containers', function () {
       'the event',
     );
     assert.equal(logged.includes(secretValue), false);
+  });
+
+  it('tries a failed fetch anew when the credentials change, without waiting any longer', async () => {
+    const dataOf = (password: string) => ({
+      '.dockerconfigjson': base64(JSON.stringify({ auths: { 'r.example': { username: 'u', password } } })),
+    });
+    await call('POST', `${core}/secrets`, {
+      apiVersion: 'v1',
+      kind: 'Secret',
+      metadata: { name: 'pull' },
+      type: 'kubernetes.io/dockerconfigjson',
+      data: dataOf('wrong'),
+    });
+    pullFails = (credentials) => credentials[0]?.password !== 'right';
+    const spec = { image: 'r.example/app:1', imagePullSecrets: [{ name: 'pull' }] };
+    await create('web', { ...spec, backoff: { initial: '1h', max: '1h' } });
+    await reach('web', ({ reason }) => reason === 'ErrImagePull', 'failing');
+    await call('PATCH', `${core}/secrets/pull`, { data: dataOf('right') });
+    await running('web');
   });
 
   it('goes on with what it knows while the store is away', async () => {

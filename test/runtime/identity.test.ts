@@ -44,7 +44,7 @@ describe('the identity of a container', function () {
     const { output } = await host.script('id -u; id -g; echo $HOME', {
       user: 'app',
       volumes: [{ name: 'users', source: { kind: 'bind', path: join(folder, 'passwd'), ensure: 'file' } }],
-      mounts: [{ volume: 'users', path: '/etc/passwd', isReadOnly: false, copiesUp: false }],
+      mounts: [{ volume: 'users', path: '/etc/passwd', isReadOnly: true, copiesUp: false }],
     });
     assert.deepEqual(output.trim().split('\n'), ['4711', '4712', '/srv/app']);
   });
@@ -106,6 +106,12 @@ describe('an init as process 1', function () {
     const { output } = await host.script('ps -o pid,args; true', { hasInit: true, readonlyRootfs: true });
     assert.match(output, /^ +1 \/\.holdfast-init -- sh -c ps -o pid,args; true$/m);
     assert.match(output, /^ +[2-9] (?:\{ps\} )?(?:sh -c )?ps -o pid,args; true$/m);
+  });
+
+  it('is there in a user namespace, too', async () => {
+    const { output } = await host.script('ps -o pid,args; id -u', { hasInit: true, namespaces: { user: 'mapped' } });
+    assert.match(output, /^ +1 \/\.holdfast-init -- sh -c ps/m);
+    assert.match(output, /^0$/m);
   });
 
   it('reaps what the program leaves behind', async () => {

@@ -98,8 +98,27 @@ describe('mergeMounts', () => {
     );
   });
   it('makes read-only all that is below a read-only mount', () => {
-    const { options } = formatMount({ source: '/s', destination: '/d', volume: volume.source, isReadOnly: true });
+    const { options } = formatMount({
+      source: '/s',
+      destination: '/d',
+      volume: volume.source,
+      isReadOnly: true,
+      isFolder: true,
+    });
     assert.deepEqual(options, ['rbind', 'rprivate', 'ro', 'rro']);
+  });
+});
+
+describe('a read-only mount of a file', () => {
+  it('has nothing below it to make read-only', () => {
+    const { options } = formatMount({
+      source: '/s',
+      destination: '/d',
+      volume: { kind: 'bind', path: '/s', ensure: 'file' },
+      isReadOnly: true,
+      isFolder: false,
+    });
+    assert.deepEqual(options, ['rbind', 'rprivate', 'ro']);
   });
 });
 

@@ -21,6 +21,8 @@ export interface Config {
   readonly imageCollection: ImageCollectionPolicy;
   /** Only for `holdfast controller`. */
   readonly kubeconfig?: string | undefined;
+  /** Only for `holdfast controller`: where it serves the streams of this host's containers; undefined: nowhere. */
+  readonly streamsListen?: Address | undefined;
   /** A folder of spec documents to apply at the first start of this data dir. */
   readonly apply?: string | undefined;
   /** Show what happens on the terminal; the log goes to a file in the data dir. */
@@ -88,6 +90,10 @@ export const options: Readonly<Record<string, Option>> = {
   },
   'image-gc-low-threshold': { value: 'PERCENT', fallback: '80', help: '… until it is only as full as this' },
   kubeconfig: { value: 'FILE', help: 'of the API server that `holdfast controller` follows' },
+  'streams-listen': {
+    value: 'HOST:PORT',
+    help: 'where `holdfast controller` serves logs, exec, attach and port-forward (HTTPS); not at all by default',
+  },
   apply: { value: 'DIR', help: 'spec documents to apply when the data dir is used for the first time' },
   config: { value: 'FILE', help: 'a YAML file with these settings as keys, such as `data-dir: /srv/holdfast`' },
 };
@@ -159,6 +165,7 @@ export function parseConfig({ args, env, hostname, readFile }: Sources): Config 
     authFiles: get('auth-file').value === undefined ? defaultAuthFiles(env) : [path('auth-file')],
     imageCollection: parseImageCollection(need),
     kubeconfig: get('kubeconfig').value,
+    streamsListen: get('streams-listen').value === undefined ? undefined : parseAddress(need('streams-listen')),
     apply: get('apply').value,
     isLive: flags.isLive,
   };

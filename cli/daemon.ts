@@ -6,8 +6,9 @@ import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import { type ApiAccess, createController, tokenAccess } from '../controller/index.ts';
 import { crdFiles } from '../crds/index.ts';
 import { createRuntime, type Runtime } from '../runtime/index.ts';
-import { createStore, type Store } from '../store/index.ts';
+import { createStore, type Store, startStreamListener } from '../store/index.ts';
 import { type Config, ConfigError } from './config.ts';
+import { createContainerFinder } from './find-container.ts';
 import { lockInstance } from './instance-lock.ts';
 import { loadKubeconfig } from './kubeconfig.ts';
 import { serveMetrics } from './serve-metrics.ts';
@@ -99,6 +100,17 @@ export async function startDaemon(role: Role, config: Config, log: Logger): Prom
       });
       opened.push(() => controller.close());
       unready['the controller has not listed its objects yet'] = () => !controller.isSynced;
+    }
+    if (role === 'controller' && runtime !== undefined && config.streamsListen !== undefined) {
+      const streams = await startStreamListener({
+        dataDir: config.dataDir,
+        listen: config.streamsListen,
+        source: createStreamSource(runtime),
+        find: createContainerFinder(runtime, access),
+        log: log.child({ part: 'streams' }),
+        metrics: registry,
+      });
+      opened.push(() => streams.close());
     }
     const metrics = await serveMetrics({
       listen: config.metricsListen,

@@ -105,9 +105,12 @@ function asksForDebug(target: StreamTarget, asked: string | undefined): boolean 
 }
 
 async function find({ containers }: Runtime, target: StreamTarget): Promise<ContainerInfo> {
-  const info = await containers.inspect(containerIDOf(target.object));
-  // One that waits to take a container over does not have it yet.
-  if (info?.labels[labelKeys.uid] === target.uid) return info;
+  const { object, uid } = target;
+  for (const id of [containerIDOf(object), textAt(object.status, 'containerID')]) {
+    const info = id === undefined ? undefined : await containers.inspect(id);
+    // One that waits to take a container over does not have it yet.
+    if (info?.labels[labelKeys.uid] === uid) return info;
+  }
   const reason = textAt(target.object.status, 'reason') ?? 'ContainerCreating';
   throw badRequest(`container "${target.name}" in pod "${target.name}" is waiting to start: ${reason}`);
 }
@@ -164,8 +167,8 @@ async function opened<T>(entries: AsyncIterable<T>, target: StreamTarget): Promi
 }
 
 /** It has ended and is not started again, or it is gone. */
-function isOver(target: StreamTarget): boolean {
-  const latest = target.latest();
+async function isOver(target: StreamTarget): Promise<boolean> {
+  const latest = await target.latest();
   return latest === undefined || textAt(latest.status, 'state') === 'Exited';
 }
 
@@ -175,7 +178,7 @@ const lookMs = 500;
  * A followed log ends with its container, as the kubelet's does, but goes on over restarts: when nothing has come for a
  * while and nothing will.
  */
-async function* untilOver<T>(entries: AsyncIterable<T>, isOver: () => boolean): AsyncGenerator<T> {
+async function* untilOver<T>(entries: AsyncIterable<T>, isOver: () => Promise<boolean>): AsyncGenerator<T> {
   const iterator = entries[Symbol.asyncIterator]();
   let timer: NodeJS.Timeout | undefined;
   let next = iterator.next();
@@ -189,8 +192,9 @@ async function* untilOver<T>(entries: AsyncIterable<T>, isOver: () => boolean): 
       clearTimeout(timer);
       if (result === undefined) {
         // Twice, so that what was written last has the time to be read.
-        if (hasWaited && isOver()) return;
-        hasWaited = isOver();
+        const isPast = await isOver();
+        if (hasWaited && isPast) return;
+        hasWaited = isPast;
         continue;
       }
       if (result.done === true) return;

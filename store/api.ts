@@ -147,7 +147,7 @@ export class Api {
   #targetOf(place: ObjectPlace): StreamTarget {
     const { object } = this.#streamedEntry(place);
     const { name, namespace = '', uid } = object.metadata;
-    const latest = (): KubeObject | undefined => {
+    const latest = async (): Promise<KubeObject | undefined> => {
       const entry = this.#deps.writer.collection(place.kind.projection ?? place.kind).get(keyOf(namespace, name));
       return entry?.object.metadata.uid === uid ? entry.object : undefined;
     };

@@ -1,31 +1,22 @@
 /** The HTTPS server: who may come in, what each request costs, and which part answers it. Effects only. */
-import { createHash, timingSafeEqual } from 'node:crypto';
-import { once } from 'node:events';
-import type { IncomingMessage } from 'node:http';
-import { createServer, type Server } from 'node:https';
-import type { AddressInfo } from 'node:net';
-import type { Duplex } from 'node:stream';
 import express, { type NextFunction, type Request, type Response } from 'express';
 import type { Logger } from 'pino';
 import { answerError } from './answers.ts';
 import type { Api } from './api.ts';
+import { createAuthorizer } from './authorize.ts';
 import { addOpenPaths, createFixedPaths, type Health } from './fixed-paths.ts';
+import { startListener } from './https-listener.ts';
 import type { RequestLabels, StoreMetrics } from './metrics.ts';
 import type { Credentials } from './pki.ts';
+import { maxBodyBytes, toStatusError } from './request-errors.ts';
 import { parseResourcePath, type ResourcePath } from './request-path.ts';
-import type { Query } from './requests.ts';
+import { parseQuery } from './requests.ts';
 import type { ResourceKind } from './resources.ts';
-import { badRequest, internalError, StatusError, tooLarge, unauthorized, unknownPath } from './status-error.ts';
+import { badRequest, unauthorized, unknownPath } from './status-error.ts';
 import { streamSubresources } from './stream-names.ts';
-import { ClientGoneError, isStreamUpgrade } from './streams/index.ts';
-import { handleUpgrade, type UpgradeHandler } from './upgrade.ts';
+import { ClientGoneError } from './streams/index.ts';
+import type { UpgradeHandler } from './upgrade.ts';
 import { decideVerb } from './verbs.ts';
-
-/** The largest body of a request, as kube-apiserver limits it. */
-const maxBodyBytes = 3 * 1024 * 1024;
-
-/** Longer than clients keep an idle connection: a handshake costs more than a socket. */
-const keepAliveTimeoutMs = 120_000;
 
 export interface HttpDeps {
   readonly api: Api;
@@ -44,73 +35,25 @@ export interface HttpServer {
   close(): Promise<void>;
 }
 
-/** The address cannot be listened on. */
-export class ListenError extends Error {
-  override readonly name = 'ListenError';
-}
-
 /** Listens. Throws ListenError. */
 export async function startHttpServer(deps: HttpDeps): Promise<HttpServer> {
   const { credentials, listen } = deps;
   let address = '';
   const app = createApp(deps, () => address);
-  const server = createServer(
-    {
-      cert: credentials.certificate,
-      key: credentials.key,
-      minVersion: 'TLSv1.2',
-      // What asks for another protocol than those of streams is answered as if it had not.
-      shouldUpgradeCallback: ({ headers }: IncomingMessage) => isStreamUpgrade(headers),
-    },
-    (request, response) => {
+  const listener = await startListener({
+    credentials,
+    listen,
+    handle: (request, response) => {
       // Express makes its own of both, and gives back what has no path that it can read.
       app(request as Request, response as Response, (error?: unknown) => {
         if (response.headersSent) response.destroy();
         else answerError(response, error === undefined ? badRequest('the path cannot be read') : toStatusError(error));
       });
     },
-  );
-  server.keepAliveTimeout = keepAliveTimeoutMs;
-  const switched = new Set<Duplex>();
-  const upgrades = createUpgradeHandler(deps);
-  server.on('upgrade', (request, socket, head) => {
-    switched.add(socket);
-    socket.once('close', () => switched.delete(socket));
-    void handleUpgrade(upgrades, request, socket, head);
+    upgrades: createUpgradeHandler(deps),
   });
-  await startListening(server, listen);
-  // A server that listens on a TCP port has an address with a port.
-  const { port } = server.address() as AddressInfo;
-  const reachable = listen.host === '0.0.0.0' || listen.host === '::' ? 'localhost' : listen.host;
-  address = `${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`;
-  return {
-    url: `https://${address}`,
-    renew: ({ certificate, key }) => server.setSecureContext({ cert: certificate, key, minVersion: 'TLSv1.2' }),
-    close: async () => {
-      const closed = once(server, 'close');
-      server.close();
-      // Connections become idle as what they carried is answered; what takes longer than a moment is cut.
-      const idle = setInterval(() => server.closeIdleConnections(), 10);
-      const deadline = setTimeout(() => {
-        server.closeAllConnections();
-        for (const socket of switched) socket.destroy(); // the server has forgotten these
-      }, 1_000);
-      await closed;
-      clearInterval(idle);
-      clearTimeout(deadline);
-    },
-  };
-}
-
-async function startListening(server: Server, { host, port }: HttpDeps['listen']): Promise<void> {
-  server.listen({ host, port });
-  try {
-    await once(server, 'listening');
-  } catch (error) {
-    const what = error instanceof Error ? error.message : String(error);
-    const message = `the store cannot listen on ${host}:${port}: ${what}; stop what uses it, or choose another address`;
-    throw new ListenError(message, { cause: error });
-  }
+  address = listener.address;
+  return { url: `https://${address}`, renew: listener.renew, close: listener.close };
 }
 
 function createApp(deps: HttpDeps, address: () => string): express.Express {
@@ -124,9 +67,9 @@ function createApp(deps: HttpDeps, address: () => string): express.Express {
     next();
   });
   addOpenPaths(app, healthy);
-  const tokenDigest = digest(credentials.adminToken);
+  const isAuthorized = createAuthorizer(credentials.adminToken);
   app.use((request, _response, next) => {
-    if (!isAuthorized(request.headers.authorization, tokenDigest)) throw unauthorized();
+    if (!isAuthorized(request.headers.authorization)) throw unauthorized();
     next();
   });
   app.use(createFixedPaths(kinds, address));
@@ -138,7 +81,7 @@ function createApp(deps: HttpDeps, address: () => string): express.Express {
     const { method, headers } = request;
     const bytes = Buffer.isBuffer(body) ? body : Buffer.alloc(0);
     await api.serve(
-      { method, path, query: queryOf(request.originalUrl), headers, body: bytes, incoming: request },
+      { method, path, query: parseQuery(request.originalUrl), headers, body: bytes, incoming: request },
       response,
     );
   });
@@ -157,14 +100,14 @@ function isArchive(url: string): boolean {
 }
 
 function createUpgradeHandler({ api, credentials, metrics, log }: HttpDeps): UpgradeHandler {
-  const tokenDigest = digest(credentials.adminToken);
+  const isAuthorized = createAuthorizer(credentials.adminToken);
   return {
     serve: async (request, socket, head) => {
-      if (!isAuthorized(request.headers.authorization, tokenDigest)) throw unauthorized();
+      if (!isAuthorized(request.headers.authorization)) throw unauthorized();
       const url = request.url ?? '';
       const path = parseResourcePath(url.split('?', 1)[0] ?? '');
       if (path === undefined) throw unknownPath();
-      const query = queryOf(url);
+      const query = parseQuery(url);
       const labels = labelsOf(request.method ?? '', url, api);
       const end = metrics.longRunning(labels);
       try {
@@ -184,44 +127,6 @@ function createUpgradeHandler({ api, credentials, metrics, log }: HttpDeps): Upg
       metrics.requestDone(labelsOf(request.method ?? '', request.url ?? '', api), code, undefined);
     },
   };
-}
-
-function digest(text: string): Buffer {
-  return createHash('sha256').update(text).digest();
-}
-
-/** Digests of equal length are compared in constant time, so that the time tells nothing of the token. */
-function isAuthorized(header: string | undefined, tokenDigest: Buffer): boolean {
-  const [scheme, token, ...rest] = (header ?? '').split(' ');
-  if (scheme?.toLowerCase() !== 'bearer' || token === undefined || rest.length > 0) return false;
-  return timingSafeEqual(digest(token), tokenDigest);
-}
-
-function queryOf(url: string): Query {
-  const begin = url.indexOf('?');
-  return new URLSearchParams(begin === -1 ? '' : url.slice(begin + 1));
-}
-
-/** Errors of reading the body carry a `type`. Source: README of raw-body. */
-function toStatusError(error: unknown): StatusError {
-  if (error instanceof StatusError) return error;
-  if (error instanceof URIError) return badRequest(`the path is not valid percent-encoding: ${error.message}`);
-  const type = error instanceof Error && 'type' in error ? error.type : undefined;
-  const what = error instanceof Error ? error.message : String(error);
-  switch (type) {
-    case 'entity.too.large':
-      return tooLarge(`limit is ${maxBodyBytes}`);
-    case 'encoding.unsupported':
-      return new StatusError(415, 'UnsupportedMediaType', `${what}; send the body as it is, or with gzip`);
-    case 'request.aborted':
-    case 'request.size.invalid':
-      return badRequest(what);
-    default:
-      break;
-  }
-  const status = error instanceof Error && 'status' in error ? error.status : undefined;
-  if (status === 400) return badRequest(what);
-  return internalError('the store has a fault; its log says more', { cause: error });
 }
 
 const knownSubresources = new Set(['status', ...streamSubresources]);
@@ -245,7 +150,7 @@ function labelsOf(method: string, url: string, api: Api): RequestLabels {
   if (path === undefined || kind === undefined) return { verb: 'OTHER', resource: 'other', subresource: '' };
   const subresource = path.subresource ?? '';
   const known = subresource === '' || knownSubresources.has(subresource) ? subresource : 'other';
-  return { verb: decideVerb(method, path, queryOf(url)), resource: kind.plural, subresource: known };
+  return { verb: decideVerb(method, path, parseQuery(url)), resource: kind.plural, subresource: known };
 }
 
 function tryParsePath(path: string): ResourcePath | undefined {

@@ -5,10 +5,11 @@
 
 export { DatabaseOpenError } from './database.ts';
 export type { Health } from './fixed-paths.ts';
-export { ListenError } from './http-server.ts';
+export { ListenError } from './https-listener.ts';
 export { PkiError } from './pki.ts';
 export type { KubeObject, ObjectMeta } from './resources.ts';
 export { badRequest, notFound, StatusError, serviceUnavailable } from './status-error.ts';
 export { createStore, type Store, type StoreDeps } from './store.ts';
+export { type StreamListener, type StreamListenerDeps, startStreamListener } from './stream-listener.ts';
 export type { StreamSource, StreamTarget } from './stream-source.ts';
 export type { CommandOptions, DialPort, ExecOptions, OpenSession, Session } from './streams/index.ts';

@@ -13,6 +13,12 @@ export interface WriteOptions {
   readonly fieldValidation: FieldValidation;
 }
 
+/** Of a path with its query. */
+export function parseQuery(url: string): Query {
+  const begin = url.indexOf('?');
+  return new URLSearchParams(begin === -1 ? '' : url.slice(begin + 1));
+}
+
 /** A parameter's value; an empty one counts as absent. */
 export function textOf(query: Query, name: string): string | undefined {
   const value = query.get(name);

@@ -13,7 +13,7 @@ export interface StreamTarget {
   /** As it was when the request came. */
   readonly object: KubeObject;
   /** As it is now; undefined when it is gone. */
-  latest(): KubeObject | undefined;
+  latest(): Promise<KubeObject | undefined>;
 }
 
 /** Each may throw a StatusError, which the client is told; the signals are aborted when the client has gone. */

@@ -11,6 +11,7 @@ const root = join(import.meta.dirname, '..', '..');
 const documents = [
   'README.md',
   'docs/operations.md',
+  'docs/streams.md',
   'docs/configuration.md',
   'docs/images.md',
   'examples/website-monitor/README.md',

@@ -1,10 +1,13 @@
 /** The readers of frames, header blocks, messages, sizes and options: by table, and against anything that may come. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { IncomingMessage } from 'node:http';
+import { Socket } from 'node:net';
 import { duplexPair } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { constants, createDeflate } from 'node:zlib';
 import fc from 'fast-check';
+import pino from 'pino';
 import { StatusError } from '../../store/status-error.ts';
 import { formatExitStatus, formatExitText } from '../../store/streams/exit-status.ts';
 import { parseAttachOptions, parseExecOptions, parseForwardPorts } from '../../store/streams/options.ts';
@@ -23,6 +26,7 @@ import {
   SpdyProtocolError,
 } from '../../store/streams/spdy-frames.ts';
 import { SpdyHeaderReader, SpdyHeaderWriter, spdyDictionary } from '../../store/streams/spdy-headers.ts';
+import { StreamServer } from '../../store/streams/stream-server.ts';
 import { parseTerminalSize, TerminalSizeReader } from '../../store/streams/terminal-size.ts';
 import {
   chooseCommandProtocol,
@@ -367,6 +371,26 @@ describe('SpdyConnection', () => {
         }, 'the end of the connection');
       }),
       { numRuns: 200, verbose: true },
+    );
+  });
+});
+
+describe('StreamServer', () => {
+  it('refuses more sessions than it may have, before it asks for one', async () => {
+    const log = pino({ level: 'silent' });
+    const server = new StreamServer({ log, stop: new AbortController().signal, maxSessions: 0 });
+    const refuse = (): never => assert.fail('it was asked for');
+    await assert.rejects(
+      server.serve({
+        request: new IncomingMessage(new Socket()),
+        socket: new Socket(),
+        head: Buffer.alloc(0),
+        subresource: 'exec',
+        query: new URLSearchParams('command=true&stdout=1'),
+        ends: { exec: refuse, attach: refuse, portForward: refuse },
+        onSwitched: refuse,
+      }),
+      (error) => error instanceof StatusError && error.code === 429 && error.reason === 'TooManyRequests',
     );
   });
 });

@@ -1,0 +1,87 @@
+/** Listens for HTTPS: connections, their protocols and their end; what is asked is answered elsewhere. Effects only. */
+import { once } from 'node:events';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer, type Server } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { Credentials } from './pki.ts';
+import { isStreamUpgrade } from './streams/index.ts';
+import { handleUpgrade, type UpgradeHandler } from './upgrade.ts';
+
+/** Longer than clients keep an idle connection: a handshake costs more than a socket. */
+const keepAliveTimeoutMs = 120_000;
+
+export interface ListenerDeps {
+  readonly credentials: Credentials;
+  readonly listen: { readonly host: string; readonly port: number };
+  readonly handle: (request: IncomingMessage, response: ServerResponse) => void;
+  readonly upgrades: UpgradeHandler;
+}
+
+export interface Listener {
+  /** Host and port, as it is reached from this host. */
+  readonly address: string;
+  /** Takes a renewed certificate for the connections to come. */
+  renew(credentials: Credentials): void;
+  /** Answers what is under way; what takes longer than a moment is cut. */
+  close(): Promise<void>;
+}
+
+/** The address cannot be listened on. */
+export class ListenError extends Error {
+  override readonly name = 'ListenError';
+}
+
+/** Listens. Throws ListenError. */
+export async function startListener({ credentials, listen, handle, upgrades }: ListenerDeps): Promise<Listener> {
+  const server = createServer(
+    {
+      cert: credentials.certificate,
+      key: credentials.key,
+      minVersion: 'TLSv1.2',
+      // What asks for another protocol than those of streams is answered as if it had not.
+      shouldUpgradeCallback: ({ headers }: IncomingMessage) => isStreamUpgrade(headers),
+    },
+    handle,
+  );
+  server.keepAliveTimeout = keepAliveTimeoutMs;
+  server.requestTimeout = 0; // an archive may take its time; headers have a deadline of their own
+  const switched = new Set<Duplex>();
+  server.on('upgrade', (request, socket, head) => {
+    switched.add(socket);
+    socket.once('close', () => switched.delete(socket));
+    void handleUpgrade(upgrades, request, socket, head);
+  });
+  await startListening(server, listen);
+  // A server that listens on a TCP port has an address with a port.
+  const { port } = server.address() as AddressInfo;
+  const reachable = listen.host === '0.0.0.0' || listen.host === '::' ? 'localhost' : listen.host;
+  return {
+    address: `${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`,
+    renew: ({ certificate, key }) => server.setSecureContext({ cert: certificate, key, minVersion: 'TLSv1.2' }),
+    close: async () => {
+      const closed = once(server, 'close');
+      server.close();
+      // Connections become idle as what they carried is answered.
+      const idle = setInterval(() => server.closeIdleConnections(), 10);
+      const deadline = setTimeout(() => {
+        server.closeAllConnections();
+        for (const socket of switched) socket.destroy(); // the server has forgotten these
+      }, 1_000);
+      await closed;
+      clearInterval(idle);
+      clearTimeout(deadline);
+    },
+  };
+}
+
+async function startListening(server: Server, { host, port }: ListenerDeps['listen']): Promise<void> {
+  server.listen({ host, port });
+  try {
+    await once(server, 'listening');
+  } catch (error) {
+    const what = error instanceof Error ? error.message : String(error);
+    const message = `holdfast cannot listen on ${host}:${port}: ${what}; stop what uses it, or choose another address`;
+    throw new ListenError(message, { cause: error });
+  }
+}

@@ -26,6 +26,8 @@ export interface Entry {
   writing?: Promise<void> | undefined;
   /** What the runtime last showed, to tell drift from news. */
   signature?: string | undefined;
+  /** Debug sessions that were told of; undefined: ask the status. */
+  debugSessions?: number | undefined;
   /** Waits and verdicts that were told of, so that each becomes one event. */
   told?: string | undefined;
 }

@@ -7,6 +7,7 @@ import type { ContainerInfo } from '../runtime/index.ts';
 import { finalizer } from './api.ts';
 import { type Applied, applyStep, wordsOf } from './apply.ts';
 import { containerIDOf } from './container-id.ts';
+import { debugNews } from './debug-sessions.ts';
 import { decide, type Step } from './decide.ts';
 import { keyOf, mutableHashOf, parseDesired } from './desired.ts';
 import { bareEntryKeyOf, type Entry, type ReconcileDeps, signatureOf, type View } from './entry.ts';
@@ -84,6 +85,7 @@ async function reconcileObject(
     view.claim(key, id);
     entry.history = accountFor(entry.history, desired, container, now());
     noteSignature(entry, container, view);
+    noteDebugSessions({ object, entry, container }, deps);
     const dependencies = await observeDependencies(object, desired, deps);
     const state = await observeMutable(desired, object, dependencies, deps);
     const mutable = state.kind === 'known' ? state.mutable : undefined;
@@ -132,7 +134,7 @@ function entryOf(object: Container, generation: number, { entries, view }: Recon
   const told = wordsOf({ history });
   const bare = entries.get(bareEntryKeyOf(object));
   const made: Entry = bare ?? { key: keyOf(object), history, told };
-  Object.assign(made, { history, told, signature: known?.signature });
+  Object.assign(made, { history, told, signature: known?.signature, debugSessions: known?.debugSessions });
   entries.delete(bareEntryKeyOf(object));
   entries.set(id, made);
   return made;
@@ -181,6 +183,16 @@ async function letGo(object: Container, entry: Entry, deps: ReconcileDeps, signa
   deps.view.release(key, id);
   deps.metrics.forget(key);
   return { againInMs: undefined, failure: undefined };
+}
+
+function noteDebugSessions(
+  { object, entry, container }: { object: Container; entry: Entry; container: ContainerInfo | undefined },
+  { events }: ReconcileDeps,
+): void {
+  const now = container?.debugSessions ?? 0;
+  const news = debugNews(entry.debugSessions ?? object.status?.debugSessions ?? 0, now);
+  entry.debugSessions = now;
+  if (news !== undefined) events.record(object, 'Normal', news.reason, news.message);
 }
 
 function noteSignature(entry: Entry, container: ContainerInfo | undefined, view: View): void {

@@ -1,6 +1,7 @@
 /** The status of a Container object, from what was decided and seen. Pure. Reasons are Kubernetes' own words where it has one. */
 import type { Container, ContainerStatus } from '../crds/index.ts';
 import type { ContainerInfo } from '../runtime/index.ts';
+import { debugVerdict } from './debug-sessions.ts';
 import type { ImageState, Step } from './decide.ts';
 import type { Desired } from './desired.ts';
 import { describe, type History } from './history.ts';
@@ -71,6 +72,7 @@ export function formatStatus(input: StatusInput): ContainerStatus {
             startedAt: formatTime(last.startedAtMs),
             finishedAt: formatTime(last.finishedAtMs),
           }),
+    debugSessions: container === undefined || container.debugSessions === 0 ? undefined : container.debugSessions,
     lastSignal: formatSignalReport(history.lastSignal),
     backoff: formatBackoff(input),
     observedGeneration: object.metadata.generation,
@@ -169,6 +171,8 @@ function formatConditions(
     ...(desired.config.ports.length === 0 ? {} : { PortsPublished: portsVerdict(container, history) }),
   };
   const before = new Map((object.status?.conditions ?? []).map((one) => [one.type, one]));
+  const debug = debugVerdict(container?.debugSessions ?? 0, before.has('DebugSession'));
+  if (debug !== undefined) verdicts.DebugSession = debug;
   const now = new Date(input.nowMs).toISOString();
   return Object.entries(verdicts).map(([type, verdict]) => {
     const old = before.get(type);

@@ -488,6 +488,8 @@ export interface ContainerStatus {
     /** When it ended. */
     readonly finishedAt?: string | undefined;
   } | undefined;
+  /** Debug sessions that are open: programs that somebody runs in the container's files, volumes and network while its own process is down. They neither count as the container running nor delay its restart. */
+  readonly debugSessions?: number | undefined;
   /** What came of the annotation holdfast.dev/signal. */
   readonly lastSignal?: {
     /** The annotation's value that this speaks of. */
@@ -510,7 +512,7 @@ export interface ContainerStatus {
   } | undefined;
   /** The metadata.generation that this status speaks of. */
   readonly observedGeneration?: number | undefined;
-  /** Ready, ImageAvailable, DependenciesMet, SpecValid and, with ports to publish, PortsPublished, as standard conditions. */
+  /** Ready, ImageAvailable, DependenciesMet, SpecValid, with ports to publish PortsPublished, and once there was a debug session DebugSession, as standard conditions. */
   readonly conditions?: readonly {
     /** Type of condition. */
     readonly type: string;

@@ -49,6 +49,7 @@ interface Simulated {
   runs: number;
   timer?: NodeJS.Timeout | undefined;
   isStubborn: boolean;
+  debugSessions?: number;
   /** A signal that a paused one gets when it is resumed. */
   waiting?: number | undefined;
   readonly log: LogEntry[];
@@ -61,6 +62,8 @@ export interface SimulatedRuntime extends Runtime {
   readonly collections: readonly Parameters<Images['collect']>[0][];
   /** Ends a running container as if its process had ended, with or without telling. */
   exit(id: string, code: number, options?: { readonly silently?: boolean }): void;
+  /** As if so many debug sessions were open. */
+  setDebugSessions(id: string, count: number): void;
   /** Most containers that ran at once. */
   readonly peakRunning: number;
 }
@@ -110,7 +113,7 @@ export function createSimulatedRuntime({
     if (one === undefined) throw new ContainerNotFoundError(id);
     return one;
   };
-  const infoOf = ({ config, state, createdAtMs, ip, ports }: Simulated): ContainerInfo => ({
+  const infoOf = ({ config, state, createdAtMs, ip, ports, debugSessions }: Simulated): ContainerInfo => ({
     id: config.id,
     name: config.name,
     imageID: config.imageID,
@@ -120,7 +123,7 @@ export function createSimulatedRuntime({
     ip,
     ports,
     stopSignal: 15,
-    debugSessions: 0,
+    debugSessions: debugSessions ?? 0,
   });
   const end = (id: string, code: number, signal: number | undefined, isSilent = false): void => {
     const one = containers.get(id);
@@ -158,6 +161,10 @@ export function createSimulatedRuntime({
     collections,
     get peakRunning() {
       return peakRunning;
+    },
+    setDebugSessions: (id, count) => {
+      find(id).debugSessions = count;
+      emit({ kind: 'debug', id });
     },
     exit: (id, code, options) => end(id, code, undefined, options?.silently ?? false),
     images: {

@@ -81,6 +81,33 @@ describe('the course of a container, by its spec', function () {
     await rig.relists(2);
     assert.deepEqual(callsOf('web'), ['start']);
   });
+  it('shows debug sessions for what they are, and restarts and stops in spite of them', async () => {
+    rig.behaviours.set('web', (runs) => (runs === 0 ? { exitAfterMs: 5, exitCode: 1 } : {}));
+    await rig.create('web', { backoff: { initial: '1s', max: '1s', jitter: 0 } });
+    const { status } = await rig.reach('web', ({ state }) => state === 'Restarting', 'waiting');
+    const id = await rig.idOf('web');
+    rig.runtime.setDebugSessions(id, 1);
+    const open = await rig.reach('web', ({ debugSessions }) => debugSessions === 1, 'examined');
+    const conditions = (object: Container): Record<string, string> =>
+      Object.fromEntries((object.status?.conditions ?? []).map((one) => [one.type, `${one.status} ${one.reason}`]));
+    assert.deepEqual(
+      [conditions(open).DebugSession, conditions(open).Ready, open.status?.state],
+      ['True Open', 'False CrashLoopBackOff', 'Restarting'],
+    );
+    assert.equal(open.status?.backoff?.nextRestartAt, status?.backoff?.nextRestartAt);
+    const again = await rig.reach('web', isRunning, 'running');
+    assert.deepEqual([again.status?.debugSessions, conditions(again).Ready], [1, 'True Running']);
+    rig.runtime.setDebugSessions(id, 0);
+    const closed = await rig.reach('web', ({ debugSessions }) => debugSessions === undefined, 'left alone');
+    assert.equal(conditions(closed).DebugSession, 'False Closed');
+    rig.runtime.setDebugSessions(id, 2);
+    await rig.remove('web');
+    await rig.gone('web');
+    await until(async () => {
+      const reasons = (await rig.events()).map(({ reason }) => reason);
+      return reasons.includes('DebugSessionStarted') && reasons.includes('DebugSessionEnded');
+    }, 'the events');
+  });
   it('deletes what has ended for good, after all could see how it ended', async () => {
     rig.behaviours.set('job', () => ({ exitAfterMs: 5, exitCode: 3 }));
     const seen = await rig.watch();

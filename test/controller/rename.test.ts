@@ -123,8 +123,9 @@ describe('rename', function () {
   it('gives the container to one of two, and tells the other', async () => {
     await rig.create('web');
     const before = await rig.reach('web', isRunning, 'running');
-    await createHeir('first', before);
-    await until(() => Date.now() > Date.parse(before.metadata.creationTimestamp) + 1_100, 'another second to begin');
+    const first = await createHeir('first', before);
+    // The age of objects is told in whole seconds.
+    await until(() => Date.now() > Date.parse(first.metadata.creationTimestamp) + 1_100, 'another second to begin');
     await createHeir('second', before);
     await rig.remove('web');
     await rig.reach('first', isRunning, 'running');

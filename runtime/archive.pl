@@ -25,7 +25,7 @@ my ($S_IFMT, $S_IFIFO, $S_IFCHR, $S_IFDIR, $S_IFBLK, $S_IFREG, $S_IFLNK)
 my ($ENOENT, $ESRCH, $ENOTDIR, $EISDIR, $unsound) = (2, 3, 20, 21, 1000);
 my $chunk = 65536;
 
-$0 = 'holdfast-archive';
+$0 = "holdfast-archive $mode";
 open(my $control, '+<&=', 3) or die "no control: $!";
 fcntl($control, $F_SETFD, $FD_CLOEXEC);
 sub tell_us { my ($line) = @_; $line =~ s/[\r\n]+/ /g; syswrite($control, "$line\n"); }

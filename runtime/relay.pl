@@ -17,7 +17,8 @@ my ($AF_UNIX, $AF_INET, $AF_INET6, $SOCK_STREAM, $SOCK_SEQPACKET) = (1, 2, 10, 1
 my $hangup_grace_seconds = 1;
 my $kill_deadline_seconds = 5;
 
-$0 = 'holdfast-relay';
+# What ps shows; the command that is run is nobody's business.
+$0 = "holdfast-relay $mode $args[0]";
 $SIG{PIPE} = 'IGNORE';
 open(my $control, '+<&=', 3) or die "no control: $!";
 fcntl($control, $F_SETFD, $FD_CLOEXEC);

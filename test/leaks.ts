@@ -80,11 +80,11 @@ function processes(): Thing[] {
   return readdirSync('/proc').flatMap((pid) => {
     if (!/^[0-9]+$/.test(pid) || Number(pid) === process.pid) return [];
     try {
-      const args = readFileSync(join('/proc', pid, 'cmdline'), 'utf8').split('\0');
+      const args = readFileSync(join('/proc', pid, 'cmdline'), 'utf8').split(/[\0 ]/);
       const stat = readFileSync(join('/proc', pid, 'stat'), 'utf8');
       const [state, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
       if (state === 'Z') return [];
-      const isOurHelper = args[0]?.startsWith('holdfast-syscalls') === true && Number(parent) === process.pid;
+      const isOurHelper = /^holdfast-(syscalls|relay|archive)$/.test(args[0] ?? '') && Number(parent) === process.pid;
       return [
         {
           text: `process ${pid} ${args.slice(0, 3).join(' ')}`,

@@ -70,6 +70,7 @@ import { releaseStart } from './oci-runtime.ts';
 import { isAlive } from './proc.ts';
 import { mergeArgs, parseSignal } from './process-config.ts';
 import { formatRecord, type LastRun } from './record.ts';
+import { SpareRelays } from './relay.ts';
 import { removeTree } from './remove-tree.ts';
 import type { Resolver } from './resolver.ts';
 import { isDnsName } from './resolver-files.ts';
@@ -109,6 +110,7 @@ export class LocalContainers implements Containers {
   readonly #runs: RunSupervisor;
   readonly #streams: ContainerStreams;
   readonly #debugs: DebugSessions;
+  readonly #spares = new SpareRelays();
   readonly #closing = new AbortController();
 
   /** `entries`: what was read back from disk. */
@@ -128,8 +130,9 @@ export class LocalContainers implements Containers {
       deps.emit(event);
     };
     this.#runs = new RunSupervisor({ ...deps, emit, lock: this.#lock, closing: this.#closing.signal });
-    this.#debugs = new DebugSessions({ ...deps, changed: (id) => deps.emit({ kind: 'debug', id }) });
-    this.#streams = new ContainerStreams({ ...deps, look: (entry) => this.#runs.look(entry) });
+    const spares = this.#spares;
+    this.#debugs = new DebugSessions({ ...deps, spares, changed: (id) => deps.emit({ kind: 'debug', id }) });
+    this.#streams = new ContainerStreams({ ...deps, spares, look: (entry) => this.#runs.look(entry) });
   }
 
   get isBusy(): boolean {
@@ -370,6 +373,7 @@ export class LocalContainers implements Containers {
   async close(): Promise<void> {
     this.#closing.abort(new RuntimeClosedError('the runtime was closed'));
     await Promise.all([this.#streams.close(), this.#debugs.close()]);
+    this.#spares.close();
     await this.#lock.idle();
     for (const entry of this.#entries.values()) entry.monitor?.close();
   }

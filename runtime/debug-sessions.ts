@@ -13,13 +13,14 @@ import { ensureRootfs, type SetupDeps, writeBundle } from './container-setup.ts'
 import { boundSize, checkExecRequest } from './exec-process.ts';
 import { ContainerConfigError, type ContainerID, type ExecRequest, type StreamSession } from './interface.ts';
 import { settleAll } from './keyed-lock.ts';
-import { startRelay } from './relay.ts';
+import { type SpareRelays, startRelay } from './relay.ts';
 import { explainExec, openExecSession } from './relay-sessions.ts';
 import { removeTree } from './remove-tree.ts';
 import { cgroupPathOf, endRun, type RunDeps } from './run.ts';
 import { prepareMounts, type VolumeDeps } from './volumes/index.ts';
 
 export interface DebugDeps extends SetupDeps, NetworkDeps, RunDeps, VolumeDeps {
+  readonly spares: SpareRelays;
   /** A session of the container has begun or ended. */
   changed(id: ContainerID): void;
 }
@@ -78,6 +79,7 @@ export class DebugSessions {
       const relay = await startRelay({
         script: 'relay.pl',
         operation: 'debug',
+        spares: this.#deps.spares,
         args: ['exec', dir, hasTerminal ? '1' : '0', hasStdin ? '1' : '0', '0', ...command],
         hasStdin,
         hasOutput: true,

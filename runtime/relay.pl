@@ -1,6 +1,7 @@
 # Carries bytes between us and a process, a monitor or a connection of a container, where Node lacks the system calls:
 # pipes and terminals for exec, SOCK_SEQPACKET for attach, another network namespace for dial. Started by relay.ts, one
-# for each session, and ends with it. Arguments: MODE, then what the mode says below. Loads nothing but strict and Config.
+# for each session, and ends with it. Arguments: MODE, then what the mode says below; or "wait", and then they come on fd 3
+# as a line, separated by spaces and percent-encoded. Loads nothing but strict and Config.
 # fd 3 is control. To us: "started PID\n", "failed CODE TEXT\n", "exit N\n". From us: "resize ROWS COLUMNS\n"; its end
 # means "go away", so that a killed daemon leaves no session behind.
 use strict;
@@ -17,8 +18,7 @@ my ($AF_UNIX, $AF_INET, $AF_INET6, $SOCK_STREAM, $SOCK_SEQPACKET) = (1, 2, 10, 1
 my $hangup_grace_seconds = 1;
 my $kill_deadline_seconds = 5;
 
-# What ps shows; the command that is run is nobody's business.
-$0 = "holdfast-relay $mode $args[0]";
+$0 = 'holdfast-relay wait';
 $SIG{PIPE} = 'IGNORE';
 open(my $control, '+<&=', 3) or die "no control: $!";
 fcntl($control, $F_SETFD, $FD_CLOEXEC);
@@ -290,5 +290,13 @@ sub run_dial {
   }
 }
 
+if ($mode eq 'wait') {
+  # Unbuffered, and no further than the line: what comes after it is for the session.
+  my $line = '';
+  while ($line !~ /\n\z/) { sysread($control, $line, 1, length $line) or exit 0; }
+  ($mode, @args) = map { s/%([0-9A-F]{2})/chr hex $1/ger } split / /, $line =~ s/\n\z//r;
+}
+# What ps shows; the command that is run is nobody's business.
+$0 = "holdfast-relay $mode $args[0]";
 my %modes = (exec => \&run_exec, attach => \&run_attach, dial => \&run_dial);
 ($modes{$mode} // sub { give_up(0, "no mode $mode"); })->(@args);

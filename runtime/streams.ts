@@ -22,7 +22,7 @@ import {
 import { sendControl } from './log-files.ts';
 import { readLog } from './log-reader.ts';
 import { isAlive, observeProcess, type ProcessIdentity } from './proc.ts';
-import { type Relay, RelayError, startRelay } from './relay.ts';
+import { type Relay, RelayError, type SpareRelays, startRelay } from './relay.ts';
 import { explainExec, openExecSession } from './relay-sessions.ts';
 import { cgroupPathOf, type RunDeps } from './run.ts';
 import { observeStats } from './stats.ts';
@@ -30,6 +30,7 @@ import { lookUpUser, type ProcessUser } from './user.ts';
 
 export interface StreamsDeps extends RunDeps {
   readonly randomHex: (bytes: number) => string;
+  readonly spares: SpareRelays;
   /** Sees whether the container has ended meanwhile. */
   look(entry: ContainerEntry): void;
 }
@@ -74,6 +75,7 @@ export class ContainerStreams {
       const relay = await startRelay({
         script: 'relay.pl',
         operation: 'exec',
+        spares: this.#deps.spares,
         args: ['exec', dir, ...flags(request.hasTerminal, request.hasStdin), String(base.oomScoreAdj ?? 0), ...command],
         hasStdin: request.hasStdin,
         hasOutput: true,

@@ -8,6 +8,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, rmdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { dockerd, dockerdPath } from '../tools.ts';
+import { execInDocker, openTerminalInDocker } from './dockerd-streams.ts';
 import { type BenchImage, benchCommand, createWaits, type Engine } from './engine.ts';
 import { createHttpClient, type HttpClient } from './http.ts';
 import { descendants, observeProcesses } from './processes.ts';
@@ -64,7 +65,15 @@ export async function startDockerd(image: BenchImage): Promise<Engine> {
     const isAlive = () => child.exitCode === null && child.signalCode === null;
     const version = await waitForVersion(client, isAlive);
     await client.upload(`${apiVersion}/images/load?quiet=1`, await readFile(image.path), 'application/x-tar');
-    return await createEngine({ client, version, image: image.name, cgroupParent, rootPid: child.pid ?? 0, close });
+    return await createEngine({
+      client,
+      socketPath: join(dir, 'docker.sock'),
+      version,
+      image: image.name,
+      cgroupParent,
+      rootPid: child.pid ?? 0,
+      close,
+    });
   } catch (cause) {
     await close();
     throw new Error(`dockerd did not start: ${log.trim().split('\n').slice(-3).join(' | ')}`, { cause });
@@ -73,21 +82,26 @@ export async function startDockerd(image: BenchImage): Promise<Engine> {
 
 async function createEngine(deps: {
   readonly client: HttpClient;
+  readonly socketPath: string;
   readonly version: string;
   readonly image: string;
   readonly cgroupParent: string;
   readonly rootPid: number;
   readonly close: () => Promise<void>;
 }): Promise<Engine> {
-  const { client, version, image, cgroupParent, rootPid, close } = deps;
+  const { client, socketPath, version, image, cgroupParent, rootPid, close } = deps;
+  const streams = { client, socketPath, apiVersion };
   const starts = new Map<string, number>();
+  const ended = new Set<string>();
   const waits = createWaits();
   await client.stream(`${apiVersion}/events`, (line) => {
     // Source: Docker Engine API 1.41, GET /events.
     const { Type, Action, Actor } = line as { Type: string; Action: string; Actor: { Attributes: { name?: string } } };
     const name = Actor.Attributes.name;
-    if (Type !== 'container' || Action !== 'start' || name === undefined) return;
-    starts.set(name, (starts.get(name) ?? 0) + 1);
+    if (Type !== 'container' || name === undefined) return;
+    if (Action === 'die') ended.add(name);
+    else if (Action === 'start') starts.set(name, (starts.get(name) ?? 0) + 1);
+    else return;
     waits.changed();
   });
   const started = (name: string): number => starts.get(name) ?? 0;
@@ -102,6 +116,13 @@ async function createEngine(deps: {
       });
       await client.call('POST', `${apiVersion}/containers/${container}/start`);
       await waits.until(`the start of ${container} by dockerd`, () => started(container) > before);
+    },
+    exec: (container, command) => execInDocker(streams, container, command),
+    openTerminal: (container) => openTerminalInDocker(streams, container),
+    runToEnd: async (container, command) => {
+      await client.call('POST', `${apiVersion}/containers/create?name=${container}`, { Image: image, Cmd: command });
+      await client.call('POST', `${apiVersion}/containers/${container}/start`);
+      await waits.until(`the end of ${container} by dockerd`, () => ended.has(container));
     },
     pidOf: async (container) => {
       const answer = await client.call('GET', `${apiVersion}/containers/${container}/json`);

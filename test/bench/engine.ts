@@ -14,10 +14,22 @@ export interface Engine {
   runsAgain(container: string, pid: number): Promise<void>;
   /** Ends and removes containers; resolves when all are gone. */
   remove(containers: readonly string[]): Promise<void>;
+  /** Runs a program in a container that runs; resolves to its exit code, once its output has come. */
+  exec(container: string, command: readonly string[]): Promise<number>;
+  /** A terminal with `cat` in a container that runs. */
+  openTerminal(container: string): Promise<Terminal>;
+  /** Sends the spec of a container with another command, which is not restarted; resolves when it is said to have ended. */
+  runToEnd(container: string, command: readonly string[]): Promise<void>;
   /** Processes of the daemon itself, its helpers included, and the processes that each hold one container. */
   processes(): Promise<{ readonly daemon: readonly number[]; readonly monitors: readonly number[] }>;
   /** Removes all containers, ends the daemon and removes everything that it left on the host. */
   close(): Promise<void>;
+}
+
+export interface Terminal {
+  /** Sends one key; resolves when the terminal has given it back. */
+  echo(): Promise<void>;
+  close(): void;
 }
 
 /** An image for the engines: a busybox with `sleep`. */

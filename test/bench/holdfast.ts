@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { containersPath, createInstance, type Instance } from '../instance.ts';
 import { type BenchImage, benchCommand, createWaits, type Engine } from './engine.ts';
+import { execInHoldfast, openTerminalInHoldfast, type StreamEndpoint } from './holdfast-streams.ts';
 import { createHttpClient, type HttpClient } from './http.ts';
 import { descendants, observeCommandLine, observeProcesses } from './processes.ts';
 
@@ -19,13 +20,13 @@ export async function startHoldfast(image: BenchImage): Promise<Engine> {
   };
   try {
     await instance.start();
-    client = createHttpClient({
-      kind: 'tls',
+    const endpoint = {
       url: new URL(instance.storeUrl),
       ca: await readFile(join(instance.dataDir, 'pki/ca.crt'), 'utf8'),
       token: (await readFile(join(instance.dataDir, 'pki/admin-token'), 'utf8')).trim(),
-    });
-    const engine = await createEngine({ client, image, instance, close });
+    };
+    client = createHttpClient({ kind: 'tls', ...endpoint });
+    const engine = await createEngine({ client, endpoint, image, instance, close });
     await engine.run('fetch-image');
     await engine.remove(['fetch-image']);
     return engine;
@@ -43,11 +44,12 @@ interface Seen {
 
 async function createEngine(deps: {
   readonly client: HttpClient;
+  readonly endpoint: StreamEndpoint;
   readonly image: BenchImage;
   readonly instance: Instance;
   readonly close: () => Promise<void>;
 }): Promise<Engine> {
-  const { client, image, instance, close } = deps;
+  const { client, endpoint, image, instance, close } = deps;
   const seen = new Map<string, Seen>();
   const waits = createWaits();
   await client.stream(`${containersPath}?watch=1`, (line) => {
@@ -63,21 +65,25 @@ async function createEngine(deps: {
   const { version } = JSON.parse(await readFile(join(import.meta.dirname, '../../package.json'), 'utf8')) as {
     version: string;
   };
+  const create = async (name: string, spec: object): Promise<void> => {
+    await client.call('POST', containersPath, {
+      apiVersion: 'holdfast.dev/v1',
+      kind: 'Container',
+      metadata: { name },
+      spec: { image: `docker-archive:${image.path}`, terminationGracePeriodSeconds: 0, ...spec },
+    });
+  };
   return {
     name: `Holdfast ${version}`,
     run: async (container) => {
-      await client.call('POST', containersPath, {
-        apiVersion: 'holdfast.dev/v1',
-        kind: 'Container',
-        metadata: { name: container },
-        spec: {
-          image: `docker-archive:${image.path}`,
-          command: benchCommand,
-          backoff: { initial: '0s' },
-          terminationGracePeriodSeconds: 0,
-        },
-      });
+      await create(container, { command: benchCommand, backoff: { initial: '0s' } });
       await waits.until(`the start of ${container} by holdfast`, () => seen.get(container)?.state === 'Running');
+    },
+    exec: (container, command) => execInHoldfast(endpoint, container, command),
+    openTerminal: (container) => openTerminalInHoldfast(endpoint, container),
+    runToEnd: async (container, command) => {
+      await create(container, { command, restartPolicy: 'Never' });
+      await waits.until(`the end of ${container} by holdfast`, () => seen.get(container)?.state === 'Exited');
     },
     pidOf: async (container) => {
       const pid = seen.get(container)?.pid;

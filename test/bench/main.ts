@@ -1,6 +1,6 @@
 /**
  * `make bench`: Holdfast and Debian's dockerd side by side, as a table. As root; needs `make setup-tests` for dockerd.
- * Flags: --samples N, --containers N, --idle-seconds N, --only holdfast|dockerd.
+ * Flags: --samples N, --containers N, --idle-seconds N, --only holdfast|dockerd, --figures all|streams.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
@@ -24,6 +24,7 @@ const { values } = parseArgs({
     containers: { type: 'string', default: '50' },
     'idle-seconds': { type: 'string', default: '20' },
     only: { type: 'string' },
+    figures: { type: 'string', default: 'all' },
   },
 });
 const count = (flag: string, text: string): number => {
@@ -32,7 +33,12 @@ const count = (flag: string, text: string): number => {
     throw new Error(`--${flag} is "${text}"; write 1 to 1000`);
   return value;
 };
+const figuresOf = (text: string): 'all' | 'streams' => {
+  if (text !== 'all' && text !== 'streams') throw new Error(`--figures is "${text}"; write all or streams`);
+  return text;
+};
 const options = {
+  figures: figuresOf(values.figures),
   samples: count('samples', values.samples),
   containers: count('containers', values.containers),
   idleMs: count('idle-seconds', values['idle-seconds']) * 1_000,
@@ -58,8 +64,8 @@ try {
     try {
       const engine = await start(image);
       try {
-        const figures = await Promise.race([measure(engine, options), interrupted]);
-        columns.push({ engine: engine.name, isOurs: start === startHoldfast, figures });
+        const measured = await Promise.race([measure(engine, options), interrupted]);
+        columns.push({ engine: engine.name, isOurs: start === startHoldfast, figures: measured });
       } finally {
         await engine.close();
       }

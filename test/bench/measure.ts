@@ -2,7 +2,7 @@
 import { loadavg } from 'node:os';
 import type { Engine } from './engine.ts';
 import { observeMemory, observeProcesses } from './processes.ts';
-import { type Figures, summarize } from './report.ts';
+import { type Distribution, type Figures, summarize } from './report.ts';
 
 export interface MeasureOptions {
   /** Containers started and killed one by one; at least 20 for a p95 that means something. */
@@ -10,16 +10,21 @@ export interface MeasureOptions {
   /** Containers applied at once, with which memory and idle CPU are measured. */
   readonly containers: number;
   readonly idleMs: number;
+  readonly figures: 'all' | 'streams';
   /** Told what is being done. */
   readonly say: (line: string) => void;
 }
 
 const warmUps = 3;
+const streamed = 'streamed';
+const logged = 'logged';
+const logBytes = 100_000_000;
 /** After a burst, before memory and idle CPU are looked at. */
 const settleMs = 10_000;
 
 export async function measure(engine: Engine, options: MeasureOptions): Promise<Figures> {
   const { samples, containers, idleMs, say } = options;
+  const isAll = options.figures === 'all';
   const attempt = async <T>(what: string, take: () => Promise<T>): Promise<T | undefined> => {
     say(`${engine.name}: ${what}`);
     try {
@@ -29,7 +34,15 @@ export async function measure(engine: Engine, options: MeasureOptions): Promise<
       return undefined;
     }
   };
-  const single = await attempt(`${samples} containers one by one, each started and killed`, () => one(engine, samples));
+  const single = isAll
+    ? await attempt(`${samples} containers one by one, each started and killed`, () => one(engine, samples))
+    : undefined;
+  await attempt('a container for streams', () => engine.run(streamed));
+  const execMs = await attempt(`${samples} programs in a container, one by one`, () => execs(engine, samples));
+  const echoMs = await attempt(`${samples * 5} keys to a terminal`, () => echoes(engine, samples * 5));
+  await attempt('its end', () => engine.remove([streamed]));
+  const logBytesPerSecond = await attempt(`a log of ${logBytes / 1e6} MB`, () => logging(engine));
+  if (!isAll) return { ...nothing, execMs, echoMs, logBytesPerSecond };
   const names = Array.from({ length: containers }, (_, index) => `many-${index}`);
   const perSecond = await attempt(`${containers} containers at once`, async () => {
     const beganMs = performance.now();
@@ -47,12 +60,67 @@ export async function measure(engine: Engine, options: MeasureOptions): Promise<
     startMs: single?.startMs,
     restartMs: single?.restartMs,
     perSecond,
+    execMs,
+    echoMs,
+    logBytesPerSecond,
     daemonRssBytes: resting?.daemonRssBytes,
     daemonPssBytes: resting?.daemonPssBytes,
     monitorPssBytes: resting?.monitorPssBytes,
     idleCpu: resting?.idleCpu,
     load: resting?.load,
   };
+}
+
+const nothing: Figures = {
+  startMs: undefined,
+  restartMs: undefined,
+  perSecond: undefined,
+  execMs: undefined,
+  echoMs: undefined,
+  logBytesPerSecond: undefined,
+  daemonRssBytes: undefined,
+  daemonPssBytes: undefined,
+  monitorPssBytes: undefined,
+  idleCpu: undefined,
+  load: undefined,
+};
+
+async function execs(engine: Engine, samples: number): Promise<Distribution> {
+  const times: number[] = [];
+  for (let sample = -warmUps; sample < samples; sample += 1) {
+    const beganMs = performance.now();
+    const code = await engine.exec(streamed, ['true']);
+    if (code !== 0) throw new Error(`true ended with ${code}`);
+    if (sample >= 0) times.push(performance.now() - beganMs);
+  }
+  return summarize(times);
+}
+
+async function echoes(engine: Engine, samples: number): Promise<Distribution> {
+  const terminal = await engine.openTerminal(streamed);
+  try {
+    const times: number[] = [];
+    for (let sample = -warmUps; sample < samples; sample += 1) {
+      const beganMs = performance.now();
+      await terminal.echo();
+      if (sample >= 0) times.push(performance.now() - beganMs);
+      // As nobody types faster; and so that each key is one message.
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    return summarize(times);
+  } finally {
+    terminal.close();
+  }
+}
+
+/** Bytes that the container wrote, by the time from its spec to its end. */
+async function logging(engine: Engine): Promise<number> {
+  const line = 'x'.repeat(99);
+  const beganMs = performance.now();
+  await engine.runToEnd(logged, ['sh', '-c', `yes ${line} | head -c ${logBytes}`]);
+  const seconds = (performance.now() - beganMs) / 1_000;
+  await engine.remove([logged]);
+  return logBytes / seconds;
 }
 
 /** Each sample is a container of its own, so that every kill is met by the first backoff. */

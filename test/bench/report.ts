@@ -10,6 +10,9 @@ export interface Figures {
   readonly startMs: Distribution | undefined;
   readonly restartMs: Distribution | undefined;
   readonly perSecond: number | undefined;
+  readonly execMs: Distribution | undefined;
+  readonly echoMs: Distribution | undefined;
+  readonly logBytesPerSecond: number | undefined;
   readonly daemonRssBytes: number | undefined;
   readonly daemonPssBytes: number | undefined;
   readonly monitorPssBytes: number | undefined;
@@ -45,7 +48,7 @@ export function describeTargets(containers: number): readonly Target[] {
       bound: { kind: 'at most', value: 45 },
     },
     {
-      figure: 'killed until its successor runs',
+      figure: 'killed until its successor runs, network kept',
       unit: 'ms',
       digits: 1,
       value: ({ restartMs }) => restartMs?.median,
@@ -58,6 +61,28 @@ export function describeTargets(containers: number): readonly Target[] {
       digits: 1,
       value: ({ perSecond }) => perSecond,
       bound: { kind: 'at least', value: 25 },
+    },
+    {
+      figure: 'exec of true until its exit code is known',
+      unit: 'ms',
+      digits: 1,
+      value: ({ execMs }) => execMs?.median,
+      p95: ({ execMs }) => execMs?.p95,
+      bound: { kind: 'at most', value: 25 },
+    },
+    {
+      figure: 'a key until the terminal gives it back',
+      unit: 'ms',
+      digits: 2,
+      value: ({ echoMs }) => echoMs?.median,
+      p95: ({ echoMs }) => echoMs?.p95,
+      bound: { kind: 'at most', value: 10 },
+    },
+    {
+      figure: 'log of a container at full speed, lines of 100 bytes',
+      unit: 'MB/s',
+      digits: 1,
+      value: ({ logBytesPerSecond }) => megabytes(logBytesPerSecond),
     },
     {
       figure: `daemon memory, ${containers} containers, RSS`,

@@ -196,7 +196,7 @@ describe('attaching to a container', () => {
       cmd: [
         'sh',
         '-c',
-        'while [ ! -e /go ]; do sleep 0.05; done; head -c 3000000 /dev/zero | tr "\\0" "\\n"; echo written; sleep 1000',
+        'while [ ! -e /go ]; do sleep 0.05; done; yes 0123456789abcdef0123456789abcdef | head -c 3000000; echo; echo written; sleep 1000',
       ],
       hasStdin: true,
       log: { maxSizeBytes: 1_000_000_000, maxFiles: 2 },

@@ -9,9 +9,9 @@ use Config;
 my ($mode, @args) = @ARGV;
 my %numbers = $Config{archname} =~ /^aarch64/
   ? (capset => 91, chroot => 51, faccessat => 48, fchownat => 54, mknodat => 33, mount => 40, openat2 => 437, setns => 268, statfs => 43,
-    unshare => 97, utimensat => 88)
+    unshare => 97, utimensat => 88, open_tree => 428, move_mount => 429, mount_setattr => 442)
   : (capset => 126, chroot => 161, faccessat => 269, fchownat => 260, mknodat => 259, mount => 165, openat2 => 437, setns => 308, statfs => 137,
-    unshare => 272, utimensat => 280);
+    unshare => 272, utimensat => 280, open_tree => 428, move_mount => 429, mount_setattr => 442);
 my ($F_SETFD, $FD_CLOEXEC) = (2, 1);
 my ($CLONE_NEWNS, $CLONE_NEWUSER) = (0x00020000, 0x10000000);
 my ($MS_RDONLY, $MS_REMOUNT, $MS_BIND, $MS_REC, $MS_PRIVATE) = (1, 32, 4096, 16384, 1 << 18);
@@ -56,6 +56,18 @@ sub mount_at {
   syscall($numbers{mount}, $source, $target, $empty, $flags, $empty) == 0 or refuse("mount on $target");
 }
 
+# A bind mount that shows owners by a user namespace, as the container's own mounts of volumes do.
+sub bind_mapped {
+  my ($source, $target, $user) = @_;
+  my ($clone_and_close, $recursive, $empty_path, $idmap) = (1 | $O_CLOEXEC, 0x8000, 0x1000, 0x100000);
+  my $from_itself_to_link = 0x4 | 0x10; # the target is a link of /proc
+  my ($empty, $attributes) = ('', pack('Q4', $idmap, 0, 0, fileno($user)));
+  my $tree = syscall($numbers{open_tree}, $AT_FDCWD, $source, $clone_and_close | $recursive);
+  refuse("open $source") if $tree == -1;
+  syscall($numbers{mount_setattr}, $tree, $empty, $empty_path | $recursive, $attributes, length $attributes) == 0 or refuse("map $source");
+  syscall($numbers{move_mount}, $tree, $empty, $AT_FDCWD, $target, $from_itself_to_link) == 0 or refuse("mount on $target");
+}
+
 # A path below a root that counts as /, as one that the kernel follows without a link: of a descriptor, which is returned
 # too, since the path holds only as long as it does.
 sub path_in_root {
@@ -68,9 +80,12 @@ sub path_in_root {
   return ("/proc/self/fd/$fd", $handle);
 }
 
-# VIEW stopped ROOT IS_READ_ONLY COUNT and so many times SOURCE TARGET IS_READ_ONLY: a root of the host, with volumes.
+# VIEW stopped ROOT IS_READ_ONLY USER_NAMESPACE COUNT and so many times SOURCE TARGET IS_READ_ONLY: a root of the host, with
+# volumes; both seen by the user namespace, if there is one. The root is mounted by it already.
 sub enter_stopped {
-  my ($root, $is_read_only, $count, @mounts) = @_;
+  my ($root, $is_read_only, $user_namespace, $count, @mounts) = @_;
+  my $user;
+  if ($user_namespace ne '') { open($user, '<', $user_namespace) or refuse("the container's user namespace"); }
   syscall($numbers{unshare}, $CLONE_NEWNS) == 0 or refuse('unshare');
   mount_at('none', '/', $MS_REC | $MS_PRIVATE);
   mount_at($root, $root, $MS_BIND);
@@ -79,7 +94,8 @@ sub enter_stopped {
     my ($source, $target, $is_read_only_there) = splice(@mounts, 0, 3);
     my ($path, $handle) = path_in_root($root, $target);
     next unless defined $path;
-    mount_at($source, $path, $MS_BIND | $MS_REC);
+    if (defined $user) { bind_mapped($source, $path, $user); }
+    else { mount_at($source, $path, $MS_BIND | $MS_REC); }
     next unless $is_read_only_there;
     ($path, $handle) = path_in_root($root, $target);
     mount_at('none', $path, $MS_BIND | $MS_REMOUNT | $MS_RDONLY);
@@ -88,6 +104,10 @@ sub enter_stopped {
   my $here = '.'; # perl's syscall takes no constant
   syscall($numbers{chroot}, $here) == 0 or refuse('chroot');
   chdir '/';
+  if (defined $user) {
+    syscall($numbers{setns}, fileno($user), $CLONE_NEWUSER) == 0 or refuse("the container's user namespace");
+    ($(, $)) = (0, '0 0'); ($<, $>) = (0, 0);
+  }
   return @mounts;
 }
 

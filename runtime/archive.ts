@@ -26,6 +26,8 @@ export type ArchiveView =
       readonly kind: 'stopped';
       readonly rootfs: string;
       readonly isReadOnly: boolean;
+      /** By which the container sees owners, if it has one of its own. */
+      readonly userNamespace: string | undefined;
       readonly mounts: readonly { readonly source: string; readonly target: string; readonly isReadOnly: boolean }[];
     };
 
@@ -41,7 +43,8 @@ function viewArgs(view: ArchiveView): string[] {
   if (view.kind === 'running') return ['running', String(view.pid), String(view.startTicks)];
   const flag = (isSo: boolean): string => (isSo ? '1' : '0');
   const mounts = view.mounts.flatMap(({ source, target, isReadOnly }) => [source, target, flag(isReadOnly)]);
-  return ['stopped', view.rootfs, flag(view.isReadOnly), String(view.mounts.length), ...mounts];
+  const { rootfs, isReadOnly, userNamespace = '' } = view;
+  return ['stopped', rootfs, flag(isReadOnly), userNamespace, String(view.mounts.length), ...mounts];
 }
 
 /** Pure: what archive.pl says of the file asked for. */
@@ -98,6 +101,7 @@ export async function prepareStoppedView(entry: ContainerEntry, mounts: readonly
     kind: 'stopped',
     rootfs: entry.paths.rootfs,
     isReadOnly: entry.record.config.readonlyRootfs,
+    userNamespace: entry.record.idMap === undefined ? undefined : entry.paths.userNamespace,
     mounts: mergeMounts([], mounts)
       .filter(({ type }) => type === 'bind')
       .map(({ source, destination, options }) => ({

@@ -12,11 +12,13 @@ import { ensureNetwork, type NetworkDeps } from './container-network.ts';
 import { ensureRootfs, type SetupDeps, writeBundle } from './container-setup.ts';
 import { boundSize, checkExecRequest } from './exec-process.ts';
 import { ContainerConfigError, type ContainerID, type ExecRequest, type StreamSession } from './interface.ts';
+import { formatRlimits } from './kernel-settings.ts';
 import { settleAll } from './keyed-lock.ts';
 import { type SpareRelays, startRelay } from './relay.ts';
 import { explainExec, openExecSession } from './relay-sessions.ts';
 import { removeTree } from './remove-tree.ts';
 import { cgroupPathOf, endRun, type RunDeps } from './run.ts';
+import { ensureUserNamespace } from './user-namespace.ts';
 import { prepareMounts, type VolumeDeps } from './volumes/index.ts';
 
 export interface DebugDeps extends SetupDeps, NetworkDeps, RunDeps, VolumeDeps {
@@ -144,6 +146,8 @@ export class DebugSessions {
   /** Writes the bundle: the container's own, but for the program and what the request says. */
   async #prepare(entry: ContainerEntry, request: ExecRequest, name: string, signal: AbortSignal): Promise<void> {
     const { layout, cgroups } = this.#deps;
+    await mkdir(entry.paths.bundle, { recursive: true, mode: 0o700 });
+    await ensureUserNamespace(this.#deps, entry);
     const [network] = await settleAll([
       ensureNetwork(this.#deps, entry),
       ensureRootfs(this.#deps, entry),
@@ -171,6 +175,8 @@ export class DebugSessions {
       ...spec,
       process: {
         ...spec.process,
+        // "No limit" is a number that does not survive being read.
+        rlimits: formatRlimits(entry.record.config.security?.ulimits ?? []),
         ...(size === undefined ? {} : { consoleSize: { height: size.rows, width: size.columns } }),
       },
       linux: { ...spec.linux, cgroupsPath: cgroupPathOf(layout, name) },

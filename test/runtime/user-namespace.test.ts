@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { chmodSync, readFileSync, statSync } from 'node:fs';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import fc from 'fast-check';
 import { decideIdMap, type IdMap, parseSubordinateRanges } from '../../runtime/id-map.ts';
 import { type ContainerConfig, ContainerConfigError, type Volume, type VolumeMount } from '../../runtime/index.ts';
@@ -184,6 +186,48 @@ describe('a user namespace of its own', () => {
     assert.equal(statSync(join(folder, 'new')).uid, 0);
     const plain = await host.script('stat -c "%u %n" /data/new', change);
     assert.equal(plain.output, '0 /data/new\n');
+  });
+
+  it('has its files copied with the owners that it sees, while it runs and while it does not', async () => {
+    const volumes: Volume[] = [{ name: 'data', source: { kind: 'named', name: 'user-namespace-copies' } }];
+    const mounts: VolumeMount[] = [{ volume: 'data', path: '/data', isReadOnly: false, copiesUp: true }];
+    const make =
+      'mkdir -p /own /data/own; touch /own/file /data/own/file; chown 33:44 /own/file /data/own/file; echo made';
+    const { id } = await run({ cmd: ['sh', '-c', `${make}; sleep 1000`], volumes, mounts });
+    await host.printed(id, 'made');
+    for (const state of ['running', 'exited'] as const) {
+      if (state === 'exited') {
+        await host.runtime.containers.signal(id, 9);
+        await host.exited(id);
+      }
+      for (const folder of ['/own', '/data/own']) {
+        const archive = await host.runtime.containers.readArchive(id, folder, never);
+        const parts: Buffer[] = [];
+        for await (const part of archive.stream) parts.push(part);
+        const tar = Buffer.concat(parts);
+        const list = spawnSync('tar', ['-tvf', '-', '--numeric-owner'], { input: tar, encoding: 'utf8' }).stdout;
+        assert.match(list, /33\/44 .*own\/file$/m, `${state} ${folder}`);
+        assert.match(list, /0\/0 .*own\/$/m);
+        await host.runtime.containers.writeArchive(id, `${folder}/`, Readable.from([tar]), {}, never);
+      }
+    }
+    const { state } = await host.runtime.containers.start(id, never);
+    assert.equal(state.kind, 'running');
+    const owners = await exec(id, 'stat -c "%u:%g" /own/own/file /data/own/own/file /own/own');
+    assert.equal(owners, '33:44\n33:44\n0:0\n');
+  });
+
+  it('can be looked at in its place while it is down', async () => {
+    const ulimits = [{ name: 'cpu', soft: -1, hard: -1 }];
+    const { id } = await run({ cmd: ['sh', '-c', 'touch /trace; exit 3'], security: { ulimits } });
+    await host.exited(id);
+    const request = { args: ['sh', '-c', 'stat -c %u /trace; ulimit -t'], hasTerminal: false, hasStdin: false };
+    const session = await host.runtime.containers.debug(id, request, never);
+    session.stderr?.resume();
+    const parts: Buffer[] = [];
+    for await (const part of session.stdout) parts.push(part);
+    await session.exit;
+    assert.equal(Buffer.concat(parts).toString(), '0\nunlimited\n');
   });
 
   it('refuses ids beyond its own, and what it cannot be together with', async () => {

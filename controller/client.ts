@@ -95,7 +95,13 @@ export async function callApi(
     );
   }
   if (parsed === undefined)
-    throw new ApiError(`${method} ${path}`, 502, 'BadGateway', `a body that is not JSON: ${text.slice(0, 200)}`);
+    // Not the body itself: cut short, it may be a part of a Secret.
+    throw new ApiError(
+      `${method} ${path}`,
+      502,
+      'BadGateway',
+      `a body of ${text.length} characters that is not JSON; check what stands between here and the API server`,
+    );
   return parsed;
 }
 

@@ -15,6 +15,8 @@ describe('createSourceCache', () => {
   let requests: string[];
   /** Answers with this status instead, if it is not undefined. */
   let refuse: (path: string, isWatch: boolean) => number | undefined;
+  /** Cuts answers short. */
+  let isCut: boolean;
   let watches: { path: string; response: ServerResponse }[];
   let woken: string[];
   let logged: string;
@@ -49,7 +51,8 @@ describe('createSourceCache', () => {
     }
     const items = path === '/api/v1/secrets' ? [...objects.keys()].map(objectOf) : [];
     const body = single === undefined ? { metadata: { resourceVersion: String(version) }, items } : objectOf(single);
-    response.end(JSON.stringify(body));
+    const text = JSON.stringify(body);
+    response.end(isCut ? text.slice(0, -2) : text);
   };
   const tell = (type: string, name: string): void => {
     version += 1;
@@ -65,7 +68,7 @@ describe('createSourceCache', () => {
 
   beforeEach(async () => {
     objects = new Map();
-    [version, requests, watches, woken, logged, refuse] = [1, [], [], [], '', () => undefined];
+    [version, requests, watches, woken, logged, refuse, isCut] = [1, [], [], [], '', () => undefined, false];
     const server = createServer(handle);
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     // Listening on a TCP port.
@@ -163,7 +166,10 @@ describe('createSourceCache', () => {
     await until(() => requests.filter((one) => one === 'get /api/v1/secrets').length >= 2, 'further tries');
     assert.equal(known('a'), 'unknown');
     assert.match(logged, /list failed, trying again/);
+    isCut = true;
     refuse = () => undefined;
+    await until(() => logged.includes('that is not JSON'), 'an answer that was cut short');
+    isCut = false;
     await until(() => known('a') === 'never-to-be-told', 'the value');
     assert.equal(/never-to-be-told|bmV2ZXItdG8tYmUtdG9sZA/.test(logged), false);
   }).timeout(60_000);

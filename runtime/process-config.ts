@@ -52,8 +52,20 @@ export function mergeArgs({ entrypoint, cmd, image }: ArgsInput): readonly strin
       `argument ${JSON.stringify(withNul)} holds a NUL byte, which no program takes`,
     );
   }
+  for (const [index, arg] of args.entries()) {
+    const sizeBytes = Buffer.byteLength(arg);
+    if (sizeBytes > maxStringBytes) {
+      throw new ContainerConfigError(
+        'cmd',
+        `argument ${index} has ${sizeBytes} bytes, and the kernel takes at most ${maxStringBytes}; give it as a file`,
+      );
+    }
+  }
   return args;
 }
+
+/** Of one argument, or of one variable with its name; a NUL comes after it. Source: Linux, MAX_ARG_STRLEN; execve(2). */
+const maxStringBytes = 32 * 4096 - 1;
 
 export interface EnvInput {
   readonly image: readonly string[];
@@ -78,6 +90,13 @@ export function mergeEnv({ image, own, hostname, home, hasTerminal }: EnvInput):
   for (const { name, value } of own) {
     if (name === '' || name.includes('=') || `${name}${value}`.includes('\0')) {
       throw new ContainerConfigError('env', `${JSON.stringify(name)} cannot be an environment variable; rename it`);
+    }
+    const sizeBytes = Buffer.byteLength(`${name}=${value}`);
+    if (sizeBytes > maxStringBytes) {
+      throw new ContainerConfigError(
+        'env',
+        `"${name}" has ${sizeBytes} bytes with its name, and the kernel takes at most ${maxStringBytes} for a variable; mount it as a file`,
+      );
     }
     merged.set(name, value);
   }

@@ -148,3 +148,23 @@ describe('formatConmonSize', () => {
     });
   }
 });
+
+describe('the longest string that a program can be given', () => {
+  const longest = 131_071;
+  it('is taken', () => {
+    const image = { entrypoint: [], cmd: [] };
+    assert.equal(mergeArgs({ cmd: ['x'.repeat(longest)], image }).length, 1);
+    mergeEnv({ image: [], own: [{ name: 'A', value: 'x'.repeat(longest - 2) }], hostname: 'h', home: '/' });
+  });
+  it('is not exceeded: the field and the size are named, and not what it holds', () => {
+    const image = { entrypoint: [], cmd: [] };
+    const isTold = (field: string) => (error: unknown) =>
+      error instanceof ContainerConfigError &&
+      error.field === field &&
+      error.message.includes('131072 bytes') &&
+      !error.message.includes('ää');
+    assert.throws(() => mergeArgs({ cmd: ['sh', 'ä'.repeat(65_536)], image }), isTold('cmd'));
+    const own = [{ name: 'AB', value: `x${'ä'.repeat(65_534)}` }];
+    assert.throws(() => mergeEnv({ image: [], own, hostname: 'h', home: '/' }), isTold('env'));
+  });
+});

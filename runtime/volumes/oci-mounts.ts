@@ -2,6 +2,9 @@
 import type { VolumeSource } from '../interface.ts';
 import type { OciMount } from '../kernel-mounts.ts';
 
+/** As /tmp has it. */
+export const defaultTmpfsMode = 0o1777;
+
 const depthOf = ({ destination }: OciMount): number => destination.split('/').length;
 
 /** What is to be mounted first stands first: parents before what lies in them. One's own replaces a given one at the same path. */
@@ -23,16 +26,18 @@ export function formatMount(input: {
   const { source, destination, volume, isReadOnly, isFolder } = input;
   if (volume.kind === 'tmpfs') {
     const size = volume.sizeBytes === undefined ? [] : [`size=${volume.sizeBytes}`];
-    const mode = `mode=${(volume.mode ?? 0o1777).toString(8)}`;
+    const mode = `mode=${(volume.mode ?? defaultTmpfsMode).toString(8)}`;
     // As Docker's --tmpfs.
     const options = ['nosuid', 'nodev', 'noexec', ...(isReadOnly ? ['ro'] : []), mode, ...size];
     return { destination, type: 'tmpfs', source: 'tmpfs', options };
   }
+  // A bind does not take over the options of our own mount when it is made read-only.
+  const memory = volume.kind === 'memory' || volume.kind === 'files' ? ['nosuid', 'nodev'] : [];
   return {
     destination,
     type: 'bind',
     source,
     // crun 1.8 opens the target of rro as a folder.
-    options: ['rbind', 'rprivate', ...(isReadOnly ? ['ro', ...(isFolder ? ['rro'] : [])] : ['rw'])],
+    options: ['rbind', 'rprivate', ...memory, ...(isReadOnly ? ['ro', ...(isFolder ? ['rro'] : [])] : ['rw'])],
   };
 }

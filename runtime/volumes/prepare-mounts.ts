@@ -4,7 +4,7 @@
  * container's lock held, while no process of it runs.
  */
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ContainerEntry } from '../container-entry.ts';
 import { ContainerConfigError, type ContainerID, MountError, type Volume, type VolumeFile } from '../interface.ts';
@@ -12,11 +12,11 @@ import type { OciMount } from '../kernel-mounts.ts';
 import type { Layout } from '../layout.ts';
 import { isMountPoint } from '../overlay.ts';
 import { observeMountsWithin, removeTree } from '../remove-tree.ts';
-import { resolveInRoot } from '../rooted-path.ts';
+import { makeFolderInRoot, resolveInRoot } from '../rooted-path.ts';
 import { errnos, SyscallError, type Syscalls } from '../syscalls.ts';
 import { checkFiles, hasFiles, replaceFiles } from './file-volume.ts';
 import { ensureHostPath } from './host-path.ts';
-import { formatMount } from './oci-mounts.ts';
+import { defaultTmpfsMode, formatMount } from './oci-mounts.ts';
 import { ownVolumeNames, type PlannedMount, planMounts } from './plan-mounts.ts';
 import type { VolumeKey, VolumeStore } from './volume-store.ts';
 
@@ -78,7 +78,8 @@ export async function prepareMounts(
       await bindPart(deps, { folder: source, path: mount.subPath, target }, volume);
       source = target;
     }
-    if (volume.source.kind !== 'tmpfs' && !one.isNested) await checkKinds(entry.paths.rootfs, source, destination);
+    if (!one.isNested)
+      await checkMountPoint(entry.paths.rootfs, { ...one, source, isFirst, owner: entry.record.idMap?.hostID ?? 0 });
     const isReadOnly = mount.isReadOnly || volume.source.kind === 'files';
     const isFolder = volume.source.kind === 'tmpfs' || (await stat(source)).isDirectory();
     mounts.push(formatMount({ source, destination, volume: volume.source, isReadOnly, isFolder }));
@@ -229,15 +230,31 @@ async function bindPart(
   }
 }
 
-/** A folder can be mounted on a folder only, a file on a file only. */
-async function checkKinds(root: string, source: string, destination: string): Promise<void> {
-  const [from, to] = await Promise.all([stat(source), stat(join(root, destination)).catch(() => undefined)]); // crun makes what is missing
-  if (to === undefined || from.isDirectory() === to.isDirectory()) return;
-  const [what, where] = from.isDirectory() ? ['a folder', 'no folder'] : ['a file', 'a folder'];
-  throw new ContainerConfigError(
-    'mounts',
-    `${what} cannot be mounted at ${destination}, which is ${where} in the image; choose another path`,
-  );
+/** A folder can be mounted on a folder only, a file on a file only. What is missing the OCI runtime makes. */
+async function checkMountPoint(
+  root: string,
+  {
+    volume: { source: kind },
+    destination,
+    source,
+    isFirst,
+    owner,
+  }: Placed & { readonly source: string; readonly isFirst: boolean; readonly owner: number },
+): Promise<void> {
+  const target = join(root, destination);
+  const there = await stat(target).catch(() => undefined); // nothing
+  const isFolder = kind.kind === 'tmpfs' || (await stat(source)).isDirectory();
+  if (there !== undefined && there.isDirectory() !== isFolder) {
+    const [what, where] = isFolder ? ['a folder', 'no folder'] : ['a file', 'a folder'];
+    throw new ContainerConfigError(
+      'mounts',
+      `${what} cannot be mounted at ${destination}, which is ${where} in the image; choose another path`,
+    );
+  }
+  if (kind.kind !== 'tmpfs' || !isFirst) return;
+  // runc gives a tmpfs the mode of the folder that it covers, whatever the options say.
+  await makeFolderInRoot({ root, path: destination, field: 'mounts', owner });
+  await chmod(target, kind.mode ?? defaultTmpfsMode);
 }
 
 /** Unmounts memory and files of volumes that are not among those to keep. */

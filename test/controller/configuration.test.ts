@@ -158,6 +158,32 @@ describe('Secrets and ConfigMaps of containers', function () {
     assert.equal(envOf('web').PASSWORD, secretValue);
   });
 
+  it('gives the runtime the files of volumes, and tells it what becomes of the volumes of the image', async () => {
+    const volume = { name: 'v', secret: { secretName: 'db', items: [{ key: 'password', path: 'p' }] } };
+    await create('web', {
+      volumes: [volume],
+      volumeMounts: [{ name: 'v', mountPath: '/v' }],
+      imageVolumes: { reclaimPolicy: 'Retain' },
+    });
+    const isWaiting = ({ reason, message }: NonNullable<Container['status']>): boolean =>
+      reason === 'FailedMount' && message?.startsWith('volume "v" cannot be mounted: secret "db" not found; ') === true;
+    await reach('web', isWaiting, 'waiting for the Secret');
+    await createSecret('db', { password: secretValue });
+    await running('web');
+    const files = { v: [{ path: 'p', dataBase64: base64(secretValue), mode: 0o644 }] };
+    assert.deepEqual(lastStart('web')?.files, files);
+    assert.equal(lastStart('web')?.keepsImageVolumes, true);
+    assert.doesNotMatch(logged + JSON.stringify(await get('web')), new RegExp(`${secretValue}|${base64(secretValue)}`));
+    // In place, both: nothing is started again for it.
+    const updates = (): number => runtime.calls.filter((call) => call === 'update default/web').length;
+    const before = updates();
+    await call('PATCH', `${collection}/web`, { spec: { imageVolumes: { reclaimPolicy: 'Delete' } } });
+    await until(() => updates() === before + 1, 'the update');
+    await call('PATCH', `${core}/secrets/db`, { data: { password: base64('another') } });
+    await until(() => updates() === before + 2, 'the update');
+    assert.equal(starts.get('default/web')?.length, 1);
+  });
+
   it('lets a running container be when its Secret changes or goes, and counts the change at the next start', async () => {
     await createSecret('db', { password: 'first' });
     await create('web', { env: passwordEnv, args: ['--password=$(PASSWORD)'] });

@@ -427,7 +427,7 @@ describe('volumes of containers', () => {
     });
     const watch =
       'while true; do a=$(cat /f/..data/one); b=$(cat /f/..data/deep/two); [ "$a" = "$b" ] || echo "torn $a $b"; [ "$a" = end ] && echo seen && exit; done';
-    const script = `stat -L -c "%a %n" /f/one /f/deep/two; cat /f/one; touch /f/x; ${watch.replaceAll('/f/..data/', '$d/').replace('do ', 'do d=$(readlink -f /f/..data); ').replace('[ "$a" = "$b" ]', '[ "$a" = "$b" ] || [ ! -e $d/one ]')}`;
+    const script = `grep " /f " /proc/mounts; stat -L -c "%a %n" /f/one /f/deep/two; cat /f/one; touch /f/x; ${watch.replaceAll('/f/..data/', '$d/').replace('do ', 'do d=$(readlink -f /f/..data); ').replace('[ "$a" = "$b" ]', '[ "$a" = "$b" ] || [ ! -e $d/one ]')}`;
     const config = host.config({ cmd: ['sh', '-c', script], ...at('/f', { kind: 'files' }), files: files(secret) });
     await host.run(config);
     await host.printed(config.id, 'Read-only file system');
@@ -435,7 +435,7 @@ describe('volumes of containers', () => {
     await host.runtime.containers.update(config.id, { files: files('end') });
     await host.exited(config.id);
     const output = await host.output(config.id);
-    assert.match(output, /^644 \/f\/one\n400 \/f\/deep\/two\nsw0rdfish/);
+    assert.match(output, /^tmpfs \/f tmpfs ro,nosuid,nodev,.*\n644 \/f\/one\n400 \/f\/deep\/two\nsw0rdfish/);
     assert.match(output, /seen\n$/);
     assert.doesNotMatch(output, /torn/);
     const grep = spawnSync('grep', ['-rlF', secret, join(host.deps.dataDir, 'containers')], { encoding: 'utf8' });
@@ -538,5 +538,59 @@ describe('volumes of containers', () => {
       ],
     });
     assert.match(output, /^works\n.*Read-only file system\n.*Read-only file system\n$/);
+  });
+});
+
+describe('volumes with runc', () => {
+  let host: TestHost;
+  before(async () => {
+    host = await TestHost.open({ ociRuntime: 'runc' });
+  });
+  after(() => host.close());
+
+  it('are mounted as with crun, at the first start and at later ones', async () => {
+    const place = join(host.dir, 'place');
+    await mkdir(join(place, 'inner'), { recursive: true });
+    assert.equal(spawnSync('mount', ['-t', 'tmpfs', 'hf-test', join(place, 'inner')]).status, 0);
+    try {
+      const sources: Record<string, VolumeSource> = {
+        own,
+        memory: { kind: 'memory', sizeBytes: 2 ** 20 },
+        tmpfs: { kind: 'tmpfs', sizeBytes: 2 ** 20, mode: 0o700 },
+        host: bind(place),
+        files: { kind: 'files' },
+      };
+      const mounts = Object.keys(sources).map((volume) => ({
+        volume,
+        path: `/${volume}`,
+        isReadOnly: volume === 'host',
+        copiesUp: false,
+      }));
+      const config = host.config({
+        cmd: [
+          'sh',
+          '-c',
+          'echo x >> /own/x; echo x >> /memory/x; echo x >> /tmpfs/x; cat /own/x /memory/x /tmpfs/x | tr "\\n" " "; cat /files/f; stat -c %a /tmpfs; for f in /x /host/x /host/inner/x /files/x; do touch $f 2>&1 | grep -o "Read-only.*"; done; ls /own/part; cat /part',
+        ],
+        readonlyRootfs: true,
+        volumes: Object.entries(sources).map(([name, source]) => ({ name, source })),
+        mounts: [
+          ...mounts,
+          { volume: 'own', path: '/own/part', isReadOnly: false, copiesUp: false, subPath: 'a/b' },
+          { volume: 'files', path: '/part', isReadOnly: true, copiesUp: false, subPath: 'f' },
+        ],
+        files: { files: [{ path: 'f', dataBase64: base64('f\n'), mode: 0o644 }] },
+      });
+      const tail = `f\n700\n${'Read-only file system\n'.repeat(4)}f\n`;
+      await host.run(config);
+      await host.exited(config.id);
+      assert.equal(await host.output(config.id), `x x x ${tail}`);
+      await host.runtime.containers.start(config.id, never);
+      await host.exited(config.id);
+      assert.equal(await host.output(config.id), `x x x ${tail}x x x x x ${tail}`);
+      await host.runtime.containers.remove(config.id);
+    } finally {
+      assert.equal(spawnSync('umount', [join(place, 'inner')]).status, 0);
+    }
   });
 });

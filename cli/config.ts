@@ -1,4 +1,5 @@
 /** The daemon's configuration: flags, then environment, then the config file, then defaults. Parsing is pure. */
+import { isIPv6 } from 'node:net';
 import { parseArgs } from 'node:util';
 import { type ImageCollectionPolicy, parseDurationMs } from '../controller/index.ts';
 
@@ -11,6 +12,8 @@ export interface Config {
   readonly metricsListen: Address;
   readonly bridge: string;
   readonly subnet: string;
+  /** IPv6, or off; undefined: one that only this instance has. */
+  readonly subnet6?: string | undefined;
   readonly nodeName: string;
   readonly logLevel: (typeof logLevels)[number];
   /** A file of containers-registries.conf(5); undefined: the host's own. */
@@ -67,6 +70,10 @@ export const options: Readonly<Record<string, Option>> = {
   },
   bridge: { value: 'NAME', fallback: 'hf0', help: "the containers' network bridge" },
   subnet: { value: 'CIDR', fallback: '10.76.0.0/16', help: "the containers' IPv4 addresses" },
+  subnet6: {
+    value: 'CIDR|off',
+    help: "the containers' IPv6 addresses; by default a subnet of unique local ones, derived from the data dir's id",
+  },
   'node-name': { value: 'NAME', help: 'the name of this host in status and events; the host name by default' },
   'log-level': { value: 'LEVEL', fallback: 'info', help: logLevels.join(', ') },
   'registries-conf': {
@@ -159,6 +166,7 @@ export function parseConfig({ args, env, hostname, readFile }: Sources): Config 
     metricsListen: parseAddress(need('metrics-listen')),
     bridge: bridge.value,
     subnet: parseSubnet(need('subnet')),
+    subnet6: parseSubnet6(get('subnet6')),
     nodeName: get('node-name').value ?? hostname,
     logLevel: level,
     registriesConf: get('registries-conf').value,
@@ -250,5 +258,16 @@ function parseSubnet({ value, from }: { value: string; from: string }): string {
   const address = bytes.reduce((sum, byte) => sum * 256 + byte, 0);
   if (address % 2 ** (32 - bits) !== 0)
     throw new ConfigError(`${from} is "${value}", an address and not a network; its host bits must be 0`);
+  return value;
+}
+
+function parseSubnet6({ value, from }: { value: string | undefined; from: string }): string | undefined {
+  if (value === undefined || value === 'off') return value;
+  const [address = '', bits = ''] = value.split('/', 2);
+  const isValid = isIPv6(address) && !address.includes('%') && /^\d{1,3}$/.test(bits) && +bits >= 8 && +bits <= 120;
+  if (!isValid)
+    throw new ConfigError(
+      `${from} is "${value}"; write an IPv6 network of 8 to 120 bits, such as fd00:76::/64, or off`,
+    );
   return value;
 }

@@ -51,12 +51,13 @@ export async function startDaemon(role: Role, config: Config, log: Logger): Prom
     const unready: Record<string, () => boolean> = {};
     let runtime: Runtime | undefined;
     if (role !== 'store') {
-      const { dataDir, runDir, bridge, subnet, registriesConf, authFiles } = config;
+      const { dataDir, runDir, bridge, subnet, subnet6, registriesConf, authFiles } = config;
       const made = await createRuntime({
         dataDir,
         runDir,
         bridge,
         subnet,
+        subnet6,
         registriesConf,
         authFiles,
         log: log.child({ part: 'runtime' }),

@@ -24,8 +24,8 @@ export async function down(config: Config, log: Logger, say: (line: string) => v
   }
   const lock = await lockInstance(config.dataDir);
   try {
-    const { dataDir, runDir, bridge, subnet, registriesConf } = config;
-    const runtimeDeps = { dataDir, runDir, bridge, subnet, registriesConf, log, metrics: new Registry() };
+    const { dataDir, runDir, bridge, subnet, subnet6, registriesConf } = config;
+    const runtimeDeps = { dataDir, runDir, bridge, subnet, subnet6, registriesConf, log, metrics: new Registry() };
     const runtime = await createRuntime(runtimeDeps);
     try {
       await stopAll(runtime, say);

@@ -66,6 +66,8 @@ describe('parseConfig', () => {
     { args: ['--subnet', '10.76.0.1/16'], says: /an address and not a network/ },
     { args: ['--subnet', '10.76.0.0/40'], says: /--subnet/ },
     { args: ['--subnet', '300.0.0.0/16'], says: /--subnet/ },
+    { args: ['--subnet6', '10.0.0.0/8'], says: /--subnet6 is .*IPv6 network/ },
+    { args: ['--subnet6', 'fd00::/129'], says: /--subnet6/ },
     { args: ['--log-level', 'loud'], says: /--log-level is "loud"; use one of trace/ },
     { args: ['--image-gc-high-threshold', '101'], says: /--image-gc-high-threshold is "101"; write a percentage/ },
     { args: ['--image-gc-low-threshold', '90'], says: /image-gc-low-threshold is 90, and must be less than/ },

@@ -1,9 +1,11 @@
 /** Names, ports, links and the host's network, by spec documents. */
 import assert from 'node:assert/strict';
 import { buildBusyboxImage } from '../images.ts';
-import type { Instance } from '../instance.ts';
+import { freePort, type Instance } from '../instance.ts';
 import { until } from '../until.ts';
 import { useInstance } from './use-instance.ts';
+
+const path = '/apis/holdfast.dev/v1/namespaces/default/containers';
 
 describe('the network of containers', function () {
   this.timeout(300_000);
@@ -30,7 +32,8 @@ describe('the network of containers', function () {
       ?.podIP ?? '';
   const isLogged = (name: string, text: string): Promise<unknown> =>
     until(
-      async () => (await instance.containerLog(name, '?tailLines=3')).includes(text),
+      // Until it was created it has no log.
+      async () => (await instance.containerLog(name, '?tailLines=3').catch(() => '')).includes(text),
       `"${text}" in the log of ${name}`,
       60_000,
     );
@@ -53,7 +56,7 @@ describe('the network of containers', function () {
       until(async () => (await instance.api('GET', farLog)).text.includes(text), `"${text}" in the log of far`, 60_000);
     await isSeenFromFar(`PING web.default (${first})`);
     await isSeenFromFar("bad address 'web'");
-    await instance.api('PATCH', '/apis/holdfast.dev/v1/namespaces/default/containers/web', {
+    await instance.api('PATCH', `${path}/web`, {
       spec: { env: [{ name: 'CHANGED', value: 'yes' }] },
     });
     await instance.waitFor('web', ({ podIP, state }) => state === 'Running' && podIP !== first, 'replaced');
@@ -64,5 +67,75 @@ describe('the network of containers', function () {
     await isLogged('near', "bad address 'web'");
     await instance.remove('near');
     await instance.api('DELETE', '/apis/holdfast.dev/v1/namespaces/shop/containers/far');
+  });
+
+  it('keeps links right when the target is replaced, while it is stopped, and by both families when asked', async () => {
+    await instance.create('db', sleeper({ ports: [{ containerPort: 3306 }], ipFamilyPolicy: 'PreferDualStack' }));
+    const linked = watcher('grep mysql /etc/hosts | tr "\\t\\n" "  "; echo "env $MYSQL_PORT_3306_TCP_ADDR"', {
+      links: [{ name: 'db', alias: 'mysql' }],
+    });
+    await instance.create('app', linked);
+    const addresses = async (): Promise<readonly string[]> => {
+      await addressOf('db');
+      return ((await instance.get('db'))?.status?.podIPs ?? []).map(({ ip }) => ip ?? '');
+    };
+    const [four = '', six = ''] = await addresses();
+    assert.match(six, /^fd/);
+    await isLogged('app', `${four} mysql db ${six} mysql db`);
+    await isLogged('app', `env ${four}`);
+    const app = (await instance.get('app'))?.status;
+    await instance.api('PATCH', `${path}/db`, { spec: { env: [{ name: 'CHANGED', value: 'yes' }] } });
+    await instance.waitFor('db', ({ podIP, state }) => state === 'Running' && podIP !== four, 'replaced');
+    const [second = '', second6 = ''] = await addresses();
+    await isLogged('app', `${second} mysql db ${second6} mysql db`);
+    await instance.api('PATCH', `${path}/db`, { spec: { desiredState: 'Stopped' } });
+    await instance.waitFor('db', ({ state }) => state === 'Exited', 'stopped');
+    const after = (await instance.get('app'))?.status;
+    assert.deepEqual([after?.pid, after?.restartCount], [app?.pid, 0], 'the dependent ran on');
+    for (const name of ['app', 'db']) await instance.remove(name);
+  });
+
+  it('says which container has a port that is taken, and publishes it when it is free', async () => {
+    const port = await freePort();
+    const published = (end?: number): Record<string, unknown> => ({
+      ports: [{ containerPort: 80, hostPort: port, ...(end === undefined ? {} : { hostPortEnd: end }) }],
+      backoff: { initial: '200ms', max: '500ms' },
+      command: ['nc', '-ll', '-p', '80', '-e', 'echo', 'here'],
+    });
+    await instance.create('first', sleeper(published()));
+    await addressOf('first');
+    await instance.create('second', sleeper(published()));
+    const conflict = await instance.waitFor('second', ({ reason }) => reason === 'HostPortConflict', 'in conflict');
+    const conditions = new Map((conflict.status?.conditions ?? []).map((one) => [one.type, one]));
+    assert.equal(conditions.get('PortsPublished')?.status, 'False');
+    assert.match(conditions.get('PortsPublished')?.message ?? '', /taken by container "default\/first"/);
+    await instance.create('third', sleeper(published(port + 20)));
+    const third = await instance.waitFor('third', ({ state }) => state === 'Running', 'running on another port');
+    assert.ok((third.status?.ports?.[0]?.hostPort ?? 0) > port);
+    await instance.remove('first');
+    const healed = await instance.waitFor('second', ({ state }) => state === 'Running', 'running', 60_000);
+    assert.deepEqual(healed.status?.ports, [{ containerPort: 80, hostPort: port, protocol: 'TCP' }]);
+    assert.equal(healed.status?.conditions?.find(({ type }) => type === 'PortsPublished')?.status, 'True');
+    for (const name of ['second', 'third']) await instance.remove(name);
+  });
+
+  it('gives the network of the host, with ports that are reported and names that work both ways', async () => {
+    const port = await freePort();
+    const spec = sleeper({
+      hostNetwork: true,
+      ports: [{ containerPort: port }],
+      command: ['sh', '-c', `ls /sys/class/net | grep -x ${instance.bridge}; nc -ll -p ${port} -e echo from the host`],
+    });
+    await instance.create('hostly', spec);
+    const { status } = await instance.waitFor('hostly', ({ state }) => state === 'Running', 'running');
+    assert.deepEqual(status?.ports, [{ containerPort: port, hostPort: port, protocol: 'TCP' }]);
+    await isLogged('hostly', instance.bridge);
+    await instance.create('guest', watcher(`nc -w 1 hostly ${port} </dev/null`));
+    await isLogged('guest', 'from the host');
+    await instance.create('hostly-client', watcher('ping -c 1 -W 1 guest | head -1', { hostNetwork: true }));
+    await isLogged('hostly-client', `PING guest (${await addressOf('guest')})`);
+    const pod = await instance.api('GET', '/api/v1/namespaces/default/pods/hostly');
+    assert.equal(pod.json.spec.hostNetwork, true);
+    for (const name of ['hostly', 'guest', 'hostly-client']) await instance.remove(name);
   });
 });

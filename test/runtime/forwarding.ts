@@ -1,8 +1,11 @@
-/** A program for network-repair.test.ts: opens and removes an instance's network, printing iptables' rules between. */
+/**
+ * A program for network-repair.test.ts: opens and removes an instance's network, printing the host's rules before,
+ * between and after.
+ */
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { pino } from 'pino';
-import { parseSubnet } from '../../runtime/addresses.ts';
+import { deriveSubnet6, parseSubnet } from '../../runtime/addresses.ts';
 import { HostNetwork } from '../../runtime/host-network.ts';
 import { removeHostState } from '../../runtime/index.ts';
 import { markBridge, openInstance } from '../../runtime/instance.ts';
@@ -15,14 +18,19 @@ const network = new HostNetwork({
   bridge,
   nftTable: `holdfast_${bridge}`,
   subnet,
-  subnet6: undefined,
+  subnet6: deriveSubnet6(bridge),
   markBridge: () => markBridge(bridge, instance),
   hostInterfaces: () => [],
   log,
 });
-const rules = (): string => execFileSync('iptables', ['-S', 'FORWARD']).toString();
+const rules = (): object => ({
+  iptables: execFileSync('iptables', ['-S']).toString(),
+  ip6tables: execFileSync('ip6tables', ['-S']).toString(),
+  nft: execFileSync('nft', ['list', 'ruleset']).toString(),
+});
+const before = rules();
 await network.ensure('rebuild');
 await network.ensure('thorough');
 const during = rules();
 await removeHostState({ dataDir, runDir, bridge, log });
-console.log(JSON.stringify({ during, after: rules() }));
+console.log(JSON.stringify({ before, during, after: rules() }));

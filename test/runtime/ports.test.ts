@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { ContainerConfigError, type ContainerInfo, type PortMapping, PortTakenError } from '../../runtime/index.ts';
@@ -36,12 +37,11 @@ describe('published ports', () => {
     });
   const answers = (address: string, port: number | undefined): Promise<unknown> =>
     until(`an answer on ${address} port ${port}`, async () => (await asked(address, port)) === 'here\n');
-  /** An address of the host that is neither loopback nor our bridge's. */
+  /** An address of the interface by which the host reaches the world. */
   const outside = (family: 'IPv4' | 'IPv6'): string => {
-    const found = Object.entries(networkInterfaces())
-      .filter(([name]) => !/^(lo|hf)/.test(name))
-      .flatMap(([, addresses]) => addresses ?? [])
-      .find((one) => one.family === family && !one.address.startsWith('fe80'));
+    const name = /^(\S+)\t0{8}\t/m.exec(readFileSync('/proc/net/route', 'latin1'))?.[1] ?? '';
+    const addresses = networkInterfaces()[name] ?? [];
+    const found = addresses.find((one) => one.family === family && !one.address.startsWith('fe80'));
     assert.ok(found !== undefined, `this host has no ${family} address of its own`);
     return found.address;
   };

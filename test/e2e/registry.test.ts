@@ -181,7 +181,7 @@ describe('images from a registry', function () {
     const loseImage = async () => {
       const overlay = join(instance.dataDir, 'images', 'overlay');
       for (const layer of (await readdir(overlay)).filter((name) => name.length === 64))
-        await rm(join(overlay, layer, 'diff'), { recursive: true });
+        await rm(join(overlay, layer, 'diff'), { recursive: true, force: true });
       const pid = (await instance.get('lost'))?.status?.pid;
       assert.ok(pid !== undefined && pid > 1);
       process.kill(pid, 'SIGKILL');

@@ -9,10 +9,10 @@ import type { Logger } from 'pino';
 import type { CollectedImage, CollectionPolicy, CollectionReport } from '../interface.ts';
 import { mountsBelow } from '../remove-tree.ts';
 import { decideCollection } from './decide-collection.ts';
-import { ownRepository } from './reference.ts';
 import type { StorageCommands } from './storage-commands.ts';
 import type { ImageRecord, StorageFiles } from './storage-files.ts';
 import type { UsageRecords } from './usage-records.ts';
+import { isOwn } from './wanted.ts';
 
 export interface CollectorDeps {
   readonly root: string;
@@ -70,7 +70,7 @@ export async function collect(
 
 /** Its name says that no registry has it, so it would be gone for ever: the way of podman and buildah to name what they build. */
 function isBuiltHere({ names }: ImageRecord): boolean {
-  return names.some((name) => name.startsWith('localhost/') && !name.startsWith(`${ownRepository}:`));
+  return names.some((name) => name.startsWith('localhost/') && !isOwn(name));
 }
 
 async function isUsedMeanwhile(deps: CollectorDeps, id: string, sinceMs: number): Promise<boolean> {

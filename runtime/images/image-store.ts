@@ -2,32 +2,30 @@
  * The images of this host: skopeo fetches them into containers-storage, whose files are read directly. Effects.
  * Nothing is spawned for an image that is present (measured 2026-11: ensure 0.1 ms, skopeo 20 ms at the least).
  */
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
-import { Gauge, Histogram, type Registry } from 'prom-client';
+import type { Registry } from 'prom-client';
 import {
   type ImageInfo,
   ImageInUseError,
   ImageNotPresentError,
   ImagePullError,
   type Images,
-  type PullOptions,
-  type PullProgress,
   RuntimeClosedError,
-  RuntimeOperationError,
 } from '../interface.ts';
 import { archiveFingerprint, openArchiveRecords } from './archive-records.ts';
 import { openArchive, writeArchive } from './archives.ts';
-import { type Login, openAuthFiles } from './auth-files.ts';
+import { openAuthFiles } from './auth-files.ts';
 import { type CollectorDeps, collect, removeProbes } from './collector.ts';
-import { formatPlatform, hostPlatform, isFor, isSame, type Platform, parsePlatform, runsOn } from './platform.ts';
-import { createSharedRuns } from './pulls.ts';
-import { type ImageReference, ownRepository, parseImageID, parseReference } from './reference.ts';
+import { createFetcher } from './fetcher.ts';
+import { hostPlatform, type Platform, parsePlatform } from './platform.ts';
+import { parseImageID, parseReference } from './reference.ts';
 import { createStorageCommands } from './storage-commands.ts';
 import { createStorageFiles, type ImageIndex, type ImageRecord } from './storage-files.ts';
 import { openUsageRecords } from './usage-records.ts';
+import { describeMisfit, isOwn, ownName, parseWanted, type Wanted, wantImport } from './wanted.ts';
 
 export interface ImageStoreDeps {
   /** containers-storage's graph root: layers and records; survives a reboot. Made if missing. */
@@ -75,19 +73,6 @@ const defaultLimits: PullLimits = { maxParallelPulls: 3, pullDeadlineMs: 30 * 60
 /** A probe of the kernel by storage takes milliseconds. */
 const probeAgeMs = 60_000;
 
-/** What is asked for: a reference, and for which platform. */
-interface Wanted {
-  readonly reference: ImageReference;
-  /** undefined: whatever runs here. */
-  readonly platform: Platform | undefined;
-  /** Under which the store knows it. */
-  readonly name: string;
-  /** What people call it. */
-  readonly title: string;
-  /** Whether it is known by its title later, from holdfast-archives.json. */
-  readonly isRecorded: boolean;
-}
-
 export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore> {
   const limits = { ...defaultLimits, ...deps.limits };
   await mkdir(deps.root, { recursive: true, mode: 0o700 });
@@ -101,23 +86,14 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
   const nowMs = deps.nowMs ?? Date.now;
   const usage = await openUsageRecords(join(deps.root, 'holdfast-usage.json'));
   await removeProbes({ root, unmount: commands.unmount, nowMs: nowMs() }, probeAgeMs).catch((error: unknown) =>
-    deps.log.warn({ err: error }, 'what a killed pull left cannot be removed'),
+    log.warn({ err: error }, 'what a killed pull left cannot be removed'),
   );
-  let collecting: Promise<unknown> = Promise.resolve();
-  const pulls = createSharedRuns<ImageInfo, PullProgress>(limits.maxParallelPulls);
   const host = deps.platform ?? hostPlatform(process.arch);
-  const metrics = createPullMetrics(deps.metrics);
-  let pullsUnderWay = 0;
+  const { maxParallelPulls } = limits;
+  const { log, metrics } = deps;
+  const shared = { root, files, archives, usage, commands, nowMs, log };
+  const fetcher = createFetcher({ ...shared, auth, host, maxParallelPulls, infoOf, metrics });
   let isClosed = false;
-
-  function wantedOf(text: string, platformText: string | undefined): Wanted {
-    const reference = parseReference(text);
-    const platform = platformText === undefined ? undefined : parsePlatform(text, platformText);
-    const isForHost = platform === undefined || isSame(platform, host);
-    const title = isForHost ? reference.canonical : `${reference.canonical} (${formatPlatform(platform)})`;
-    const isRecorded = !isForHost || reference.kind === 'archive';
-    return { reference, platform, name: isRecorded ? ownName(title) : reference.canonical, title, isRecorded };
-  }
 
   async function find({ reference, name, title, isRecorded }: Wanted): Promise<ImageRecord | undefined> {
     const index = await files.records();
@@ -144,15 +120,8 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
     return { id: `sha256:${record.id}`, names: [...names, ...archives.referencesOf(record.id)], sizeBytes, config };
   }
 
-  /** Why the image is none for this platform; undefined: it is one. */
   async function misfitOf(record: ImageRecord, platform: Platform | undefined): Promise<string | undefined> {
-    const { platform: own } = await files.detailsOf(record);
-    if (platform === undefined ? runsOn(own, host) : isFor(own, platform)) return undefined;
-    const { os = '?', architecture = '?', variant } = own;
-    const built = formatPlatform({ os, architecture, ...(variant === undefined ? {} : { variant }) });
-    return platform === undefined
-      ? `it is built for ${built}, and this machine is ${formatPlatform(host)}`
-      : `it is built for ${built}, and not for ${formatPlatform(platform)}`;
+    return describeMisfit((await files.detailsOf(record)).platform, platform, host);
   }
 
   /** A present image whose layers are all there. One with a hole (a lost folder, a crash) is removed, to be fetched. */
@@ -166,80 +135,10 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
       return await infoOf(record);
     } catch (error) {
       if (!(error instanceof ImageNotPresentError)) throw error;
-      deps.log.warn({ err: error, imageID: record.id }, 'removing a damaged image');
+      log.warn({ err: error, imageID: record.id }, 'removing a damaged image');
       await removeDamaged(record);
       return undefined;
     }
-  }
-
-  /** Asks with one login after the other. What is thrown is what the first said, for that was what the caller gave. */
-  async function fetch(wanted: Wanted, request: FetchRequest): Promise<void> {
-    const { reference, name, title, platform = host } = wanted;
-    const { logins, credentials, onProgress, signal } = request;
-    let refusal: unknown;
-    for (const login of logins) {
-      try {
-        const isLoggedIn = login.kind === 'given' || login.isKnown;
-        return await auth.use({ login, reference, credentials }, (authFile) =>
-          commands.copy({ reference, platform, name, title, authFile, isLoggedIn, onProgress }, signal),
-        );
-      } catch (error) {
-        if (!(error instanceof ImagePullError) || error.kind !== 'unauthorized') throw refusal ?? error;
-        refusal ??= error;
-      }
-    }
-    throw refusal;
-  }
-
-  /** One pull, from the start of skopeo to the image's record, measured and logged. */
-  async function pull(wanted: Wanted, request: FetchRequest): Promise<ImageInfo> {
-    const { reference, name, title } = wanted;
-    const stop = metrics.begin();
-    const startedMs = performance.now();
-    try {
-      const seen = reference.kind === 'archive' ? await archiveFingerprint(reference) : 'none';
-      await fetch(wanted, request);
-      const record = (await files.records()).byName.get(name);
-      if (record === undefined) {
-        throw new RuntimeOperationError(
-          'image_pull',
-          `skopeo copied "${reference.canonical}", but the store has no image "${name}"; look at ${deps.root}`,
-        );
-      }
-      if (wanted.isRecorded) await archives.set(title, { imageID: record.id, fingerprint: seen });
-      const misfit = await misfitOf(record, wanted.platform);
-      if (misfit !== undefined) {
-        const fix = 'choose a tag or a digest that was built for the other, or name the platform that you want';
-        throw new ImagePullError(reference.canonical, { kind: 'not-found', what: misfit, fix });
-      }
-      usage.used(record.id, nowMs());
-      const info = await infoOf(record);
-      stop('success');
-      const durationMs = Math.round(performance.now() - startedMs);
-      deps.log.info({ image: title, imageID: info.id, durationMs }, 'image pulled');
-      return info;
-    } catch (error) {
-      stop(request.signal.aborted ? 'canceled' : 'error');
-      throw error;
-    }
-  }
-
-  /** Joins the pull of the same image with the same credentials that is under way, or begins one. */
-  async function joinPull(wanted: Wanted, options: PullOptions, signal: AbortSignal): Promise<ImageInfo> {
-    const credentials = options.credentials ?? [];
-    const logins = await auth.loginsFor(wanted.reference, credentials);
-    assertOpen();
-    const run = async (shared: AbortSignal, onProgress: (progress: PullProgress) => void) => {
-      await collecting;
-      pullsUnderWay += 1;
-      try {
-        return await pull(wanted, { logins, credentials, onProgress, signal: shared });
-      } finally {
-        pullsUnderWay -= 1;
-      }
-    };
-    const key = `${wanted.name}\n${wanted.reference.canonical}\n${keyOfLogins(logins)}`;
-    return pulls.join(key, run, signal, options.onProgress);
   }
 
   async function removeDamaged(record: ImageRecord): Promise<void> {
@@ -254,19 +153,14 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
 
   async function lookUp(referenceOrID: string, platform?: string): Promise<ImageRecord | undefined> {
     const id = parseImageID(referenceOrID);
-    return id === undefined ? find(wantedOf(referenceOrID, platform)) : (await files.records()).byID.get(id);
+    return id === undefined ? find(parseWanted(referenceOrID, platform, host)) : (await files.records()).byID.get(id);
   }
 
   const collectorDeps: CollectorDeps = {
-    root,
-    files,
-    usage,
-    commands,
+    ...shared,
     containersUsing: deps.containersUsing,
     forget: (imageID) => archives.forget(imageID),
-    isPulling: () => pullsUnderWay > 0,
-    nowMs,
-    log: deps.log,
+    isPulling: () => fetcher.isBusy,
   };
 
   function assertOpen(): void {
@@ -277,7 +171,7 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
     async ensure(text, policy, signal, options = {}) {
       signal.throwIfAborted();
       assertOpen();
-      const wanted = wantedOf(text, options.platform);
+      const wanted = parseWanted(text, options.platform, host);
       const present = policy === 'always' ? undefined : await findWhole(wanted);
       if (present !== undefined && (policy === 'never' || (await isUnchanged(wanted)))) return present;
       if (policy === 'never') {
@@ -287,7 +181,7 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
           `the image "${text}" is not on this host${misfit === undefined ? '' : ` as it is needed: ${misfit}`}, and its pull policy forbids to fetch it; import it, or change the policy`,
         );
       }
-      return joinPull(wanted, options, signal);
+      return fetcher.fetch(wanted, options, signal);
     },
     async importAs(archive, name, signal) {
       assertOpen();
@@ -300,7 +194,7 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
           fix: 'give an archive (docker-archive:/file.tar) and a name with a tag',
         });
       }
-      return joinPull(importOf(from, to.canonical, to.canonical), {}, signal);
+      return fetcher.fetch(wantImport(from, to.canonical, to.canonical), {}, signal);
     },
     importArchive: (source, options, signal) =>
       commands.withScratch(async (scratch) => {
@@ -309,8 +203,8 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
         for (const { source: from, names } of await openArchive(source, { scratch, name: options.name }, signal)) {
           const [first, ...more] = names;
           const title = first ?? (typeof source === 'string' ? source : 'the archive');
-          const wanted = importOf(parseReference(from), first ?? ownName(randomUUID()), title);
-          const { id } = await joinPull(wanted, { onProgress: options.onProgress }, signal);
+          const wanted = wantImport(parseReference(from), first ?? ownName(randomUUID()), title);
+          const { id } = await fetcher.fetch(wanted, { onProgress: options.onProgress }, signal);
           const bare = id.slice('sha256:'.length);
           if (more.length > 0) await commands.addNames(bare, more);
           const record = (await files.records()).byID.get(bare);
@@ -328,7 +222,8 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
             `the image "${reference}" is not on this host, so it cannot be exported; pull it first`,
           );
         usage.used(record.id, nowMs());
-        const { name } = parseImageID(reference) === undefined ? wantedOf(reference, undefined) : { name: undefined };
+        const { name } =
+          parseImageID(reference) === undefined ? parseWanted(reference, undefined, host) : { name: undefined };
         const names = [...(chosen.get(record.id)?.names ?? []), ...(name === undefined || isOwn(name) ? [] : [name])];
         chosen.set(record.id, { id: record.id, names: [...new Set(names)] });
       }
@@ -348,7 +243,9 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
         const record = await lookUp(referenceOrID, platform);
         const isByID = parseImageID(referenceOrID) !== undefined;
         if (record === undefined) return undefined;
-        const misfit = isByID ? undefined : await misfitOf(record, platformOf(referenceOrID, platform));
+        const misfit = isByID
+          ? undefined
+          : await misfitOf(record, platform === undefined ? undefined : parsePlatform(referenceOrID, platform));
         if (misfit !== undefined) return undefined;
         // Whoever asks by a name wants to use it; one with a hole is as if not there.
         if (!isByID) await files.layersOf(record);
@@ -362,7 +259,8 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
       assertOpen();
       const record = await lookUp(referenceOrID).catch(ignoreInvalidName);
       if (record === undefined) return;
-      const wanted = parseImageID(referenceOrID) === undefined ? wantedOf(referenceOrID, undefined) : undefined;
+      const wanted =
+        parseImageID(referenceOrID) === undefined ? parseWanted(referenceOrID, undefined, host) : undefined;
       const name = wanted?.name;
       const others = record.names.filter((other) => other !== name);
       if (name !== undefined && others.length > 0 && record.names.includes(name)) {
@@ -378,7 +276,7 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
       }
       await commands.deleteImage(record.id);
       await archives.forget(record.id);
-      deps.log.info({ image: referenceOrID, imageID: `sha256:${record.id}` }, 'image removed');
+      log.info({ image: referenceOrID, imageID: `sha256:${record.id}` }, 'image removed');
     },
     async collect({ wanted, policy }, signal) {
       assertOpen();
@@ -387,15 +285,13 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
         const record = await lookUp(reference, platform).catch(ignoreInvalidName);
         if (record !== undefined) ids.add(record.id);
       }
-      const run = collecting.then(async () => {
+      const report = await fetcher.hold(async () => {
         await removeProbes({ root, unmount: commands.unmount, nowMs: nowMs() }, probeAgeMs);
         await commands.removeStale();
         return collect(collectorDeps, { wanted: ids, policy }, signal);
       });
-      collecting = run.catch(() => undefined); // this caller is told; the next one begins anew
-      const report = await run;
       for (const { id, names, sizeBytes, because } of report.removed)
-        deps.log.info({ imageID: id, names, sizeBytes, because }, 'unused image removed');
+        log.info({ imageID: id, names, sizeBytes, because }, 'unused image removed');
       return report;
     },
     registryOf(text) {
@@ -416,37 +312,9 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
     },
     async close() {
       isClosed = true;
-      await pulls.close(new RuntimeClosedError('the image store was closed during a pull'));
+      await fetcher.close(new RuntimeClosedError('the image store was closed during a pull'));
     },
   };
-}
-
-interface FetchRequest {
-  readonly logins: readonly Login[];
-  readonly credentials: NonNullable<PullOptions['credentials']>;
-  readonly onProgress: (progress: PullProgress) => void;
-  readonly signal: AbortSignal;
-}
-
-function importOf(reference: ImageReference, name: string, title: string): Wanted {
-  return { reference, platform: undefined, name, title, isRecorded: false };
-}
-
-function ownName(title: string): string {
-  return `${ownRepository}:${createHash('sha256').update(title).digest('hex')}`;
-}
-
-function isOwn(name: string): boolean {
-  return name.startsWith(`${ownRepository}:`);
-}
-
-/** Tells logins apart without keeping passwords as keys. */
-function keyOfLogins(logins: readonly Login[]): string {
-  return createHash('sha256').update(JSON.stringify(logins)).digest('hex');
-}
-
-function platformOf(image: string, text: string | undefined): Platform | undefined {
-  return text === undefined ? undefined : parsePlatform(image, text);
 }
 
 /** A damaged image is as if not there: ensure fetches it again. */
@@ -461,29 +329,4 @@ function ignoreInvalidName(error: unknown): undefined {
 
 function isInvalidName(error: unknown): boolean {
   return error instanceof ImagePullError && error.kind === 'invalid-name';
-}
-
-function createPullMetrics(registry: Registry): { begin(): (result: 'success' | 'error' | 'canceled') => void } {
-  const duration = new Histogram({
-    name: 'holdfast_image_pull_duration_seconds',
-    help: 'Time of fetching or importing an image that was not present, by result.',
-    labelNames: ['result'],
-    buckets: [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800],
-    registers: [registry],
-  });
-  const inProgress = new Gauge({
-    name: 'holdfast_image_pulls_in_progress',
-    help: 'Images that are being fetched or imported now.',
-    registers: [registry],
-  });
-  return {
-    begin() {
-      const startedMs = performance.now();
-      inProgress.inc();
-      return (result) => {
-        inProgress.dec();
-        duration.observe({ result }, (performance.now() - startedMs) / 1000);
-      };
-    },
-  };
 }

@@ -193,7 +193,7 @@ describe('pulls with credentials', function () {
     const rows: readonly [string, readonly RegistryCredential[], ImagePullError['kind']][] = [
       [`${reference}:1`, [], 'unauthorized'],
       [`${reference}:1`, [wrong()], 'unauthorized'],
-      [`${reference}:9`, [right()], 'not-found'],
+      [`${reference}:9`, [wrong(), { ...right(), registry: `${locked.address}/` }], 'not-found'],
       [`${reference}@sha256:${'0'.repeat(64)}`, [right()], 'not-found'],
     ];
     for (const [name, credentials, kind] of rows) {

@@ -11,6 +11,7 @@ import { DatabaseOpenError, ListenError, PkiError } from '../store/index.ts';
 import { applyFolderOnce, DocumentError } from './apply-folder.ts';
 import { type Config, ConfigError, options, parseConfig } from './config.ts';
 import { type Daemon, type Role, startDaemon } from './daemon.ts';
+import { DebugError, debug, parseDebugArgs } from './debug.ts';
 import { diagnose, formatFindings, observeHost } from './doctor.ts';
 import { down } from './down.ts';
 import { imageUsage, parseImageCommand, runImageCommand } from './image-command.ts';
@@ -35,6 +36,8 @@ Commands:
   image        list, pull, remove, import and export this host's images (holdfast image --help)
   rename OLD NEW [-n NAMESPACE]
                give a container another name while it runs on
+  debug NAME [-n NAMESPACE] [-- PROGRAM ARGUMENT…]
+               a shell, or another program, in a container whose own program is down
   doctor       say what this host lacks, and how to get it
 
 Flags (each is also a key of the config file, and HOLDFAST_… in the environment):
@@ -124,12 +127,14 @@ function die(log: Logger, error: unknown): void {
 
 async function main(): Promise<void> {
   const [command, ...args] = process.argv.slice(2);
+  // What follows `--` is another program's.
+  const ownArgs = args.includes('--') ? args.slice(0, args.indexOf('--')) : args;
   if (
     command === undefined ||
     command === 'help' ||
     command === '--help' ||
     command === '-h' ||
-    args.includes('--help')
+    ownArgs.includes('--help')
   ) {
     process.stdout.write(command === 'image' ? imageUsage : usage);
     process.exitCode = command === undefined ? 2 : 0;
@@ -169,6 +174,13 @@ async function main(): Promise<void> {
       process.stdout.write(`${namespace}/${from} is ${namespace}/${to} now\n`);
       return;
     }
+    case 'debug': {
+      const { rest, ...wanted } = parseDebugArgs(args);
+      const { kubeconfig, dataDir } = configOf(rest);
+      const access = await loadKubeconfig(kubeconfig ?? join(dataDir, 'admin.kubeconfig'));
+      process.exitCode = await debug(access, wanted, process);
+      return;
+    }
     case 'doctor': {
       const findings = diagnose(observeHost(config().dataDir));
       process.stdout.write(formatFindings(findings));
@@ -189,6 +201,7 @@ try {
     InstanceConflictError,
     DocumentError,
     RenameError,
+    DebugError,
     ListenError,
     DatabaseOpenError,
     PkiError,

@@ -15,6 +15,7 @@ import {
   renamedFromAnnotation,
 } from '../controller/index.ts';
 import { apiVersion, type Container, plural } from '../crds/index.ts';
+import { parseCommandArgs } from './command-args.ts';
 import { ConfigError } from './config.ts';
 
 /** It cannot be renamed so; the message says why, and what to do. */
@@ -32,39 +33,13 @@ export interface RenameArgs {
 
 /** Pure. Throws ConfigError. */
 export function parseRenameArgs(args: readonly string[]): RenameArgs {
-  const rest: string[] = [];
-  const names: string[] = [];
-  let namespace = 'default';
-  for (let index = 0; index < args.length; index += 1) {
-    const arg = args[index] ?? '';
-    const next = args[index + 1];
-    const [flag, inline] = arg.startsWith('--') && arg.includes('=') ? splitFlag(arg) : [arg, undefined];
-    if (!flag.startsWith('-')) {
-      names.push(arg);
-      continue;
-    }
-    const value = inline ?? next;
-    if (value === undefined) throw new ConfigError(`${flag} needs a value; see holdfast --help`);
-    if (inline === undefined) index += 1;
-    if (flag === '-n' || flag === '--namespace') namespace = value;
-    else rest.push(flag, value);
-  }
+  const { names, namespace, rest } = parseCommandArgs(args);
   const [from, to] = names;
   if (from === undefined || to === undefined || names.length > 2) {
     throw new ConfigError('`holdfast rename` needs two names: holdfast rename OLD NEW [-n NAMESPACE]');
   }
-  for (const name of [from, to, namespace]) {
-    if (!/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(name)) {
-      throw new ConfigError(`"${name}" is not a name; use up to 63 small letters, digits and dashes`);
-    }
-  }
   if (from === to) throw new ConfigError(`"${from}" has that name already; give another`);
   return { from, to, namespace, rest };
-}
-
-function splitFlag(arg: string): [string, string] {
-  const at = arg.indexOf('=');
-  return [arg.slice(0, at), arg.slice(at + 1)];
 }
 
 export interface RenameRequest {

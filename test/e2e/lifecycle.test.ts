@@ -100,6 +100,52 @@ describe('the life of a container, driven by kubectl', function () {
     assert.equal(last.status?.pid, before.status?.pid);
     for (const name of ['webid', 'webid-old']) await instance().remove(name);
   });
+  it('lets a broken container be examined while it waits for its restart, which comes all the same', async () => {
+    await instance().create('backoff-detector', {
+      ...script('echo seen >>/evidence; echo run $(wc -l </evidence); exit 3'),
+      backoff: { initial: '20s', factor: 1, jitter: 0 },
+    });
+    const waiting = await instance().waitFor('backoff-detector', ({ state }) => state === 'Restarting', 'waiting');
+    const refused = await instance().kubectl(['exec', 'backoff-detector', '--', 'echo', 'Just a Test']);
+    assert.notEqual(refused.code, 0);
+    assert.match(refused.stderr, /not running.*-c debug/s);
+    const session = instance().kubectl([
+      ...['exec', 'backoff-detector', '-c', 'debug', '--'],
+      ...['sh', '-c', 'cat /evidence; echo left by hand >/note; while [ ! -e /enough ]; do sleep 0.1; done; echo done'],
+    ]);
+    const examined = await instance().waitFor(
+      'backoff-detector',
+      ({ debugSessions }) => debugSessions === 1,
+      'examined',
+    );
+    const verdict = (type: string): string | undefined =>
+      examined.status?.conditions?.find((one) => one.type === type)?.status;
+    assert.deepEqual([verdict('DebugSession'), verdict('Ready')], ['True', 'False']);
+    assert.equal(examined.status?.backoff?.nextRestartAt, waiting.status?.backoff?.nextRestartAt);
+    const again = await instance().waitFor('backoff-detector', ({ restartCount }) => restartCount === 1, 'restarted');
+    const lateMs = Date.parse(again.status?.startedAt ?? '') - Date.parse(waiting.status?.backoff?.nextRestartAt ?? '');
+    assert.ok(lateMs < 3_000, `started ${lateMs} ms late`);
+    const { code } = await instance().kubectl([
+      'exec',
+      'backoff-detector',
+      '-c',
+      'debug',
+      '--',
+      'sh',
+      '-c',
+      'cat /note; touch /enough',
+    ]);
+    assert.equal(code, 0);
+    const ended = await session;
+    assert.deepEqual([ended.code, ended.stdout], [0, 'seen\ndone\n'], ended.stderr);
+    await instance().waitFor('backoff-detector', ({ debugSessions }) => debugSessions === undefined, 'left alone');
+    const previous = await instance().kubectl(['logs', 'backoff-detector', '--previous']);
+    assert.deepEqual([previous.code, previous.stdout], [0, 'run 2\n'], previous.stderr);
+    assert.equal(await instance().containerLog('backoff-detector'), 'run 1\nrun 2\n');
+    const events = await kubectl('get', 'events', '--field-selector', 'involvedObject.name=backoff-detector');
+    assert.match(events, /DebugSessionStarted/);
+    await instance().remove('backoff-detector');
+  });
   it('removes at once what was to be removed at its end', async () => {
     await instance().create('auto-exit-test', {
       ...script('echo Hello World'),

@@ -36,22 +36,30 @@ export async function runRemoteCommand(client: CommandClient, command: RemoteCom
   sizes.follow(session);
   sendInput(client.stdin, session.stdin);
   const outputs = [sendOutput(session.stdout, client.stdout), sendOutput(session.stderr, client.stderr)];
-  const result = await resultOf(session, outputs, command);
+  const result = await resultOf(session, outputs);
   client.gone.removeEventListener('abort', leave);
-  if (!client.gone.aborted) await client.finish(result);
+  // To a client that has gone, nothing is told, nor is what its leaving broke off a failure.
+  if (!client.gone.aborted) {
+    await client.finish(
+      result instanceof Failure ? { kind: 'failed', status: command.toFailure(result.error) } : result,
+    );
+  }
   await session.close().catch(() => {}); // it has ended: this only frees what it still holds
 }
 
-async function resultOf(
-  session: Session,
-  outputs: readonly Promise<void>[],
-  { toFailure }: RemoteCommand,
-): Promise<CommandResult> {
+class Failure {
+  readonly error: unknown;
+  constructor(error: unknown) {
+    this.error = error;
+  }
+}
+
+async function resultOf(session: Session, outputs: readonly Promise<void>[]): Promise<CommandResult | Failure> {
   try {
     const [code] = await Promise.all([session.exit, ...outputs]);
     return code === undefined ? { kind: 'detached' } : { kind: 'exited', code };
   } catch (error) {
-    return { kind: 'failed', status: toFailure(error) };
+    return new Failure(error);
   }
 }
 

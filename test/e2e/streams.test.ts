@@ -505,12 +505,16 @@ describe('streams of a container', function () {
   it('lets a container be looked into while it is down, without disturbing its restarts', async () => {
     await instance.create('broken', {
       ...image,
-      command: ['sh', '-c', 'date >>/tmp/runs; exit 1'],
+      command: ['sh', '-c', 'date >>/tmp/runs; echo said; echo complained >&2; exit 1'],
       backoff: { initial: '600s', max: '600s' },
     });
     await instance.waitFor('broken', ({ state }) => state === 'Restarting', 'waiting');
     const plain = await instance.kubectl(['exec', 'broken', '--', 'true']);
     assert.match(plain.stderr, /container "broken" in pod "broken" is not running, its state is Restarting/);
+    const previous = await instance.kubectl(['logs', '--previous', 'broken']);
+    assert.deepEqual(previous.stdout.trim().split('\n').toSorted(), ['complained', 'said'], previous.stderr);
+    assert.equal(await instance.containerLog('broken', '?stream=Stderr'), 'complained\n');
+    assert.equal(await instance.containerLog('broken', '?stream=Stdout&previous=true'), 'said\n');
     const before = (await instance.get('broken'))?.status;
     for (const program of [kubectl, kubectl120]) {
       const looked = await instance.kubectl(['exec', 'broken', '-c', 'debug', '--', 'wc', '-l', '/tmp/runs'], {

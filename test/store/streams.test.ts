@@ -327,6 +327,52 @@ describe('store: streams', () => {
     });
   });
 
+  it('is counted, also when it is refused', async () => {
+    await execute(['true']);
+    await handshake(`${pods}/web/exec?stdout=true`, 'v5.channel.k8s.io');
+    const count = async (labels: Record<string, string | number>): Promise<number> => {
+      const { values } = (await fixture.metrics.getSingleMetric('apiserver_request_total')?.get()) ?? { values: [] };
+      const found = values.find(({ labels: given }) =>
+        Object.entries(labels).every(([key, one]) => given[key] === one),
+      );
+      return found?.value ?? 0;
+    };
+    const connect = { verb: 'CONNECT', resource: 'pods', subresource: 'exec' };
+    assert.ok((await count({ ...connect, code: 101 })) > 0);
+    assert.ok((await count({ ...connect, code: 400 })) > 0);
+    await until(async () => {
+      const gauge = await fixture.metrics.getSingleMetric('apiserver_longrunning_requests')?.get();
+      return gauge?.values.every(({ labels, value }) => labels.verb !== 'CONNECT' || value === 0) ?? false;
+    }, 'all sessions to be counted as over');
+  });
+
+  it('answers a handshake that is none, and goes on', async () => {
+    const exec = `${fixture.store.url}${pods}/web/exec?command=true&stdout=1`;
+    const curl = (...args: string[]) =>
+      run('curl', [
+        ...[
+          '-sS',
+          '--http1.1',
+          '--cacert',
+          join(fixture.dataDir, 'pki/ca.crt'),
+          '-o',
+          '/dev/null',
+          '-w',
+          '%{http_code}',
+        ],
+        ...['-H', `authorization: Bearer ${fixture.store.adminToken}`, '-H', 'connection: Upgrade', ...args, exec],
+      ]);
+    const cases: { args: string[]; code: string }[] = [
+      { args: ['-H', 'upgrade: websocket'], code: '400' },
+      { args: ['-H', 'upgrade: websocket', '-H', 'sec-websocket-version: 1'], code: '400' },
+      { args: ['-H', 'upgrade: websocket', '-X', 'POST'], code: '405' },
+      { args: ['-H', 'upgrade: SPDY/3.1', '-H', 'x-stream-protocol-version: v9.channel.k8s.io'], code: '403' },
+      { args: ['-H', 'upgrade: SPDY/2'], code: '400' },
+    ];
+    for (const { args, code } of cases) assert.equal((await curl(...args)).stdout, code, args.join(' '));
+    assert.equal((await execute(['true'])).status.status, 'Success');
+  });
+
   it('speaks base64 in text messages', async () => {
     const socket = new WebSocket(
       `${fixture.store.url.replace('https', 'wss')}${pods}/web/exec?command=cat&stdin=1&stdout=1`,

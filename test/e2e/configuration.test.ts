@@ -112,6 +112,42 @@ describe('configuration and identity', function () {
     await until(async () => (await env()) === 'bye bye $(GREETING)', 'the second greeting');
   });
 
+  it('outlives the death of the daemon, and a Secret that changed meanwhile counts at the next start', async () => {
+    await kubectl('create', 'secret', 'generic', 'kept', '--from-literal=key=first');
+    await instance.create('kept', {
+      ...base,
+      ...shell('echo "key $KEY"; while :; do sleep 0.1; done'),
+      env: [{ name: 'KEY', valueFrom: { secretKeyRef: { name: 'kept', key: 'key' } } }],
+      backoff: { initial: '0s', max: '1s' },
+    });
+    const before = await instance.waitFor('kept', ({ state }) => state === 'Running', 'running');
+    await kubectl('patch', 'secret', 'kept', '--type=merge', '-p', '{"stringData":{"key":"second"}}');
+    await instance.stop('SIGKILL');
+    await instance.start();
+    // It was looked at: a change that needs no restart has arrived.
+    await instance.api('PATCH', `${containersPath}/kept`, { spec: { terminationGracePeriodSeconds: 2 } });
+    const after = await instance.waitFor('kept', ({ observedGeneration }) => observedGeneration === 2, 'seen again');
+    assert.deepEqual([after.status?.pid, after.status?.restartCount], [before.status?.pid, 0]);
+    process.kill(before.status?.pid ?? assert.fail('it has no pid'), 'SIGKILL');
+    await until(
+      async () => (await instance.containerLog('kept').catch(() => '')).endsWith('key second\n'),
+      'the new value at the next start',
+    );
+    await instance.remove('kept');
+  });
+
+  it("has the host's address with the host's network, as its status says", async () => {
+    const ip = [{ name: 'IP', valueFrom: { fieldRef: { fieldPath: 'status.podIP' } } }];
+    await instance.create('hosted', { ...base, ...shell('echo "at $IP"; sleep 1000'), env: ip, hostNetwork: true });
+    const { status } = await instance.waitFor('hosted', ({ state }) => state === 'Running', 'running');
+    assert.match(status?.podIP ?? '', /^[0-9.]+$/);
+    await until(
+      async () => (await instance.containerLog('hosted').catch(() => '')) === `at ${status?.podIP}\n`,
+      'its address',
+    );
+    await instance.remove('hosted');
+  });
+
   it('tells its own address, name, labels and host', async () => {
     const field = (name: string, fieldPath: string) => ({ name, valueFrom: { fieldRef: { fieldPath } } });
     const { status, metadata } = await run('fields', {

@@ -53,10 +53,24 @@ const podFields = [
   'hostNetwork',
   'hostPID',
   'hostIPC',
+  'hostUsers',
   'hostAliases',
   'dnsPolicy',
   'dnsConfig',
   'imagePullSecrets',
+];
+
+/** Fields of securityContext that mean the same in that of a Pod's container. */
+const securityFields = [
+  ...[
+    'readOnlyRootFilesystem',
+    'privileged',
+    'capabilities',
+    'allowPrivilegeEscalation',
+    'seccompProfile',
+    'procMount',
+  ],
+  ...['runAsUser', 'runAsGroup', 'runAsNonRoot'],
 ];
 
 function podSpecOf(container: KubeObject): JsonObject {
@@ -64,10 +78,13 @@ function podSpecOf(container: KubeObject): JsonObject {
   const ports = listOf(getPath(container, ['spec', 'ports'])).map(({ hostPort, ...port }) =>
     typeof hostPort === 'number' && hostPort > 0 ? { ...port, hostPort } : port,
   );
-  const limits = Object.entries(mapOf(getPath(container, ['spec', 'resources', 'limits'])))
-    .filter(([name]) => name === 'cpu' || name === 'memory')
-    .map(([name, value]) => [name, String(value)] as const);
-  const readOnly = getPath(container, ['spec', 'securityContext', 'readOnlyRootFilesystem']);
+  const quantities = (kind: 'limits' | 'requests'): JsonObject => {
+    const known = pick(getPath(container, ['spec', 'resources', kind]), ['cpu', 'memory']);
+    const asText = Object.entries(known).map(([name, value]) => [name, String(value)] as const);
+    return asText.length === 0 ? {} : { [kind]: Object.fromEntries(asText) };
+  };
+  const security = mapOf(getPath(container, ['spec', 'securityContext']));
+  const ownSecurity = pick(security, securityFields);
   const restartPolicy = getString(container, 'spec', 'restartPolicy') ?? 'Always';
   return {
     containers: [
@@ -75,12 +92,13 @@ function podSpecOf(container: KubeObject): JsonObject {
         name: container.metadata.name,
         ...pick(container.spec, containerFields),
         ...(ports.length === 0 ? {} : { ports }),
-        resources: limits.length === 0 ? {} : { limits: Object.fromEntries(limits) },
-        ...(readOnly === undefined ? {} : { securityContext: { readOnlyRootFilesystem: readOnly } }),
+        resources: { ...quantities('limits'), ...quantities('requests') },
+        ...(Object.keys(ownSecurity).length === 0 ? {} : { securityContext: ownSecurity }),
       },
     ],
     restartPolicy: restartPolicy === 'UnlessStopped' ? 'Always' : restartPolicy,
     ...pick(container.spec, podFields),
+    ...(security.sysctls === undefined ? {} : { securityContext: pick(security, ['sysctls']) }),
     ...podVolumesOf(container),
     ...(nodeName === undefined ? {} : { nodeName }),
   };

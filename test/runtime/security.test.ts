@@ -1,6 +1,6 @@
 /** What a container may do, seen from inside real ones: each setting of SecurityConfig, and what it cannot be. */
 import assert from 'node:assert/strict';
-import { readlinkSync } from 'node:fs';
+import { existsSync, readlinkSync } from 'node:fs';
 import { mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { defaultCapabilities, ownCapabilities, parseCapabilityMask } from '../../runtime/capabilities.ts';
@@ -210,6 +210,16 @@ for (const ociRuntime of ['crun', 'runc'] as const) {
       } finally {
         await rm(marker);
       }
+    });
+
+    it("leaves none of its processes among the host's when it ends", async () => {
+      const { id } = await host.run({ cmd: ['sh', '-c', 'sleep 98765 & echo $!; wait'], namespaces: { pid: 'host' } });
+      const child = Number((await host.printed(id, '\n')).trim());
+      assert.match(await readFile(`/proc/${child}/cmdline`, 'utf8'), /98765/);
+      await host.runtime.containers.signal(id, 9);
+      await host.exited(id);
+      await until('the child to end', () => !existsSync(`/proc/${child}`));
+      await host.runtime.containers.remove(id);
     });
 
     it('has a /dev/shm of the size asked for', async () => {

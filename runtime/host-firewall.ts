@@ -47,6 +47,40 @@ export async function openFirewall({ bridge, hasIPv6 }: FirewallInput, log: Logg
   }
 }
 
+/**
+ * Pure: base chains that drop what they do not know, from `nft -j list chains`, as "inet filter forward". Those of
+ * iptables are left out, for its rules are put there. An administrator's own ruleset is not ours to change, and a verdict
+ * of ours would not count in it: it is told of.
+ */
+export function findClosedChains(text: string): readonly string[] {
+  let items: unknown;
+  try {
+    items = Reflect.get(JSON.parse(text), 'nftables');
+  } catch {
+    return []; // there are none
+  }
+  if (!Array.isArray(items)) return [];
+  return items.flatMap((item: { chain?: Readonly<Record<string, unknown>> }) => {
+    const { family, table, name, hook, policy } = item.chain ?? {};
+    if (policy !== 'drop' || (hook !== 'forward' && hook !== 'input')) return [];
+    const isOfIptables = table === 'filter' && (name === 'FORWARD' || name === 'INPUT') && family !== 'inet';
+    return isOfIptables ? [] : [`${family} ${table} ${name}`];
+  });
+}
+
+/** What an administrator has to let through, in words for the log; undefined if nothing stands in the way. */
+export async function observeObstacle(bridge: string): Promise<string | undefined> {
+  const listed = await runCommand('network', ['nft', '-j', 'list', 'chains'], { deadlineMs });
+  const closed = findClosedChains(listed.stdout);
+  if (closed.length === 0) return undefined;
+  const fixes = closed.map((chain) => {
+    const isInput = / input$/i.test(chain);
+    const rules = isInput ? [`iifname ${bridge} accept`] : [`iifname ${bridge} accept`, `oifname ${bridge} accept`];
+    return rules.map((rule) => `nft insert rule ${chain} ${rule}`).join('; ');
+  });
+  return `the nftables chain ${closed.join(' and ')} drops the containers' traffic; let it through: ${fixes.join('; ')}`;
+}
+
 /** Takes out what was put in. Throws RuntimeOperationError. */
 export async function closeFirewall(bridge: string): Promise<void> {
   for (const program of programs(true)) {

@@ -7,7 +7,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import { ipv6Digits, type Subnet } from './addresses.ts';
 import { runCommand, runSuccessfully } from './command.ts';
-import { openFirewall } from './host-firewall.ts';
+import { observeObstacle, openFirewall } from './host-firewall.ts';
 import { type ContainerID, RuntimeOperationError } from './interface.ts';
 import {
   type Family,
@@ -52,6 +52,8 @@ export class HostNetwork {
   #waiting: { change: PortChange; resolve: () => void; reject: (error: unknown) => void }[] = [];
   /** The kernel may have IPv6 and no NAT for it: then containers reach each other by it, and nothing is published. */
   #hasNat6: boolean;
+  /** What was last told of the host's firewall. */
+  #obstacle: string | undefined;
 
   constructor(deps: HostNetworkDeps) {
     this.#deps = deps;
@@ -70,6 +72,9 @@ export class HostNetwork {
     await writeSysctl(`net/ipv4/conf/${bridge}/route_localnet`, '1');
     if (subnet6 !== undefined) await this.#ensureIPv6(subnet6);
     await openFirewall({ bridge, hasIPv6: subnet6 !== undefined }, log);
+    const obstacle = await observeObstacle(bridge);
+    if (obstacle !== undefined && obstacle !== this.#obstacle) log.warn({ bridge }, obstacle);
+    this.#obstacle = obstacle;
     if (how === 'rebuild') await this.rebuildTable();
     else await this.#inQueue(() => this.#mendTables());
   }

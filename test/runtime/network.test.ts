@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { deriveSubnet6, ipv6Digits, isWithin, parseSubnet6 } from '../../runtime/addresses.ts';
 import { canChangeNetwork } from '../../runtime/container-network.ts';
-import { decideMissing } from '../../runtime/host-firewall.ts';
+import { decideMissing, findClosedChains } from '../../runtime/host-firewall.ts';
 import { never, TestHost } from './host.ts';
 
 describe('IPv6 subnets', () => {
@@ -66,6 +66,24 @@ describe("rules in the host's firewall", () => {
   ] as const) {
     it(it_, () => assert.deepEqual(decideMissing(listing, rules), want));
   }
+});
+
+describe('chains of an administrator', () => {
+  const chain = (family: string, table: string, name: string, hook: string, policy: string): object => ({
+    chain: { family, table, name, hook, policy },
+  });
+  it('are told of when they drop what is forwarded or comes in; those of iptables are not', () => {
+    const nftables = [
+      { metainfo: {} },
+      chain('inet', 'filter', 'forward', 'forward', 'drop'),
+      chain('inet', 'filter', 'input', 'input', 'drop'),
+      chain('inet', 'filter', 'output', 'output', 'drop'),
+      chain('ip', 'own', 'forward', 'forward', 'accept'),
+      chain('ip', 'filter', 'FORWARD', 'forward', 'drop'),
+    ];
+    assert.deepEqual(findClosedChains(JSON.stringify({ nftables })), ['inet filter forward', 'inet filter input']);
+    assert.deepEqual(findClosedChains(''), []);
+  });
 });
 
 describe("a container's network", () => {

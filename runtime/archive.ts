@@ -16,6 +16,7 @@ import {
 import type { OciMount } from './kernel-mounts.ts';
 import { type Relay, RelayError, startRelay } from './relay.ts';
 import { makeFolderInRoot } from './rooted-path.ts';
+import type { Syscalls } from './syscalls.ts';
 import { mergeMounts } from './volumes/index.ts';
 
 /** How archive.pl comes to see what the container sees. */
@@ -90,12 +91,16 @@ export function archiveError(error: unknown): unknown {
  * The view of a container that does not run, whose root is mounted. Folders to mount on are made, as a start does it;
  * memory is empty then. Throws ContainerConfigError.
  */
-export async function prepareStoppedView(entry: ContainerEntry, mounts: readonly OciMount[]): Promise<ArchiveView> {
+export async function prepareStoppedView(
+  entry: ContainerEntry,
+  mounts: readonly OciMount[],
+  syscalls: Syscalls,
+): Promise<ArchiveView> {
   for (const { type, source, destination } of mounts) {
     const isFolder = type === 'bind' && (await stat(source)).isDirectory();
     if (!isFolder) continue;
     const owner = entry.record.idMap?.hostID ?? 0;
-    await makeFolderInRoot({ root: entry.paths.rootfs, path: destination, field: 'mounts', owner });
+    await makeFolderInRoot({ root: entry.paths.rootfs, path: destination, field: 'mounts', owner, syscalls });
   }
   return {
     kind: 'stopped',

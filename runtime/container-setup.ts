@@ -101,7 +101,13 @@ export async function writeBundle(
   const workingDir = mergeWorkingDir(config.workingDir, image.workingDir);
   const { idMap } = record;
   if (idMap !== undefined) checkIDs(user, idMap);
-  await makeFolderInRoot({ root: paths.rootfs, path: workingDir, field: 'workingDir', owner: idMap?.hostID ?? 0 });
+  await makeFolderInRoot({
+    root: paths.rootfs,
+    path: workingDir,
+    field: 'workingDir',
+    owner: idMap?.hostID ?? 0,
+    syscalls: deps.syscalls,
+  });
   const own = mergeArgs({ entrypoint: config.entrypoint, cmd: config.cmd, image });
   const isFirstProcess = config.namespaces?.pid !== 'host';
   const init = config.hasInit === true ? provideInit(own, { isFirstProcess }) : undefined;

@@ -304,7 +304,7 @@ export class LocalContainers implements Containers {
       const init = entry.processes?.init;
       if (init !== undefined && isRunning(entry)) return { kind: 'running', ...init };
       await ensureRootfs(this.#deps, entry);
-      return prepareStoppedView(entry, await prepareMounts(this.#deps, entry, signal));
+      return prepareStoppedView(entry, await prepareMounts(this.#deps, entry, signal), this.#deps.syscalls);
     });
   }
 

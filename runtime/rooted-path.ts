@@ -1,11 +1,12 @@
 /**
  * Paths inside a container's root, followed as if that root were /. An image is hostile: its symbolic links must not
- * lead out. Safe only while no process of the container runs, since such a process could swap a part meanwhile.
+ * lead out. A path that was followed is safe to open only while no process runs in the root, which could swap a part.
  */
 import { constants } from 'node:fs';
-import { chown, lstat, mkdir, open, readlink } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { lstat, open, readlink } from 'node:fs/promises';
+import { join } from 'node:path';
 import { ContainerConfigError } from './interface.ts';
+import { errnos, SyscallError, type Syscalls } from './syscalls.ts';
 
 const maxLinks = 40; // as the kernel: then ELOOP
 const maxFileBytes = 1024 * 1024;
@@ -60,24 +61,26 @@ export async function readTextInRoot(root: string, path: string, field: string):
   }
 }
 
-/** Makes a folder and its parents in the root, of the given owner, unless it is there. Throws ContainerConfigError. */
+/**
+ * Makes a folder and its parents in the root, of the given owner, unless it is there. Also while a process runs in the
+ * root (a debug session may): a link that it puts into the path meanwhile is refused by the kernel.
+ * Throws ContainerConfigError, RuntimeOperationError.
+ */
 export async function makeFolderInRoot(input: {
   readonly root: string;
   readonly path: string;
   readonly field: string;
   /** User and group id on the host. */
   readonly owner: number;
+  readonly syscalls: Pick<Syscalls, 'mkdirBeneath'>;
 }): Promise<void> {
-  const { root, path, field, owner } = input;
+  const { root, path, field, owner, syscalls } = input;
   const folder = await resolveInRoot(root, path, field);
   if (folder === root) return;
   try {
-    const first = await mkdir(folder, { recursive: true, mode: 0o755 });
-    if (first === undefined || owner === 0) return;
-    for (let made = folder; made.length >= first.length; made = dirname(made)) await chown(made, owner, owner);
+    await syscalls.mkdirBeneath({ folder: root, path: folder.slice(root.length), owner });
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : undefined;
-    if (code !== 'EEXIST' && code !== 'ENOTDIR') throw error;
-    throw new ContainerConfigError(field, `${path} is not a folder in the image; choose another working directory`);
+    if (!(error instanceof SyscallError) || error.errno !== errnos.ENOTDIR) throw error;
+    throw new ContainerConfigError(field, `${path} is not a folder in the image; choose another path`);
   }
 }

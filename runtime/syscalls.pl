@@ -7,9 +7,9 @@ use Config;
 
 my %numbers = $Config{archname} =~ /^aarch64/
   ? (mount => 40, umount2 => 39, unshare => 97, setns => 268, pidfd_open => 434, pidfd_send_signal => 424,
-     close => 57, mkdirat => 34, openat2 => 437, open_tree => 428, move_mount => 429, mount_setattr => 442)
+     close => 57, mkdirat => 34, fchownat => 54, openat2 => 437, open_tree => 428, move_mount => 429, mount_setattr => 442)
   : (mount => 165, umount2 => 166, unshare => 272, setns => 308, pidfd_open => 434, pidfd_send_signal => 424,
-     close => 3, mkdirat => 258, openat2 => 437, open_tree => 428, move_mount => 429, mount_setattr => 442);
+     close => 3, mkdirat => 258, fchownat => 260, openat2 => 437, open_tree => 428, move_mount => 429, mount_setattr => 442);
 
 my $CLONE_NEWNS = 0x00020000;
 my $CLONE_NEWUSER = 0x10000000;
@@ -25,9 +25,11 @@ my $ENOENT = 2;
 my $ESRCH = 3;
 my $EAGAIN = 11;
 my $EEXIST = 17;
+my $ENOTDIR = 20;
 my $AT_FDCWD = -100;
 my $O_PATH_CLOEXEC = 012000000;
 my $RESOLVE_NO_MAGICLINKS = 2;
+my $RESOLVE_NO_SYMLINKS = 4;
 my $RESOLVE_BENEATH = 8;
 
 sub call {
@@ -90,6 +92,36 @@ sub op_bind_beneath {
     mount_at($source, $target, '', $MS_BIND | $MS_REC, '');
     # Taking it down again must not take down anything at its source.
     mount_at('', $target, '', $MS_PRIVATE | $MS_REC, '');
+    1;
+  };
+  my $problem = $@;
+  syscall($numbers{close}, $_ + 0) for @fds;
+  die $problem unless $ok;
+}
+
+# Makes a path of folders inside a folder, those that are missing with the given owner. No part may be a link: whoever
+# asks has followed them, so a link is one that was put there since.
+sub op_mkdir_beneath {
+  my ($folder, $path, $owner) = @_;
+  my @fds = (open_at($AT_FDCWD, $folder, 0));
+  my $ok = eval {
+    my $resolve = $RESOLVE_BENEATH | $RESOLVE_NO_SYMLINKS;
+    for my $part (grep { $_ ne '' } split m{/}, $path) {
+      my $above = $fds[-1];
+      my $fd = eval { open_at($above, $part, $resolve) };
+      if (!defined $fd) {
+        die $@ unless ref $@ eq 'HASH' && $@->{errno} == $ENOENT;
+        my $made = syscall($numbers{mkdirat}, $above + 0, $part, 0755);
+        die { errno => $! + 0, text => "mkdir $part: $!" } if $made == -1 && $! + 0 != $EEXIST;
+        $fd = open_at($above, $part, $resolve);
+        if ($made != -1) {
+          my $empty = '';
+          call('fchownat', $fd, $empty, $owner + 0, $owner + 0, $AT_EMPTY_PATH);
+        }
+      }
+      push @fds, $fd;
+    }
+    die { errno => $ENOTDIR, text => "$path is no folder" } unless -d "/proc/self/fd/$fds[-1]";
     1;
   };
   my $problem = $@;
@@ -247,7 +279,7 @@ sub op_read {
   return unpack('H*', $text);
 }
 
-my %operations = (read => \&op_read, mount => \&op_mount, umount => \&op_umount, bind_beneath => \&op_bind_beneath, netns => \&op_netns, userns => \&op_userns,
+my %operations = (read => \&op_read, mount => \&op_mount, umount => \&op_umount, bind_beneath => \&op_bind_beneath, mkdir_beneath => \&op_mkdir_beneath, netns => \&op_netns, userns => \&op_userns,
   netns_of => \&op_netns_of, mapped_overlay => \&op_mapped_overlay, kill => \&op_kill);
 
 $| = 1;

@@ -70,6 +70,14 @@ export class Syscalls {
     await this.#request('bind_beneath', [folder, path, target]);
   }
 
+  /**
+   * Makes a path of folders inside `folder`; `owner` is user and group of those that were missing. Throws SyscallError
+   * with ELOOP if a part is a symbolic link, with ENOTDIR if one is no folder.
+   */
+  async mkdirBeneath({ folder, path, owner }: { folder: string; path: string; owner: number }): Promise<void> {
+    await this.#request('mkdir_beneath', [folder, path, String(owner)]);
+  }
+
   /** Unmounts; nothing to do if nothing is mounted there. A busy one is detached: it goes when its last user does. */
   async unmount(target: string): Promise<void> {
     try {

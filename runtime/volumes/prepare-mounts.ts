@@ -78,8 +78,7 @@ export async function prepareMounts(
       await bindPart(deps, { folder: source, path: mount.subPath, target }, volume);
       source = target;
     }
-    if (!one.isNested)
-      await checkMountPoint(entry.paths.rootfs, { ...one, source, isFirst, owner: entry.record.idMap?.hostID ?? 0 });
+    if (!one.isNested) await checkMountPoint(deps, entry, { ...one, source, isFirst });
     const isReadOnly = mount.isReadOnly || volume.source.kind === 'files';
     const isFolder = volume.source.kind === 'tmpfs' || (await stat(source)).isDirectory();
     mounts.push(formatMount({ source, destination, volume: volume.source, isReadOnly, isFolder }));
@@ -232,15 +231,16 @@ async function bindPart(
 
 /** A folder can be mounted on a folder only, a file on a file only. What is missing the OCI runtime makes. */
 async function checkMountPoint(
-  root: string,
+  { syscalls }: Pick<VolumeDeps, 'syscalls'>,
+  { paths: { rootfs: root }, record: { idMap } }: ContainerEntry,
   {
     volume: { source: kind },
     destination,
     source,
     isFirst,
-    owner,
-  }: Placed & { readonly source: string; readonly isFirst: boolean; readonly owner: number },
+  }: Placed & { readonly source: string; readonly isFirst: boolean },
 ): Promise<void> {
+  const owner = idMap?.hostID ?? 0;
   const target = join(root, destination);
   const there = await stat(target).catch(() => undefined); // nothing
   const isFolder = kind.kind === 'tmpfs' || (await stat(source)).isDirectory();
@@ -253,7 +253,7 @@ async function checkMountPoint(
   }
   if (kind.kind !== 'tmpfs' || !isFirst) return;
   // runc gives a tmpfs the mode of the folder that it covers, whatever the options say.
-  await makeFolderInRoot({ root, path: destination, field: 'mounts', owner });
+  await makeFolderInRoot({ root, path: destination, field: 'mounts', owner, syscalls });
   await chmod(target, kind.mode ?? defaultTmpfsMode);
 }
 

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ContainerConfigError } from '../../runtime/index.ts';
 import { makeFolderInRoot, readTextInRoot, resolveInRoot } from '../../runtime/rooted-path.ts';
+import { errnos, SyscallError, Syscalls } from '../../runtime/syscalls.ts';
 
 describe('paths in a hostile root', () => {
   let dir: string;
@@ -53,13 +54,39 @@ describe('paths in a hostile root', () => {
     }
   });
 
-  it('makes folders only inside', async () => {
-    await makeFolderInRoot({ root: root, path: '/hostdir/made', field: 'workingDir', owner: 0 });
-    assert.ok(!existsSync(join(dir, 'made')));
-    assert.ok(existsSync(join(root, dir, 'made')));
-    await assert.rejects(
-      makeFolderInRoot({ root: root, path: '/absolute', field: 'workingDir', owner: 0 }),
-      ContainerConfigError,
-    );
+  describe('folders', () => {
+    let syscalls: Syscalls;
+    before(() => {
+      syscalls = new Syscalls();
+    });
+    after(() => syscalls.close());
+    const make = (path: string, owner = 0): Promise<void> =>
+      makeFolderInRoot({ root, path, field: 'workingDir', owner, syscalls });
+
+    it('are made inside only', async () => {
+      await make('/hostdir/made');
+      assert.ok(!existsSync(join(dir, 'made')));
+      assert.ok(existsSync(join(root, dir, 'made')));
+      await assert.rejects(make('/absolute'), ContainerConfigError);
+      await assert.rejects(make('/etc/passwd/x'), ContainerConfigError);
+    });
+    it('have the owner asked for where they were missing', async () => {
+      await make('/etc/new/deep', 12_345);
+      for (const [path, uid] of [
+        ['etc', 0],
+        ['etc/new', 12_345],
+        ['etc/new/deep', 12_345],
+      ] as const) {
+        assert.equal(statSync(join(root, path)).uid, uid, path);
+      }
+      await make('/etc/new/deep', 54_321);
+      assert.equal(statSync(join(root, 'etc/new/deep')).uid, 12_345);
+    });
+    it('are not made through a link that was put into the path meanwhile', async () => {
+      const isLoop = (error: unknown): boolean => error instanceof SyscallError && error.errno === errnos.ELOOP;
+      await assert.rejects(syscalls.mkdirBeneath({ folder: root, path: '/hostdir/swapped', owner: 0 }), isLoop);
+      await assert.rejects(syscalls.mkdirBeneath({ folder: root, path: '/hostdir', owner: 0 }), isLoop);
+      assert.ok(!existsSync(join(dir, 'swapped')));
+    });
   });
 });

@@ -110,6 +110,7 @@ export async function reconcileBare(
       const result = await releaseObject(object, entry, deps, signal);
       if (result.kind === 'done') {
         deps.entries.delete(bareEntryKeyOf(object));
+        deps.view.release(keyOf(object), containerIDOf(object));
         deps.metrics.forget(keyOf(object));
       }
       return { againInMs: undefined, failure: result.kind === 'failed' ? result.failure : undefined };

@@ -83,7 +83,8 @@ export function createView(wake: (key: string) => void): FullView {
       keyOfContainer.set(id, key);
     },
     release: (key, id) => {
-      keyOfContainer.delete(id);
+      // Under another key it may have an owner by now.
+      if (keyOfContainer.get(id) === key) keyOfContainer.delete(id);
       if (containers.get(key)?.delete(id) && containers.get(key)?.size === 0) containers.delete(key);
     },
     stateChanged,

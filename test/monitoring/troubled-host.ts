@@ -83,7 +83,10 @@ export async function startTroubledHost(): Promise<TroubledHost> {
       await instance.create('pulled-late', { image: late, ...idle });
       await instance.create('orphan-late', { image: `${otherDeadRegistry}/orphan:1`, ...quick });
       await instance.waitFor('pulled-late', ({ state }) => state === 'Running', 'running');
-      await instance.waitFor('orphan-late', ({ reason }) => reason === 'ErrImagePull', 'in trouble');
+      // The first word for it lasts for a moment only: then its registry's breaker opens.
+      const isInTrouble = (reason: string | undefined): boolean =>
+        reason === 'ErrImagePull' || reason === 'ImagePullBackOff';
+      await instance.waitFor('orphan-late', ({ reason }) => isInTrouble(reason), 'in trouble');
       await instance.get('nobody');
     };
     return { instance, metricsAddress: new URL(instance.metricsUrl).host, goOn, close };

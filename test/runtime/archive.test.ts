@@ -291,6 +291,22 @@ describe('copying files', () => {
     await host.runtime.containers.remove(id);
   });
 
+  it('of a container with a user namespace has the owners that the container sees', async () => {
+    const script = 'echo x > /tmp/own; chown 33:65534 /tmp/own';
+    for (const { what, id } of await three({ namespaces: { user: 'mapped' } }, script)) {
+      const archive = Buffer.concat([entry('into', { data: 'x' }), end]);
+      await write(id, '/tmp', archive);
+      assert.deepEqual(await listing((await read(id, '/tmp/into')).archive), ['-rw-r--r-- 0/0 1 into'], what);
+      assert.deepEqual(
+        await listing((await read(id, '/etc/passwd')).archive).then((lines) => lines[0]?.split(' ')[1]),
+        '0/0',
+        what,
+      );
+      if (what === 'one that never ran') continue;
+      assert.deepEqual(await listing((await read(id, '/tmp/own')).archive), ['-rw-r--r-- 33/65534 2 own'], what);
+    }
+  });
+
   it('waits for a reader that is slow, and ends when it goes away or the container is removed', async () => {
     const { id } = await host.run({
       cmd: ['sh', '-c', 'head -c 20000000 /dev/urandom > /big; echo ready; sleep 1000'],

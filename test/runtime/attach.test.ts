@@ -11,6 +11,7 @@ import {
 } from '../../runtime/index.ts';
 import { stdioFlags } from '../../runtime/monitor.ts';
 import { never, TestHost, until } from './host.ts';
+import { processesWith } from './processes.ts';
 
 /** Keeps what a session gives, as it comes. */
 function listen(session: StreamSession): { stdout: string; stderr: string } {
@@ -150,8 +151,9 @@ describe('attaching to a container', () => {
     await session.resize({ columns: 55, rows: 22 });
     session.stdin?.write('stty size; mark=kept\n');
     await until('the new size', () => heard.stdout.includes('22 55'));
-    session.stdin?.write('echo now$((1+0)); sleep 500\n');
-    await until('the program to run', () => heard.stdout.includes('now1'));
+    const marker = `sleep ${50_000 + Math.floor(Math.random() * 9_999)}`;
+    session.stdin?.write(`${marker}\n`);
+    await until('the program to run', () => processesWith(marker).length > 0);
     session.stdin?.write('\x03');
     await until('the prompt', () => /\^C[\s\S]*# /.test(heard.stdout));
     session.stdin?.write('echo after$((1+1))\n');

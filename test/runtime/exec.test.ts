@@ -14,6 +14,7 @@ import {
   type StreamSession,
 } from '../../runtime/index.ts';
 import { never, TestHost, until } from './host.ts';
+import { processesWith } from './processes.ts';
 
 async function textOf(stream: Readable | undefined): Promise<string> {
   const parts: Buffer[] = [];
@@ -33,15 +34,6 @@ describe('exec in a running container', () => {
     const [stdout, stderr] = await Promise.all([textOf(session.stdout), textOf(session.stderr)]);
     return { stdout, stderr, code: await session.exit };
   };
-  const processesWith = (marker: string): string[] =>
-    readdirSync('/proc').filter((pid) => {
-      if (!/^[0-9]+$/.test(pid)) return false;
-      try {
-        return readFileSync(join('/proc', pid, 'cmdline'), 'utf8').includes(marker);
-      } catch {
-        return false; // ended while we looked
-      }
-    });
 
   before(async () => {
     host = await TestHost.open();
@@ -209,8 +201,9 @@ describe('exec in a running container', () => {
     await until('the answer', () => output.includes('a42'));
     assert.match(output, /\/dev\/pts\/[0-9]+/);
     assert.match(output, /xterm/);
-    stdin.write('echo now$((1+0)); sleep 500\n');
-    await until('the program to run', () => output.includes('now1'));
+    const marker = `sleep ${60_000 + Math.floor(Math.random() * 9_999)}`;
+    stdin.write(`${marker}\n`);
+    await until('the program to run', () => processesWith(marker).length > 0);
     stdin.write('\x03');
     await until('the prompt', () => /\^C[\s\S]*# /.test(output));
     stdin.write('echo after$((1+1))\n');
@@ -240,9 +233,9 @@ describe('exec in a running container', () => {
         hasTerminal,
       });
       await new Promise((resolve) => stubborn.stdout.once('data', resolve));
-      await until('its process', () => processesWith(marker.replace(' ', '\0')).length > 0);
+      await until('its process', () => processesWith(marker).length > 0);
       await stubborn.close();
-      await until('its processes to be gone', () => processesWith(marker.replace(' ', '\0')).length === 0);
+      await until('its processes to be gone', () => processesWith(marker).length === 0);
     }
   });
 
@@ -268,22 +261,22 @@ describe('exec in a running container', () => {
   it('ends its process also when its relay is killed', async () => {
     const marker = `sleep ${80_000 + Math.floor(Math.random() * 9_999)}`;
     const session = await open({ args: marker.split(' ') });
-    const [pid] = processesWith(marker.replace(' ', '\0'));
+    const [pid] = processesWith(marker);
     const status = readFileSync(`/proc/${pid}/status`, 'utf8');
     const relay = Number(/^PPid:\s+([0-9]+)/m.exec(status)?.[1]);
     assert.match(readFileSync(`/proc/${relay}/cmdline`, 'utf8'), /^holdfast-relay/);
     process.kill(relay, 'SIGKILL');
     await assert.rejects(session.exit, /relay was killed/);
-    await until('its process to be gone', () => processesWith(marker.replace(' ', '\0')).length === 0);
+    await until('its process to be gone', () => processesWith(marker).length === 0);
   });
 
   it('leaves no folder and no process behind when the runtime closes', async () => {
     const marker = `sleep ${90_000 + Math.floor(Math.random() * 9_999)}`;
     const session = await open({ args: marker.split(' ') });
-    assert.equal(processesWith(marker.replace(' ', '\0')).length, 1);
+    assert.equal(processesWith(marker).length, 1);
     await host.reopen();
     await assert.rejects(session.exit, /closed/);
-    assert.equal(processesWith(marker.replace(' ', '\0')).length, 0);
+    assert.equal(processesWith(marker).length, 0);
     assert.deepEqual(readdirSync(join(host.deps.runDir, 'sessions')), []);
     assert.equal((await run('echo still there')).stdout, 'still there\n');
   });

@@ -2,24 +2,12 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { randomInt } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { never, TestHost, until } from './host.ts';
-
-/** Command lines of processes that hold the text, and of relays whose daemon is gone. */
-function processesWith(marker: string): string[] {
-  return readdirSync('/proc').flatMap((pid) => {
-    if (!/^[0-9]+$/.test(pid)) return [];
-    try {
-      const line = readFileSync(join('/proc', pid, 'cmdline'), 'utf8').replaceAll('\0', ' ');
-      return line.includes(marker) ? [line] : [];
-    } catch {
-      return []; // it ended while we looked
-    }
-  });
-}
+import { processesWith } from './processes.ts';
 
 describe('a daemon killed in the middle of sessions', () => {
   let host: TestHost;

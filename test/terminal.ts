@@ -1,6 +1,8 @@
 /** A terminal of its own for what runs only in one: tmux without its user's settings, on a socket of its own. */
 import { execFile } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { tmux, tmuxEnvironment } from './tools.ts';
 import { until } from './until.ts';
@@ -8,18 +10,27 @@ import { until } from './until.ts';
 const exec = promisify(execFile);
 
 export class Terminal {
-  readonly #socket = `holdfast-test-${randomBytes(4).toString('hex')}`;
+  readonly #dir: string;
+
+  private constructor(dir: string) {
+    this.#dir = dir;
+  }
 
   /** Starts a shell in a terminal of 100 by 30. */
   static async open(): Promise<Terminal> {
-    const terminal = new Terminal();
-    await terminal.#tmux('new-session', '-d', '-x', '100', '-y', '30', "env PS1='host> ' sh");
-    await terminal.shows(/host>$/m);
-    return terminal;
+    const terminal = new Terminal(await mkdtemp(join(tmpdir(), 'holdfast-terminal-')));
+    try {
+      await terminal.#tmux('new-session', '-d', '-x', '100', '-y', '30', "env PS1='host> ' sh");
+      await terminal.shows(/host>$/m);
+      return terminal;
+    } catch (error) {
+      await terminal.close();
+      throw error;
+    }
   }
 
   async #tmux(...args: readonly string[]): Promise<string> {
-    const { stdout } = await exec(tmux(), ['-L', this.#socket, '-f', '/dev/null', ...args], {
+    const { stdout } = await exec(tmux(), ['-S', join(this.#dir, 'socket'), '-f', '/dev/null', ...args], {
       env: { ...process.env, ...tmuxEnvironment(), TERM: 'xterm', TMUX: '' },
     });
     return stdout;
@@ -58,6 +69,7 @@ export class Terminal {
   }
 
   async close(): Promise<void> {
-    await this.#tmux('kill-server');
+    await this.#tmux('kill-server').catch(() => {}); // it is gone already
+    await rm(this.#dir, { recursive: true, force: true });
   }
 }

@@ -207,6 +207,9 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
       onExit: (id) => containers.check(id),
       onLookAgain(why) {
         containers.checkAll();
+        takeBackDevNull().catch((error: unknown) =>
+          log.error({ err: error }, '/dev/null cannot be given back to root'),
+        );
         resolver.look();
         looks += 1;
         const mending = looks % looksPerNetworkCheck === 0 ? hostNetwork.ensure('thorough') : hostNetwork.mend();

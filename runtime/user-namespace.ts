@@ -70,7 +70,8 @@ export async function giveTo(idMap: IdMap | undefined, path: string): Promise<vo
 
 /**
  * crun 1.8 makes the container's root the owner of its standard streams, and /dev/null as a stream is the host's own:
- * who owns it may take it from everybody. Called before the container's process is let go.
+ * who owns it may take it from everybody. Called before the container's process is let go, and now and then, since
+ * dnsmasq does the same to its log, which is /dev/null too.
  */
 export async function takeBackDevNull(): Promise<void> {
   const { uid, gid, mode } = await stat('/dev/null');

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { chmodSync, readFileSync, statSync } from 'node:fs';
+import { chmodSync, chownSync, readFileSync, statSync } from 'node:fs';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -8,7 +8,7 @@ import fc from 'fast-check';
 import { decideIdMap, type IdMap, parseSubordinateRanges } from '../../runtime/id-map.ts';
 import { type ContainerConfig, ContainerConfigError, type Volume, type VolumeMount } from '../../runtime/index.ts';
 import { buildBusyboxImage } from '../images.ts';
-import { never, TestHost } from './host.ts';
+import { never, TestHost, until } from './host.ts';
 
 const someID = 'ab'.repeat(32);
 
@@ -138,6 +138,11 @@ describe('a user namespace of its own', () => {
     assert.match(output, /^no$/m);
     assert.match(output, /^65534\nworks$/m);
     assert.notEqual(statSync('/dev/null').uid, uidsOf(pid)[0]);
+  });
+
+  it('gives /dev/null back to root, whoever was made its owner', async () => {
+    chownSync('/dev/null', 54_321, 54_321);
+    await until('its owner to be root', () => statSync('/dev/null').uid === 0 && statSync('/dev/null').gid === 0);
   });
 
   it('keeps its ids across restarts, of the daemon too', async () => {

@@ -42,12 +42,12 @@ describe('the network of containers', function () {
     await instance.api('POST', '/api/v1/namespaces', { metadata: { name: 'shop' } });
     await instance.create('web', sleeper());
     const first = await addressOf('web');
-    await instance.create('near', watcher('ping -c 1 -W 1 web 2>&1 | head -1'));
+    await instance.create('near', watcher('timeout 2 ping -c 1 -W 1 web 2>&1 | head -1'));
     const far = await instance.api('POST', '/apis/holdfast.dev/v1/namespaces/shop/containers', {
       apiVersion: 'holdfast.dev/v1',
       kind: 'Container',
       metadata: { name: 'far' },
-      spec: watcher('ping -c 1 -W 1 web.default 2>&1 | head -1; ping -c 1 -W 1 web 2>&1 | head -1'),
+      spec: watcher('timeout 2 ping -c 1 -W 1 web.default 2>&1 | head -1; timeout 2 ping -c 1 -W 1 web 2>&1 | head -1'),
     });
     assert.equal(far.status, 201, far.text);
     await isLogged('near', `PING web (${first})`);
@@ -132,7 +132,7 @@ describe('the network of containers', function () {
     await isLogged('hostly', instance.bridge);
     await instance.create('guest', watcher(`nc -w 1 hostly ${port} </dev/null`));
     await isLogged('guest', 'from the host');
-    await instance.create('hostly-client', watcher('ping -c 1 -W 1 guest | head -1', { hostNetwork: true }));
+    await instance.create('hostly-client', watcher('timeout 2 ping -c 1 -W 1 guest | head -1', { hostNetwork: true }));
     await isLogged('hostly-client', `PING guest (${await addressOf('guest')})`);
     const pod = await instance.api('GET', '/api/v1/namespaces/default/pods/hostly');
     assert.equal(pod.json.spec.hostNetwork, true);

@@ -266,6 +266,7 @@ export class LocalContainers implements Containers {
     const entry = this.#get(id);
     // It would be frozen at birth, and so would be whoever waits for it.
     if (this.#isPaused(entry)) throw new ContainerNotRunningError(id, { isPaused: true });
+    this.#deps.primer.prime();
     return this.#deps.metrics.time('exec', () => this.#streams.exec(entry, request, signal));
   }
 

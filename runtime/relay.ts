@@ -74,6 +74,8 @@ export interface Relay {
 
 /** It kills what does not end when told; one that takes longer is itself stuck. */
 const closeDeadlineMs = 10_000;
+/** Starting one blocks us for some milliseconds, which the session that is being opened should not wait for. */
+const refillDelayMs = 60;
 /** How long a spare one is kept after the last session began: 6 MB. */
 const spareMs = 60_000;
 
@@ -98,8 +100,8 @@ export class SpareRelays {
     const taken = this.#spare ?? this.#spawn();
     this.#spare = undefined;
     clearTimeout(this.#timer);
-    // While the other is at work in its own process.
-    setImmediate(() => this.#refill());
+    this.#timer = setTimeout(() => this.#refill(), refillDelayMs);
+    this.#timer.unref();
     return taken;
   }
 

@@ -72,7 +72,9 @@ describe('the LAMP container', function () {
     };
     const processes = await execIn('ps');
     assert.match(processes, /^\s*1 .*supervisord/m);
-    const [, pid = ''] = /^\s*(\d+) .*apache2 -D FOREGROUND/m.exec(processes) ?? [];
+    // Its workers look the same in the list.
+    const pid = (await execIn('cat', '/run/apache2.pid')).trim();
+    assert.match(processes, new RegExp(`^\\s*${pid} .*apache2 -D FOREGROUND`, 'm'));
     await execIn('kill', pid);
     const log = new RegExp(
       `exited: apache2 [^]*spawned: 'apache2' with pid (?!${pid}\\b)\\d+[^]*success: apache2 entered RUNNING`,

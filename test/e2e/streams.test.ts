@@ -371,7 +371,9 @@ describe('streams of a container', function () {
             await terminal.type('stty size');
             return /^40 120$/m.test(await terminal.screen());
           }, 'the changed size');
-          await terminal.type('sleep 1000');
+          // Once it says so it has the terminal: earlier, the key would reach the shell alone.
+          await terminal.type("sh -c 'echo begun; exec sleep 1000'");
+          await terminal.shows(/^begun$/m);
           await terminal.press('C-c');
           await terminal.shows(/\^C[\s\S]*inside>$/m);
           await terminal.type('exit 7');

@@ -15,6 +15,7 @@ const files = {
   'etc/lamp/php.ini': join(sourceDir, 'php.ini'),
   'etc/lamp/init.sql': join(sourceDir, 'init.sql'),
   'etc/supervisor/supervisord.conf': join(sourceDir, 'supervisord.conf'),
+  'usr/local/bin/run-apache': join(sourceDir, 'run-apache.sh'),
   'usr/local/bin/run-mariadb': join(sourceDir, 'run-mariadb.sh'),
   'var/www/html/index.php': join(sourceDir, 'index.php'),
 };

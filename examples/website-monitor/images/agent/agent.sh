@@ -9,7 +9,7 @@ is_up() {
 }
 
 alert() {
-  echo 'To: admin@work Message: The service is down!' | timeout 5 nc -w 2 insidemailer 33333 >/dev/null 2>&1
+  echo 'To: admin@work Message: The service is down!' | timeout 5 nc -w 4 insidemailer 33333 >/dev/null 2>&1
 }
 
 told=no

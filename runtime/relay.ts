@@ -87,8 +87,8 @@ function spawnRelay(script: RelayRequest['script'], args: readonly string[], std
 }
 
 /**
- * Keeps one relay waiting while sessions are being opened, so that the next does not wait for perl to start: 5 ms of the
- * 20 that an exec takes (2026-11).
+ * Keeps one relay waiting while sessions are being opened, so that the next does not wait for perl to start: some
+ * milliseconds by estimate, of the 46 that an exec takes without HTTPS (2026-11).
  */
 export class SpareRelays {
   #spare: ChildProcess | undefined;

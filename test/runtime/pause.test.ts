@@ -22,7 +22,7 @@ describe('parseFrozen', () => {
 });
 
 /** Files as a host with cgroup v2 has them (systemd, kernel 6.1); this machine may have v1 only. */
-describe('the freezer on a recorded tree of cgroup v2', () => {
+describe('the freezer on a tree of cgroup v2 written by hand', () => {
   let root: string;
   let layout: CgroupLayout;
   const file = (name: string): string => join(root, name);

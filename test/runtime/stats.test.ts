@@ -1,6 +1,6 @@
 /**
- * What a container uses. Version 2 of cgroups is read from a tree with the files of a Debian 12 host in their format
- * (test/runtime/recorded), where this machine has version 1 only; the figures of version 1 are those of real containers.
+ * What a container uses. Version 2 of cgroups is read from a tree written by hand in the kernel's format, no capture of
+ * a real host (test/runtime/recorded), since this machine has version 1 only; the figures of version 1 are those of real containers.
  */
 import assert from 'node:assert/strict';
 import { mkdir, mkdtemp, rm, symlink } from 'node:fs/promises';
@@ -13,7 +13,7 @@ import { never, TestHost, until } from './host.ts';
 const recorded = fileURLToPath(new URL('./recorded/cgroup-v2', import.meta.url));
 
 describe('figures of a cgroup', () => {
-  it('are read from a recorded tree of version 2', async () => {
+  it('are read from a tree of version 2 written by hand', async () => {
     const root = await mkdtemp(join(tmpdir(), 'hf-stats-'));
     try {
       await mkdir(join(root, 'holdfast'));

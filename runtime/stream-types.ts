@@ -1,0 +1,123 @@
+/**
+ * The part of the runtime's interface that is about what flows out of and into a container: logs, standard streams,
+ * usage, archives. Types only.
+ */
+import type { Readable, Writable } from 'node:stream';
+import type { EnvVar } from './container-config.ts';
+
+export interface LogEntry {
+  /** RFC 3339 with nanoseconds, UTC. */
+  readonly time: string;
+  readonly stream: 'stdout' | 'stderr';
+  /** Bytes as the process wrote them; ends with a newline unless the line is not complete yet. */
+  readonly data: Buffer;
+}
+
+export interface LogOptions {
+  /** Go on with what is written from now on, across rotations and restarts, until aborted or the container is removed. */
+  readonly follow?: boolean | undefined;
+  /** Only the last so many lines, of the streams and the run that are wanted; undefined: all. */
+  readonly tailLines?: number | undefined;
+  readonly sinceMs?: number | undefined;
+  /** The last moment that is of interest; a reader that follows is done when it has passed. */
+  readonly untilMs?: number | undefined;
+  /** Default: all. */
+  readonly streams?: 'all' | 'stdout' | 'stderr' | undefined;
+  /** Only the run that ended last: before the present one, while one goes on. Never followed. */
+  readonly previous?: boolean | undefined;
+}
+
+/** Size of a terminal, in characters. */
+export interface TerminalSize {
+  readonly columns: number;
+  readonly rows: number;
+}
+
+/** A process's standard streams, as one client has them. Whoever opens it reads stdout and stderr to their ends. */
+export interface StreamSession {
+  /** undefined if none was asked for. Ending it is the process's end of input. */
+  readonly stdin: Writable | undefined;
+  readonly stdout: Readable;
+  /** undefined with a terminal, which has one output. */
+  readonly stderr: Readable | undefined;
+  /** Nothing happens without a terminal. */
+  resize(size: TerminalSize): Promise<void>;
+  /**
+   * exec: the exit code, once the process has ended and the streams have all of its output; 128 + n after signal n.
+   * attach: the exit code of the container's process, or undefined when the client was detached while it runs.
+   * Rejects with RuntimeOperationError if it cannot be known.
+   */
+  readonly exit: Promise<number | undefined>;
+  /** The client goes away: ends the process of an exec (SIGHUP with a terminal, then SIGKILL), detaches an attach. */
+  close(): Promise<void>;
+}
+
+/** A further process in a running container. What is not given is the container's own. */
+export interface ExecRequest {
+  /** Program and arguments; the program is looked for in the container's PATH. */
+  readonly args: readonly string[];
+  /** Added to the container's environment and overriding it. */
+  readonly env?: readonly EnvVar[] | undefined;
+  /** name|uid[:group|gid] */
+  readonly user?: string | undefined;
+  /** Absolute. */
+  readonly workingDir?: string | undefined;
+  readonly hasTerminal: boolean;
+  readonly hasStdin: boolean;
+  /** The terminal's first size. */
+  readonly size?: TerminalSize | undefined;
+}
+
+export interface AttachRequest {
+  /** Without effect on a container that has no stdin. */
+  readonly hasStdin: boolean;
+  readonly size?: TerminalSize | undefined;
+}
+
+/** What a running container uses, of its cgroup and its network. Counters only grow while it runs. */
+export interface Stats {
+  /** Processor time used so far. */
+  readonly cpuNanoseconds: number;
+  /** Memory in use without the page cache that can be dropped: the working set. */
+  readonly memoryBytes: number;
+  /** undefined: no limit. */
+  readonly memoryLimitBytes?: number | undefined;
+  /** Processes and threads. */
+  readonly processes: number;
+  readonly processLimit?: number | undefined;
+  /** Time for which the processor limit held it back. */
+  readonly throttledNanoseconds: number;
+  /** Of all its network interfaces but loopback. */
+  readonly networkReceivedBytes: number;
+  readonly networkSentBytes: number;
+  /** From and to disks, as far as the kernel accounts for it: 0 where it does not. */
+  readonly diskReadBytes: number;
+  readonly diskWrittenBytes: number;
+}
+
+/** What an archive is of. */
+export interface ArchiveStat {
+  /** The last part of the path; / for the root. */
+  readonly name: string;
+  readonly kind: 'file' | 'folder' | 'link' | 'other';
+  readonly sizeBytes: number;
+  /** Permission bits. */
+  readonly mode: number;
+  /** Whole seconds. */
+  readonly mtimeMs: number;
+  /** Of a link, which is not followed. */
+  readonly linkTarget?: string | undefined;
+}
+
+export interface Archive {
+  readonly stat: ArchiveStat;
+  /** A tar archive, whose first entry is named stat.name. It fails if the copy cannot be finished; an end is the end. */
+  readonly stream: Readable;
+}
+
+export interface WriteArchiveOptions {
+  /** Whose the files will be: as the archive says (the default), or root's. */
+  readonly owner?: 'archive' | 'root' | undefined;
+  /** Refuses to put a folder in the place of something else, and the other way about. */
+  readonly isStrict?: boolean | undefined;
+}

@@ -1,85 +1,59 @@
 /**
- * The containers of this host: the operations of the interface, one at a time for each container. The steps live in
- * container-setup.ts, run.ts and container-ports.ts; here is their order, and what is recorded when.
+ * The containers of this host: the operations of the interface, one at a time for each container. How one is made, started
+ * and removed is in container-creation.ts, container-start.ts and container-removal.ts.
  */
-import { mkdir, rename, rm } from 'node:fs/promises';
-import { isIP } from 'node:net';
-import { join } from 'node:path';
 import type { Duplex, Readable } from 'node:stream';
 import type { Logger } from 'pino';
 import { type ArchiveView, prepareStoppedView } from './archive.ts';
 import { replaceFile } from './atomic-file.ts';
 import type { CgroupPrimer } from './cgroup-primer.ts';
-import { applyLimits, ensureControllers } from './cgroups.ts';
-import {
-  type ContainerEntry,
-  infoOf,
-  isRunning,
-  logOf,
-  nameRecordOf,
-  stateOf,
-  writeLastRun,
-} from './container-entry.ts';
+import { applyLimits } from './cgroups.ts';
+import { checkDnsNames, isContainerID } from './config-check.ts';
+import { type CreationDeps, createContainer } from './container-creation.ts';
+import { type ContainerEntry, infoOf, isRunning, logOf, nameRecordOf, stateOf } from './container-entry.ts';
 import { rewriteHosts } from './container-etc.ts';
-import { dropNetwork, ensureNetwork, hostAddresses, type NetworkDeps } from './container-network.ts';
-import {
-  choosePorts,
-  claimPorts,
-  type PortsDeps,
-  publishedPorts,
-  refuseForeign,
-  releaseClaim,
-} from './container-ports.ts';
-import { ensureRootfs, type SetupDeps, writeBundle } from './container-setup.ts';
+import type { NetworkDeps } from './container-network.ts';
+import { type PortsDeps, releaseClaim } from './container-ports.ts';
+import { type RemovalDeps, removeContainer } from './container-removal.ts';
+import { ensureRootfs, type SetupDeps } from './container-setup.ts';
+import { type StartDeps, startContainer } from './container-start.ts';
 import { DebugSessions } from './debug-sessions.ts';
 import { ForeignPorts } from './foreign-ports.ts';
 import { freeze, observeFrozen, thaw } from './freezer.ts';
 import type { HostNetwork } from './host-network.ts';
-import { decideIdMap, type IdMap } from './id-map.ts';
 import {
   type Archive,
   type AttachRequest,
   type ContainerConfig,
-  ContainerConfigError,
   type ContainerID,
   type ContainerInfo,
   ContainerNotFoundError,
   ContainerNotRunningError,
   type Containers,
   type ExecRequest,
-  ImageNotPresentError,
   type Images,
   type LogEntry,
   type LogOptions,
   type MutableConfig,
-  PortTakenError,
   RuntimeClosedError,
   type RuntimeEvent,
   RuntimeOperationError,
-  StartError,
   type Stats,
   type StreamSession,
   type WriteArchiveOptions,
 } from './interface.ts';
-import { KeyedLock, Semaphore, settleAll } from './keyed-lock.ts';
+import { KeyedLock, Semaphore } from './keyed-lock.ts';
 import { readLog } from './log-reader.ts';
 import type { ContainerLog } from './log-rotator.ts';
-import { markRun } from './log-runs.ts';
 import type { RuntimeMetrics } from './metrics.ts';
-import { releaseStart } from './oci-runtime.ts';
 import { isAlive } from './proc.ts';
-import { mergeArgs, parseSignal } from './process-config.ts';
-import { formatRecord, type LastRun } from './record.ts';
+import { formatRecord } from './record.ts';
 import { SpareRelays } from './relay.ts';
-import { removeTree } from './remove-tree.ts';
 import type { Resolver } from './resolver.ts';
-import { isDnsName } from './resolver-files.ts';
-import { cgroupPathOf, endRun, prepareRun, type RunDeps } from './run.ts';
+import { cgroupPathOf, type RunDeps } from './run.ts';
 import { RunSupervisor } from './run-supervisor.ts';
-import { findSecurityProblems } from './security-check.ts';
 import { ContainerStreams } from './streams.ts';
-import { ensureUserNamespace, observeRanges, takeBackDevNull } from './user-namespace.ts';
-import { dropVolumes, planMounts, prepareMounts, type VolumeDeps, writeFiles } from './volumes/index.ts';
+import { dropVolumes, prepareMounts, type VolumeDeps, writeFiles } from './volumes/index.ts';
 
 export interface ContainersDeps extends SetupDeps, NetworkDeps, RunDeps, VolumeDeps {
   readonly images: Pick<Images, 'inspect'>;
@@ -96,16 +70,13 @@ export interface ContainersDeps extends SetupDeps, NetworkDeps, RunDeps, VolumeD
   readonly log: Logger;
 }
 
-const idForm = /^[0-9a-f]{64}$/;
-const SIGTERM = 15;
 const SIGKILL = 9;
 
 export class LocalContainers implements Containers {
   readonly #deps: ContainersDeps;
   readonly #entries: Map<ContainerID, ContainerEntry>;
-  readonly #ports: PortsDeps;
+  readonly #steps: CreationDeps & StartDeps & RemovalDeps;
   readonly #lock = new KeyedLock();
-  readonly #starts: Semaphore;
   #startsUnderWay = 0;
   readonly #runs: RunSupervisor;
   readonly #streams: ContainerStreams;
@@ -117,13 +88,12 @@ export class LocalContainers implements Containers {
   constructor(deps: ContainersDeps, entries: Map<ContainerID, ContainerEntry>) {
     this.#deps = deps;
     this.#entries = entries;
-    this.#ports = {
+    const ports: PortsDeps = {
       entries,
       hostNetwork: deps.hostNetwork,
       foreign: new ForeignPorts(deps.layout.nftTable),
       claims: new Set(),
     };
-    this.#starts = new Semaphore(deps.startConcurrency);
     const emit = (event: RuntimeEvent): void => {
       // Before others hear of it and start the next run.
       if (event.kind === 'exited') this.#streams.runEnded(event.id);
@@ -133,6 +103,14 @@ export class LocalContainers implements Containers {
     const spares = this.#spares;
     this.#debugs = new DebugSessions({ ...deps, spares, changed: (id) => deps.emit({ kind: 'debug', id }) });
     this.#streams = new ContainerStreams({ ...deps, spares, look: (entry) => this.#runs.look(entry) });
+    this.#steps = {
+      ...deps,
+      entries,
+      ports,
+      runs: this.#runs,
+      debugs: this.#debugs,
+      starts: new Semaphore(deps.startConcurrency),
+    };
   }
 
   get isBusy(): boolean {
@@ -144,7 +122,7 @@ export class LocalContainers implements Containers {
       const existing = this.#entries.get(config.id);
       if (existing !== undefined) return this.#info(existing);
       this.#deps.primer.prime();
-      return this.#info(await this.#create(config, signal));
+      return this.#info(await createContainer(this.#steps, config, signal));
     });
   }
 
@@ -159,10 +137,10 @@ export class LocalContainers implements Containers {
       entry.isStarting = true;
       try {
         await this.#deps.logBegins(logOf(entry));
-        await this.#start(entry, signal);
+        await startContainer(this.#steps, entry, signal);
       } finally {
         entry.isStarting = false;
-        releaseClaim(this.#ports, entry);
+        releaseClaim(this.#steps.ports, entry);
         this.#startsUnderWay -= 1;
       }
       // It may have ended already, unheeded while it was being started.
@@ -221,12 +199,12 @@ export class LocalContainers implements Containers {
     return this.#operate('remove', id, undefined, async () => {
       const entry = this.#entries.get(id);
       if (entry === undefined) {
-        if (idForm.test(id)) await dropVolumes(this.#deps, id, { volumes });
+        if (isContainerID(id)) await dropVolumes(this.#deps, id, { volumes });
         return;
       }
       entry.isRemoving = true;
       try {
-        await this.#remove(entry, volumes);
+        await removeContainer(this.#steps, entry, volumes);
       } finally {
         entry.isRemoving = false;
       }
@@ -416,223 +394,6 @@ export class LocalContainers implements Containers {
       });
     });
   }
-
-  async #create(config: ContainerConfig, signal: AbortSignal): Promise<ContainerEntry> {
-    checkConfig(config);
-    const { layout, images, nowMs, hostNetwork } = this.#deps;
-    const image = await images.inspect(config.imageID);
-    if (image === undefined) {
-      throw new ImageNotPresentError(`the image ${config.imageID} is not on this host; pull it first`);
-    }
-    mergeArgs({ entrypoint: config.entrypoint, cmd: config.cmd, image: image.config });
-    planMounts(config, image.config);
-    const ports = await choosePorts(this.#ports, config.id, config.ports);
-    const idMap = await this.#chooseIDs(config);
-    signal.throwIfAborted();
-    const paths = layout.container(config.id);
-    const entry: ContainerEntry = {
-      paths,
-      record: {
-        version: 1,
-        config,
-        image: image.config,
-        ports,
-        createdAtMs: nowMs(),
-        idMap,
-        stopSignal: parseSignal(image.config.stopSignal ?? '') ?? SIGTERM,
-      },
-      lastRun: undefined,
-      processes: undefined,
-      network: undefined,
-      hostAddresses: hostAddresses(this.#deps),
-      monitor: undefined,
-      isStarting: false,
-      isRemoving: false,
-    };
-    // From here on its ports count, and its image is in use.
-    this.#entries.set(config.id, entry);
-    try {
-      for (const dir of [paths.upper, paths.work, paths.logDir, paths.bundle]) {
-        await mkdir(dir, { recursive: true, mode: dir === paths.upper ? 0o755 : 0o700 });
-      }
-      await hostNetwork.ensure('bridge');
-      await ensureUserNamespace(this.#deps, entry);
-      // The record makes it a container; without it a later daemon throws the rest away.
-      await settleAll([
-        replaceFile(paths.record, formatRecord(entry.record), 'durable'),
-        this.#deps.metrics.time('mount', () => ensureRootfs(this.#deps, entry)),
-        ensureNetwork(this.#deps, entry),
-      ]);
-    } catch (error) {
-      // Volumes may be kept for it since an earlier container of this id.
-      await this.#remove(entry, 'keep').catch((problem: unknown) => {
-        this.#deps.log.warn(
-          { err: problem, containerID: config.id },
-          'a half-made container is left for the next start',
-        );
-      });
-      this.#entries.delete(config.id);
-      throw error;
-    }
-    return entry;
-  }
-
-  /** The ids of a container that is to have a user namespace of its own. */
-  async #chooseIDs({ id, namespaces }: ContainerConfig): Promise<IdMap | undefined> {
-    if (namespaces?.user !== 'mapped') return undefined;
-    const { runtime } = this.#deps;
-    if (runtime.name !== 'crun') {
-      throw new ContainerConfigError(
-        'namespaces.user',
-        `${runtime.name} ${runtime.version} cannot join a user namespace that is there already; install crun, or do without`,
-      );
-    }
-    const ranges = await observeRanges();
-    const taken = [...this.#entries.values()].flatMap((entry) => entry.record.idMap ?? []);
-    return decideIdMap({ ranges, taken, id });
-  }
-
-  async #start(entry: ContainerEntry, signal: AbortSignal): Promise<void> {
-    const { hostNetwork, seccomp, runtime, layout, metrics } = this.#deps;
-    const { config } = entry.record;
-    const { paths } = entry;
-    await this.#runs.putAway(entry);
-    const ports = await claimPorts(this.#ports, entry);
-    if (JSON.stringify(ports) !== JSON.stringify(entry.record.ports)) {
-      entry.record = { ...entry.record, ports };
-      await replaceFile(paths.record, formatRecord(entry.record), 'durable');
-    }
-    await mkdir(paths.bundle, { recursive: true, mode: 0o700 });
-    await hostNetwork.ensure('bridge');
-    await ensureUserNamespace(this.#deps, entry);
-    const [network] = await settleAll([
-      ensureNetwork(this.#deps, entry),
-      metrics.time('mount', () => ensureRootfs(this.#deps, entry)),
-      ensureControllers(this.#deps.cgroups, layout.cgroupParent),
-    ]);
-    const mounts = await metrics.time('volumes', () => prepareMounts(this.#deps, entry, signal));
-    const { args, filter } = await writeBundle(this.#deps, entry, { network, mounts });
-    const lastRun = entry.lastRun;
-    try {
-      const [prepared] = await settleAll([
-        this.#starts.run(() =>
-          metrics.time('oci_create', () => prepareRun(this.#deps, { id: config.id, args, stdio: config, signal })),
-        ),
-        metrics.time('publish', async () => {
-          await refuseForeign(this.#ports, entry);
-          await hostNetwork.publish(config.id, publishedPorts(entry));
-        }),
-        this.#deps.resolver.set(config.id, nameRecordOf(entry)),
-      ]);
-      entry.monitor = prepared.monitor;
-      // Before anything else can happen: while it does not run, nobody changes the file.
-      markRun(paths.log, prepared.processes.startedAtMs);
-      entry.processes = prepared.processes;
-      await seccomp.learn(filter, paths.ociState);
-      writeLastRun(entry, { startedAtMs: prepared.processes.startedAtMs });
-      if (entry.record.idMap !== undefined) await takeBackDevNull();
-      await releaseStart(runtime, { id: config.id, ociRoot: layout.ociRoot, paths });
-    } catch (error) {
-      await this.#undoStart(entry, lastRun, error);
-      throw error;
-    }
-    const { monitor } = entry;
-    monitor?.onEnd(() => {
-      if (entry.monitor === monitor) this.check(config.id);
-    });
-  }
-
-  async #undoStart(entry: ContainerEntry, lastRun: LastRun | undefined, error: unknown): Promise<void> {
-    const { config } = entry.record;
-    const { log, nowMs } = this.#deps;
-    this.#deps.resolver.stopped(config.id);
-    try {
-      entry.monitor?.close();
-      entry.monitor = undefined;
-      await endRun(this.#deps, config.id, entry.processes);
-      // A missing command or a port of somebody else says nothing against the network; anything else may have spoilt it.
-      if (!(error instanceof StartError || error instanceof PortTakenError)) await this.#dropNetwork(entry);
-    } catch (problem) {
-      log.warn({ err: problem, containerID: config.id }, 'a failed start could not be cleaned up; the next one will');
-    }
-    entry.processes = undefined;
-    if (error instanceof StartError) {
-      writeLastRun(entry, { exit: { code: error.exitCode, oomKilled: false, finishedAtMs: nowMs() } });
-    } else if (lastRun !== undefined) {
-      writeLastRun(entry, lastRun);
-    } else {
-      entry.lastRun = undefined;
-      await rm(entry.paths.lastRun, { force: true });
-    }
-  }
-
-  async #dropNetwork(entry: ContainerEntry): Promise<void> {
-    await this.#deps.hostNetwork.publish(entry.record.config.id, []);
-    await dropNetwork(this.#deps, entry);
-  }
-
-  async #remove(entry: ContainerEntry, volumes: 'remove' | 'keep'): Promise<void> {
-    const { config } = entry.record;
-    const { layout, syscalls, hostNetwork, randomHex } = this.#deps;
-    const { paths } = entry;
-    await this.#debugs.end(config.id);
-    if (entry.processes !== undefined) await syscalls.kill(entry.processes.init, SIGKILL);
-    entry.monitor?.close();
-    entry.monitor = undefined;
-    await endRun(this.#deps, config.id, entry.processes);
-    entry.processes = undefined;
-    await settleAll([
-      hostNetwork.publish(config.id, []).then(() => dropNetwork(this.#deps, entry)),
-      syscalls.unmount(paths.rootfs),
-    ]);
-    await syscalls.unmount(paths.userNamespace);
-    await removeTree(paths.bundle);
-    await dropVolumes(this.#deps, config.id, { volumes, keepsImageVolumes: config.keepsImageVolumes ?? false });
-    // One rename takes it out of the world; deleting what may be large comes after.
-    const grave = join(layout.trash, `${config.id}-${randomHex(4)}`);
-    await rename(paths.home, grave).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'ENOENT') throw error;
-    });
-    await removeTree(grave);
-  }
-}
-
-function checkConfig(config: ContainerConfig): void {
-  if (!idForm.test(config.id)) {
-    throw new ContainerConfigError(
-      'id',
-      `"${config.id}" is no container id; it needs 64 lower-case hexadecimal digits`,
-    );
-  }
-  if (!/^[A-Za-z0-9]([-A-Za-z0-9.]{0,62})$/.test(config.hostname)) {
-    throw new ContainerConfigError(
-      'hostname',
-      `"${config.hostname}" cannot be a host name; use up to 63 letters and digits`,
-    );
-  }
-  checkDnsNames(config);
-  const [problem] = findSecurityProblems(config);
-  if (problem !== undefined) throw problem;
-  for (const port of config.ports) {
-    const { containerPort, hostPort, hostPortEnd = hostPort, hostIP } = port;
-    const isPort = (number: number): boolean => Number.isInteger(number) && number >= 0 && number <= 65_535;
-    const isSound =
-      containerPort >= 1 &&
-      [containerPort, hostPort, hostPortEnd].every(isPort) &&
-      hostPortEnd >= hostPort &&
-      (hostPort > 0 || hostPortEnd === 0) &&
-      (hostIP === undefined || isIP(hostIP) > 0);
-    if (!isSound) throw new ContainerConfigError('ports', `${JSON.stringify(port)} is not a port mapping`);
-  }
-}
-
-function checkDnsNames({ dnsNames = [] }: Pick<MutableConfig, 'dnsNames'>): void {
-  const wrong = dnsNames.find((name) => !isDnsName(name));
-  if (wrong === undefined) return;
-  throw new ContainerConfigError(
-    'dnsNames',
-    `"${wrong}" cannot be a name for the resolver; use labels of up to 63 lower-case letters, digits and dashes`,
-  );
 }
 
 /** A failed system call of Node's own is told as what it is for the caller: a step of the host that failed. */

@@ -8,11 +8,12 @@ import {
   PortTakenError,
   StartError,
 } from '../runtime/index.ts';
+import { accountForStartFailure, type StartFailure } from './account-failures.ts';
 import type { Step } from './decide.ts';
 import { type Desired, keyOf, labelsOf, type Mutable } from './desired.ts';
 import type { Entry, ReconcileDeps } from './entry.ts';
 import { hideInError, hideSecrets } from './hide-secrets.ts';
-import { accountForReplacement, accountForStartFailure, type StartFailure, withdrawStop } from './history.ts';
+import { accountForReplacement, withdrawStop } from './history.ts';
 import { identityFields } from './identity.ts';
 import { deleteVolumes, killCheckMs } from './orphans.ts';
 import { securityFields } from './security.ts';

@@ -92,7 +92,7 @@ export function decide(input: DecideInput): Step {
     if (needsUpdate) return { kind: 'update' };
     const isPaused = container.state.isPaused === true;
     if (isPaused !== desired.shouldPause) return { kind: isPaused ? 'resume' : 'pause' };
-    const resetAtMs = container.state.startedAtMs + desired.restart.backoff.resetAfterMs;
+    const resetAtMs = (history.runSinceMs ?? container.state.startedAtMs) + desired.restart.backoff.resetAfterMs;
     return { kind: 'settled', untilMs: history.failures > 0 ? resetAtMs : undefined };
   }
   return decideStart(input, desired, needsUpdate);

@@ -2,12 +2,14 @@
 import { createHash } from 'node:crypto';
 import type { Container } from '../crds/index.ts';
 import type { ContainerConfig, EnvVar, HostEntry, LogLimits, PullPolicy } from '../runtime/index.ts';
+import type { Backoff } from './backoff.ts';
 import { addressPlaceholderOf, containerIDOf, parseRename, renamedFromAnnotation } from './container-id.ts';
 import { environmentSpec, findEnvironmentProblems } from './environment.ts';
+import { parseExitCodes } from './exit-codes.ts';
 import { dnsConfigOf, findIdentityProblems, identityOf } from './identity.ts';
 import { parsePorts } from './ports.ts';
 import { parseBytes, parseDurationMs, parseSignal } from './quantity.ts';
-import type { Backoff, RestartPolicy } from './restart.ts';
+import type { RestartRules } from './restart.ts';
 import { parseSecurity } from './security.ts';
 import { parseSignalRequest, type SignalRequest } from './signal-request.ts';
 import { parseVolumes, volumesToDelete } from './volumes.ts';
@@ -25,7 +27,7 @@ export interface Desired {
   /** How long the object outlives the end of its container; undefined: for good. */
   readonly ttlMs: number | undefined;
   readonly signalRequest: SignalRequest | undefined;
-  readonly restart: Readonly<{ policy: RestartPolicy; backoff: Backoff; maxRetries: number | undefined }>;
+  readonly restart: RestartRules;
   /** undefined: what the image says. */
   readonly stopSignal: number | undefined;
   readonly graceMs: number;
@@ -91,19 +93,19 @@ export function parseDesired(object: Container): Desired {
     problems.push(`spec.${field}: ${JSON.stringify(seen)} ${fix}`);
     return fallback;
   };
-  const duration = (field: 'initial' | 'max' | 'resetAfter'): number =>
+  const duration = (field: string, value: string): number =>
     must(
-      parseDurationMs(spec.backoff[field]),
-      `backoff.${field}`,
-      spec.backoff[field],
+      parseDurationMs(value),
+      field,
+      value,
       'is not a duration of at most ten years; write it like 500ms, 1s or 1m30s',
       0,
     );
 
   const backoff: Backoff = {
-    initialMs: duration('initial'),
-    maxMs: duration('max'),
-    resetAfterMs: duration('resetAfter'),
+    initialMs: duration('backoff.initial', spec.backoff.initial),
+    maxMs: duration('backoff.max', spec.backoff.max),
+    resetAfterMs: duration('backoff.resetAfter', spec.backoff.resetAfter),
     factor: spec.backoff.factor,
     jitter: spec.backoff.jitter,
   };
@@ -112,6 +114,10 @@ export function parseDesired(object: Container): Desired {
       `spec.backoff.initial: "${spec.backoff.initial}" is more than spec.backoff.max "${spec.backoff.max}"; lower the one or raise the other`,
     );
   }
+
+  const { maxRetries, maxDuration } = spec.restart;
+  const exitCodes = parseExitCodes(spec.restart.exitCodes);
+  problems.push(...exitCodes.problems);
 
   const security = parseSecurity(spec);
   problems.push(...security.problems);
@@ -186,7 +192,13 @@ export function parseDesired(object: Container): Desired {
     shouldPause: spec.desiredState === 'Paused',
     ttlMs: spec.ttlSecondsAfterFinished === undefined ? undefined : spec.ttlSecondsAfterFinished * 1000,
     signalRequest: parseSignalRequest(object),
-    restart: { policy: spec.restartPolicy, backoff, maxRetries: spec.restart.maxRetries },
+    restart: {
+      policy: spec.restartPolicy,
+      backoff,
+      maxRetries,
+      maxDurationMs: maxDuration === undefined ? undefined : duration('restart.maxDuration', maxDuration),
+      exitCodes: exitCodes.rules,
+    },
     stopSignal,
     graceMs: spec.terminationGracePeriodSeconds * 1000,
     links,

@@ -8,7 +8,8 @@ import { finalizer } from './api.ts';
 import { containerIDOf, parseRename } from './container-id.ts';
 import { type Desired, keyOf, labelKeys } from './desired.ts';
 import { bareEntryKeyOf, type Entry, type ReconcileDeps, type View } from './entry.ts';
-import { emptyHistory, type History, historyFromStatus } from './history.ts';
+import { emptyHistory, type History } from './history.ts';
+import { historyFromStatus } from './history-from-status.ts';
 import { decideOwnership, type Holder, type Ownership } from './ownership.ts';
 import { releaseObject, writeBack } from './write-back.ts';
 

@@ -8,11 +8,12 @@ import {
   type Images,
   type PullProgress,
 } from '../runtime/index.ts';
+import { accountForImageFailure } from './account-failures.ts';
 import { type Breaker, BreakerOpenError } from './breakers.ts';
 import type { ImageState } from './decide.ts';
 import type { Desired } from './desired.ts';
 import type { EventRecorder } from './events.ts';
-import { accountForImageFailure, type History } from './history.ts';
+import type { History } from './history.ts';
 import { resolvePullSecrets } from './pull-secrets.ts';
 import { formatBytes } from './quantity.ts';
 import type { Sources } from './sources.ts';

@@ -8,6 +8,7 @@ import { addressPlaceholderOf, containerIDOf } from './container-id.ts';
 import type { Obstacle } from './decide.ts';
 import { type Desired, labelKeys, type Mutable } from './desired.ts';
 import { needsHostIP, resolveEnvironment } from './environment.ts';
+import { meaningOf, parseExitCodes } from './exit-codes.ts';
 import { observeHostIP } from './host-address.ts';
 import { hostAliasesOf } from './identity.ts';
 import { type Dependency, findCycle, linkEnv, linkHosts } from './links.ts';
@@ -57,7 +58,7 @@ export async function observeDependencies(
       const isLinked = desired.links.some((link) => link.name === name);
       const imageConfig = isLinked ? (await runtime.images.inspect(container.imageID))?.config : undefined;
       const hasStarted = state.kind === 'running' && (!isLinked || ip !== undefined);
-      const hasCompleted = state.kind === 'exited' && state.exit.code === 0;
+      const hasCompleted = state.kind === 'exited' && isSuccess(target, state.exit);
       return {
         name,
         state: hasStarted ? 'running' : hasCompleted ? 'completed' : 'waiting',
@@ -73,6 +74,13 @@ export async function observeDependencies(
       };
     }),
   );
+}
+
+function isSuccess(
+  { spec }: Container,
+  exit: { readonly code: number; readonly signal?: number | undefined },
+): boolean {
+  return meaningOf(parseExitCodes(spec.restart.exitCodes).rules, exit) === 'success';
 }
 
 interface HostView {

@@ -4,6 +4,7 @@
  */
 import type { Container } from '../crds/index.ts';
 import type { ContainerInfo } from '../runtime/index.ts';
+import { accountFor } from './account.ts';
 import { finalizer } from './api.ts';
 import { type Applied, applyStep, wordsOf } from './apply.ts';
 import { containerIDOf } from './container-id.ts';
@@ -12,7 +13,7 @@ import { decide, type Step } from './decide.ts';
 import { keyOf, mutableHashOf, parseDesired } from './desired.ts';
 import { bareEntryKeyOf, type Entry, type ReconcileDeps, signatureOf, type View } from './entry.ts';
 import { adopt, decideStray, historyBefore, observeOwnership, reconcileBare } from './handover.ts';
-import { accountFor, historyFromStatus } from './history.ts';
+import { historyFromStatus } from './history-from-status.ts';
 import { checkCycle, observeDependencies, observeMutable } from './observe.ts';
 import { haltOrphan } from './orphans.ts';
 import { findPullObstacle, noteCredentials } from './pull-secrets.ts';

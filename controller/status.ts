@@ -4,7 +4,8 @@ import type { ContainerInfo } from '../runtime/index.ts';
 import { debugVerdict } from './debug-sessions.ts';
 import type { ImageState, Step } from './decide.ts';
 import type { Desired } from './desired.ts';
-import { describe, type History } from './history.ts';
+import type { History } from './history.ts';
+import { describe } from './termination.ts';
 
 export interface StatusInput {
   readonly object: Container;
@@ -71,6 +72,7 @@ export function formatStatus(input: StatusInput): ContainerStatus {
             message: clip(last.message),
             startedAt: formatTime(last.startedAtMs),
             finishedAt: formatTime(last.finishedAtMs),
+            endedBy: last.endedBy,
           }),
     debugSessions: container === undefined || container.debugSessions === 0 ? undefined : container.debugSessions,
     lastSignal: formatSignalReport(history.lastSignal),
@@ -88,12 +90,20 @@ function formatSignalReport(report: History['lastSignal']): ContainerStatus['las
 
 /** The count of failures is kept here while the container runs, so that a restarted controller goes on counting. */
 function formatBackoff({ container, history, nowMs }: StatusInput): ContainerStatus['backoff'] {
-  const { retry, failures } = history;
+  const { retry, failures, failingMs } = history;
+  const failingSeconds = failingMs > 0 ? failingMs / 1000 : undefined;
   if (container?.state.kind !== 'running' && retry !== undefined && retry.atMs > nowMs) {
-    const { attempt, delayMs, atMs } = retry;
-    return { attempt, delaySeconds: delayMs / 1000, nextRestartAt: new Date(atMs).toISOString() };
+    const { attempt, delayMs, atMs, isHostFault } = retry;
+    const exits = isHostFault && failures > 0 ? failures : undefined;
+    return dropUndefined({
+      attempt,
+      exits,
+      failingSeconds,
+      delaySeconds: delayMs / 1000,
+      nextRestartAt: new Date(atMs).toISOString(),
+    });
   }
-  return failures > 0 ? { attempt: failures } : undefined;
+  return failures > 0 ? dropUndefined({ attempt: failures, failingSeconds }) : undefined;
 }
 
 interface StateWords {

@@ -8,6 +8,7 @@ import { ApiError } from './client.ts';
 import type { Desired } from './desired.ts';
 import { keyOf } from './desired.ts';
 import type { Entry, ReconcileDeps } from './entry.ts';
+import { hasGivenUp } from './history.ts';
 import { diffStatus, formatStatus, type StatusInput } from './status.ts';
 
 /** A write that ends sooner is waited for. The store answers in 2 to 5 ms when it is well. */
@@ -130,8 +131,8 @@ async function waitAWhile(
 }
 
 /** Counted as one that should run: also when it gave up, or cannot start for its spec, so that an alert sees it. */
-function isWantedUp({ shouldRun, shouldPause }: Desired, { history: { final } }: Entry): boolean {
-  return shouldRun && !shouldPause && (final === undefined || final.reason === 'BackoffLimitExceeded');
+function isWantedUp({ shouldRun, shouldPause }: Desired, { history }: Entry): boolean {
+  return shouldRun && !shouldPause && (history.final === undefined || hasGivenUp(history));
 }
 
 function isGone(error: unknown): boolean {

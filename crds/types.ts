@@ -115,6 +115,17 @@ export interface ContainerSpec {
   readonly restart: {
     /** Give up after this many restarts in a row without a run of backoff.resetAfter in between. Unset means no limit. */
     readonly maxRetries?: number | undefined;
+    /** Give up after restarting for this long without a run of backoff.resetAfter in between: a start that would come later than this after the first exit in the row is not made. Runs and waits count; the time in which the host slept or was off does not. Unset means no limit. */
+    readonly maxDuration?: string | undefined;
+    /** What exit codes and signals mean; the first rule that names the code or the signal counts. Where none does, 0 is a success and all else a failure. A run that was ended for a failed probe or hook, or whose exit nobody saw, is a failure under every rule. */
+    readonly exitCodes?: readonly {
+      /** Success: it has done its work, as with 0. Failure: it is restarted by policy. Fatal: it is never restarted, whatever the policy says. */
+      readonly action: 'Success' | 'Failure' | 'Fatal';
+      /** Exit codes, such as 3, and ranges of them, such as '64-78'. 128 + n is also the exit code of what signal n ended. */
+      readonly codes?: readonly (number | string)[] | undefined;
+      /** Signals that ended process 1, such as SIGSEGV, TERM or 9. A program that catches one and exits has an exit code instead. */
+      readonly signals?: readonly string[] | undefined;
+    }[] | undefined;
   };
   /** The wait before a restart: initial, then multiplied by factor for every further exit in a row, never more than max. Durations are written like 500ms, 1s, 1m30s or 1h. */
   readonly backoff: {
@@ -487,6 +498,8 @@ export interface ContainerStatus {
     readonly startedAt?: string | undefined;
     /** When it ended. */
     readonly finishedAt?: string | undefined;
+    /** What made Holdfast end that run as a failed one: LivenessProbe, StartupProbe or PostStartHook. Unset: it ended otherwise. */
+    readonly endedBy?: string | undefined;
   } | undefined;
   /** Debug sessions that are open: programs that somebody runs in the container's files, volumes and network while its own process is down. They neither count as the container running nor delay its restart. */
   readonly debugSessions?: number | undefined;
@@ -503,8 +516,12 @@ export interface ContainerStatus {
   } | undefined;
   /** The present wait. */
   readonly backoff?: {
-    /** Exits in a row. */
+    /** How often in a row it went wrong: exits, or failures of what it waits for now (the image, the host). */
     readonly attempt?: number | undefined;
+    /** Exits in a row, which restart.maxRetries bounds, while attempt counts something else. */
+    readonly exits?: number | undefined;
+    /** How long it has gone on like this, from the first of these exits to the next start, which restart.maxDuration bounds. */
+    readonly failingSeconds?: number | undefined;
     /** The wait that was chosen. */
     readonly delaySeconds?: number | undefined;
     /** When the next start is due. */

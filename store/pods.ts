@@ -125,10 +125,16 @@ function phaseOf(container: KubeObject): Phase {
     case 'Restarting':
       return hasRun ? 'Running' : 'Pending';
     case 'Exited':
-      return getPath(container, ['status', 'exitCode']) === 0 ? 'Succeeded' : 'Failed';
+      return hasSucceeded(container) ? 'Succeeded' : 'Failed';
     default:
       return 'Pending';
   }
+}
+
+/** Completed can be said of other exit codes than 0, and Error of 0 (spec.restart.exitCodes). */
+function hasSucceeded(container: KubeObject): boolean {
+  const reason = getString(container, 'status', 'lastTermination', 'reason');
+  return reason === undefined ? getPath(container, ['status', 'exitCode']) === 0 : reason === 'Completed';
 }
 
 function podStatusOf(container: KubeObject): JsonObject {
@@ -212,7 +218,7 @@ function waitingOf(container: KubeObject): JsonObject {
 function terminatedOf(container: KubeObject): JsonObject | undefined {
   const last = getPath(container, ['status', 'lastTermination']);
   if (!isJsonObject(last)) return undefined;
-  const { exitCode = 0, ...rest } = last;
+  const { exitCode = 0, endedBy: _, ...rest } = last;
   return { exitCode, ...rest, containerID: containerIdOf(container) };
 }
 

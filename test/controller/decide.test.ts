@@ -23,6 +23,7 @@ const retry: Retry = {
   delayMs: 2_000,
   attempt: 2,
   of: 'start',
+  isHostFault: false,
   reason: 'CrashLoopBackOff',
   message: 'exited with code 1',
 };

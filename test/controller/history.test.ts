@@ -1,14 +1,9 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import {
-  accountFor,
-  accountForImageFailure,
-  accountForReplacement,
-  accountForStartFailure,
-  emptyHistory,
-  type History,
-  historyFromStatus,
-} from '../../controller/history.ts';
+import { accountFor } from '../../controller/account.ts';
+import { accountForImageFailure, accountForStartFailure } from '../../controller/account-failures.ts';
+import { accountForReplacement, emptyHistory, type History } from '../../controller/history.ts';
+import { historyFromStatus } from '../../controller/history-from-status.ts';
 import { formatStatus } from '../../controller/status.ts';
 import { container, desired, exited, object, running } from './fixtures.ts';
 
@@ -35,6 +30,7 @@ describe('accountFor', () => {
       delayMs: 1_000,
       attempt: 1,
       of: 'start',
+      isHostFault: false,
       reason: 'CrashLoopBackOff',
       message: 'exited with code 1',
     });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { accountFor, emptyHistory } from '../../controller/history.ts';
+import { accountFor } from '../../controller/account.ts';
+import { emptyHistory } from '../../controller/history.ts';
 import { diffStatus, formatStatus, type StatusInput } from '../../controller/status.ts';
 import type { ContainerStatus } from '../../crds/index.ts';
 import { container, desired, exited, object, paused, running } from './fixtures.ts';
@@ -65,14 +66,17 @@ const cases: { it: string; given: Partial<StatusInput>; want: Partial<ContainerS
       reason: 'CrashLoopBackOff',
       exitCode: 1,
       pid: undefined,
-      backoff: { attempt: 1, delaySeconds: 1, nextRestartAt: '1970-01-01T00:00:03.000Z' },
+      backoff: { attempt: 1, failingSeconds: 1, delaySeconds: 1, nextRestartAt: '1970-01-01T00:00:03.000Z' },
     },
     ready: 'CrashLoopBackOff',
   },
   {
     it: 'one whose image cannot be fetched',
     given: {
-      history: { ...emptyHistory, retry: { ...retry, of: 'image', reason: 'ErrImagePull', message: 'no such image' } },
+      history: {
+        ...emptyHistory,
+        retry: { ...retry, of: 'image', isHostFault: true, reason: 'ErrImagePull', message: 'no such image' },
+      },
     },
     want: { state: 'Created', reason: 'ErrImagePull', message: 'no such image' },
     ready: 'ErrImagePull',

@@ -203,7 +203,7 @@ async function start(
 ): Promise<Relay> {
   try {
     return await startRelay({
-      script: 'archive.pl',
+      program: { kind: 'script', script: 'archive.pl' },
       operation: 'archive',
       args,
       deadlineMs: beginDeadlineMs,

@@ -48,7 +48,7 @@ import type { ContainerLog } from './log-rotator.ts';
 import type { RuntimeMetrics } from './metrics.ts';
 import { isAlive } from './proc.ts';
 import { formatRecord } from './record.ts';
-import { SpareRelays } from './relay.ts';
+import { RelayHost } from './relay-host.ts';
 import type { Resolver } from './resolver.ts';
 import { cgroupPathOf, type RunDeps } from './run.ts';
 import { RunSupervisor } from './run-supervisor.ts';
@@ -81,7 +81,7 @@ export class LocalContainers implements Containers {
   readonly #runs: RunSupervisor;
   readonly #streams: ContainerStreams;
   readonly #debugs: DebugSessions;
-  readonly #spares = new SpareRelays();
+  readonly #relays: RelayHost;
   readonly #closing = new AbortController();
 
   /** `entries`: what was read back from disk. */
@@ -100,9 +100,10 @@ export class LocalContainers implements Containers {
       deps.emit(event);
     };
     this.#runs = new RunSupervisor({ ...deps, emit, lock: this.#lock, closing: this.#closing.signal });
-    const spares = this.#spares;
-    this.#debugs = new DebugSessions({ ...deps, spares, changed: (id) => deps.emit({ kind: 'debug', id }) });
-    this.#streams = new ContainerStreams({ ...deps, spares, look: (entry) => this.#runs.look(entry) });
+    const relays = new RelayHost(deps.layout.sessions, deps.randomHex);
+    this.#relays = relays;
+    this.#debugs = new DebugSessions({ ...deps, relays, changed: (id) => deps.emit({ kind: 'debug', id }) });
+    this.#streams = new ContainerStreams({ ...deps, relays, look: (entry) => this.#runs.look(entry) });
     this.#steps = {
       ...deps,
       entries,
@@ -352,7 +353,7 @@ export class LocalContainers implements Containers {
   async close(): Promise<void> {
     this.#closing.abort(new RuntimeClosedError('the runtime was closed'));
     await Promise.all([this.#streams.close(), this.#debugs.close()]);
-    this.#spares.close();
+    await this.#relays.close();
     await this.#lock.idle();
     for (const entry of this.#entries.values()) entry.monitor?.close();
   }

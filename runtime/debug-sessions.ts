@@ -14,7 +14,8 @@ import { boundSize, checkExecRequest } from './exec-process.ts';
 import { ContainerConfigError, type ContainerID, type ExecRequest, type StreamSession } from './interface.ts';
 import { formatRlimits } from './kernel-settings.ts';
 import { settleAll } from './keyed-lock.ts';
-import { type SpareRelays, startRelay } from './relay.ts';
+import { startRelay } from './relay.ts';
+import type { RelayHost } from './relay-host.ts';
 import { explainExec, openExecSession } from './relay-sessions.ts';
 import { removeTree } from './remove-tree.ts';
 import { cgroupPathOf, endRun, type RunDeps } from './run.ts';
@@ -22,7 +23,7 @@ import { ensureUserNamespace } from './user-namespace.ts';
 import { prepareMounts, type VolumeDeps } from './volumes/index.ts';
 
 export interface DebugDeps extends SetupDeps, NetworkDeps, RunDeps, VolumeDeps {
-  readonly spares: SpareRelays;
+  readonly relays: RelayHost;
   /** A session of the container has begun or ended. */
   changed(id: ContainerID): void;
 }
@@ -79,9 +80,8 @@ export class DebugSessions {
       ];
       const { hasTerminal, hasStdin } = request;
       const relay = await startRelay({
-        script: 'relay.pl',
+        program: { kind: 'relay', host: this.#deps.relays },
         operation: 'debug',
-        spares: this.#deps.spares,
         args: ['exec', dir, hasTerminal ? '1' : '0', hasStdin ? '1' : '0', '0', ...command],
         hasStdin,
         hasOutput: true,

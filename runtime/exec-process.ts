@@ -11,10 +11,9 @@ import {
   type SecurityConfig,
   type TerminalSize,
 } from './interface.ts';
+import { isObject, type Json } from './json.ts';
 import { formatRlimits } from './kernel-settings.ts';
 import type { ProcessUser } from './user.ts';
-
-type Json = Readonly<Record<string, unknown>>;
 
 /** `process` of a config.json, as far as it is looked at; the rest is handed on. */
 export interface OciProcess extends Json {
@@ -22,10 +21,6 @@ export interface OciProcess extends Json {
   readonly user: Readonly<{ uid: number; gid: number }> & Json;
   readonly capabilities?: Readonly<Partial<Record<'bounding' | 'effective' | 'permitted', readonly string[]>>> & Json;
   readonly oomScoreAdj?: number;
-}
-
-function isObject(value: unknown): value is Json {
-  return typeof value === 'object' && value !== null;
 }
 
 /** Reads the process of a config.json that we wrote. undefined if it is not one. */

@@ -4,6 +4,7 @@
  */
 import type { IdMap } from './id-map.ts';
 import type { ContainerConfig, Exit, ImageConfig, PortMapping } from './interface.ts';
+import { isObject, type Json } from './json.ts';
 import type { ProcessIdentity } from './proc.ts';
 
 export interface ContainerRecord {
@@ -38,12 +39,6 @@ export interface RunProcesses {
   /** conmon. */
   readonly monitor: ProcessIdentity;
   readonly startedAtMs: number;
-}
-
-type Json = Readonly<Record<string, unknown>>;
-
-function isObject(value: unknown): value is Json {
-  return typeof value === 'object' && value !== null;
 }
 
 /** undefined if it is no record of this version. */

@@ -1,7 +1,6 @@
 # Carries bytes between us and a process, a monitor or a connection of a container, where Node lacks the system calls:
-# pipes and terminals for exec, SOCK_SEQPACKET for attach, another network namespace for dial. Started by relay.ts, one
-# for each session, and ends with it. Arguments: MODE, then what the mode says below; or "wait", and then they come on fd 3
-# as a line, separated by spaces and percent-encoded. Loads nothing but strict and Config.
+# namespaces, pipes and terminals for exec, SOCK_SEQPACKET for attach, another network namespace for dial. One process
+# for each session, forked by the one that relay-host.ts starts (mode "host", below). Loads nothing but strict and Config.
 # fd 3 is control. To us: "started PID\n", "failed CODE TEXT\n", "exit N\n". From us: "resize ROWS COLUMNS\n"; its end
 # means "go away", so that a killed daemon leaves no session behind.
 use strict;
@@ -9,16 +8,22 @@ use Config;
 
 my ($mode, @args) = @ARGV;
 my %numbers = $Config{archname} =~ /^aarch64/
-  ? (prctl => 167, recvmsg => 212, setns => 268, setsid => 157, pidfd_open => 434)
-  : (prctl => 157, recvmsg => 47, setns => 308, setsid => 112, pidfd_open => 434);
-my ($CLONE_NEWNET, $PR_SET_CHILD_SUBREAPER, $TIOCSWINSZ) = (0x40000000, 36, 0x5414);
+  ? (prctl => 167, recvmsg => 212, setns => 268, setsid => 157, pidfd_open => 434, dup3 => 24, memfd_create => 279,
+     execve => 221, setgroups => 159, setresuid => 147, setresgid => 149, capset => 91, prlimit64 => 261, close => 57,
+     close_range => 436, getcwd => 17)
+  : (prctl => 157, recvmsg => 47, setns => 308, setsid => 112, pidfd_open => 434, dup3 => 292, memfd_create => 319,
+     execve => 59, setgroups => 116, setresuid => 117, setresgid => 119, capset => 126, prlimit64 => 302, close => 3,
+     close_range => 436, getcwd => 79);
+my ($CLONE_NEWNET, $TIOCSWINSZ) = (0x40000000, 0x5414);
+my ($PR_SET_DUMPABLE, $PR_SET_KEEPCAPS, $PR_SET_SECCOMP, $PR_CAPBSET_DROP) = (4, 8, 22, 24);
+my ($PR_SET_CHILD_SUBREAPER, $PR_SET_NO_NEW_PRIVS, $PR_CAP_AMBIENT) = (36, 38, 47);
 my ($F_SETFD, $F_GETFL, $F_SETFL, $O_NONBLOCK, $FD_CLOEXEC) = (2, 3, 4, 2048, 1);
+my ($MSG_PEEK, $WNOHANG) = (2, 1);
 my ($EINTR, $EAGAIN) = (4, 11);
 my ($AF_UNIX, $AF_INET, $AF_INET6, $SOCK_STREAM, $SOCK_SEQPACKET) = (1, 2, 10, 1, 5);
 my $hangup_grace_seconds = 1;
 my $kill_deadline_seconds = 5;
 
-$0 = 'holdfast-relay wait';
 $SIG{PIPE} = 'IGNORE';
 open(my $control, '+<&=', 3) or die "no control: $!";
 fcntl($control, $F_SETFD, $FD_CLOEXEC);
@@ -155,6 +160,13 @@ sub run_exec {
   close($listener) if defined $listener;
   remove_folder($dir);
   if ($code != 0) { kill_children(); give_up($code, $said); }
+  carry($pid, $has_stdin, $terminal, \@outside, $rows, $columns);
+}
+
+# The session of a process that runs: a child of ours, which has @$outside (its 0, 1 and 2) or a terminal.
+sub carry {
+  my ($pid, $has_stdin, $terminal, $outside, $rows, $columns) = @_;
+  my $has_terminal = defined $terminal;
   my $handle = pidfd($pid) or give_up(0, "process $pid: $!");
   my $resize = sub { ioctl($terminal, $TIOCSWINSZ, pack('S4', @_, 0, 0)) if defined $terminal; };
   $resize->($rows, $columns) if defined $rows;
@@ -162,12 +174,12 @@ sub run_exec {
 
   my @outputs = $has_terminal
     ? flow(source => $terminal, target => descriptor(1, '>&='), keep_source => 1)
-    : map { flow(source => $outside[$_], target => descriptor($_, '>&=')) } 1, 2;
+    : map { flow(source => $outside->[$_], target => descriptor($_, '>&=')) } 1, 2;
   # A terminal's input ends by the character for it; the terminal itself stays.
   my @input = !$has_stdin ? ()
     : $has_terminal ? flow(source => descriptor(0, '<&='), target => $terminal, drain => 1, at_end => sub { syswrite($_[0], "\x04") })
-    : flow(source => descriptor(0, '<&='), target => $outside[0], drain => 1);
-  @outside = ();
+    : flow(source => descriptor(0, '<&='), target => $outside->[0], drain => 1);
+  @$outside = ();
   # With a terminal, fd 2 is unused; its other end should not wait for us.
   close(STDERR) if $has_terminal;
 
@@ -265,9 +277,7 @@ sub run_dial {
   my ($pid, $start_ticks, $port) = @_;
   open(my $namespace, '<', "/proc/$pid/ns/net") or give_up(0, "network of process $pid: $!");
   # Only now: if it is still the one, then what was opened was its own.
-  my $stat = content("/proc/$pid/stat");
-  $stat =~ s/^.*\)\s//s;
-  give_up(0, 'the container has ended') unless ((split / /, $stat)[19] // '') eq $start_ticks;
+  give_up(0, 'the container has ended') unless start_ticks($pid) eq $start_ticks;
   give_up(0, "setns: $!") if syscall($numbers{setns}, fileno($namespace), $CLONE_NEWNET) == -1;
   my $connection;
   socket($connection, $AF_INET, $SOCK_STREAM, 0) or give_up(0, "socket: $!");
@@ -290,13 +300,277 @@ sub run_dial {
   }
 }
 
-if ($mode eq 'wait') {
-  # Unbuffered, and no further than the line: what comes after it is for the session.
-  my $line = '';
-  while ($line !~ /\n\z/) { sysread($control, $line, 1, length $line) or exit 0; }
-  ($mode, @args) = map { s/%([0-9A-F]{2})/chr hex $1/ger } split / /, $line =~ s/\n\z//r;
+# join PID START_TICKS HAS_STDIN OOM_SCORE_ADJ, then what relay-join.ts says: what the OCI runtime's exec does, without its
+# two programs to load (25 ms). The process is our child, in the namespaces and cgroups of process PID, confined as the
+# arguments say before it becomes the program.
+sub run_join {
+  my ($pid, $start_ticks, $has_stdin, $oom_score_adj, @rest) = @_;
+  my %process = map { $_ => shift @rest } qw(uid gid umask bounding effective permitted inheritable ambient no_new_privs seccomp cwd);
+  my %lists = map { my $count = shift @rest; ($_ => [splice @rest, 0, $count]) } qw(groups rlimits namespaces cgroups env args);
+  my @namespaces = map {
+    open(my $namespace, '<', "/proc/$pid/ns/$_") or give_up(0, "namespace $_ of process $pid: $!");
+    [$_, $namespace];
+  } @{$lists{namespaces}};
+  # Only now: if it is still the one, then what was opened was its own.
+  give_up(0, 'the container has ended') unless start_ticks($pid) eq $start_ticks;
+  my $filter = $process{seccomp} eq '' ? '' : content($process{seccomp});
+  give_up(0, "no filter in $process{seccomp}") if $process{seccomp} ne '' && ($filter eq '' || length($filter) % 8);
+  my @cgroups = map { open(my $file, '>', $_) or give_up(0, "open $_: $!"); $file } @{$lists{cgroups}};
+  my (@inside, @outside);
+  for my $number (0, 1, 2) {
+    # Pipes: what Node calls one is a socket, which a program cannot open again as /dev/stderr.
+    pipe(my $reader, my $writer) or give_up(0, "pipe: $!");
+    ($inside[$number], $outside[$number]) = $number == 0 ? ($reader, $writer) : ($writer, $reader);
+    # The user may open it again by its name only if it is its own.
+    chown($process{uid}, $process{gid}, $inside[$number]);
+  }
+  # A pipe without a writer is at its end.
+  $outside[0] = undef unless $has_stdin;
+  pipe(my $outcome, my $teller) or give_up(0, "pipe: $!");
+  my ($of_processes) = grep { $_->[0] eq 'pid' } @namespaces;
+  # For our children only.
+  enter(@$of_processes) if defined $of_processes;
+  my $child = fork();
+  give_up(0, "fork: $!") unless defined $child;
+  if ($child == 0) {
+    # Its words are of what was asked for, or of what we do: 255 and 0, as of the OCI runtime.
+    my $fail = sub { syswrite($teller, "$_[0] $_[1]"); exit 0; };
+    $SIG{__DIE__} = sub { $fail->(0, $_[0]); };
+    # Perl ignores the second by itself.
+    $SIG{$_} = 'DEFAULT' for 'PIPE', 'FPE';
+    syscall($numbers{setsid});
+    if (open(my $file, '>', '/proc/self/oom_score_adj')) { syswrite($file, $oom_score_adj); }
+    for my $index (0 .. $#cgroups) { defined syswrite($cgroups[$index], '0') or $fail->(0, "$lists{cgroups}[$index]: $!"); }
+    for my $number (0, 1, 2) {
+      syscall($numbers{dup3}, fileno($inside[$number]), $number, 0) < 0 and $fail->(0, "dup: $!");
+    }
+    # Last that of the mounts: after it the files of the host are out of reach.
+    enter(@$_) for grep { $_->[0] ne 'pid' && $_->[0] ne 'mnt' } @namespaces;
+    enter(@$_) for grep { $_->[0] eq 'mnt' } @namespaces;
+    close_all_but(fileno($teller), $fail);
+    become(\%process, \%lists, $filter, $fail);
+  }
+  @inside = (); @cgroups = (); @namespaces = ();
+  close($teller);
+  my $said = '';
+  my $is_open = 1;
+  while ($is_open) {
+    for my $ready (pump([], [$control, $outcome])) {
+      if ($ready == $control) {
+        next if listen_to_us(sub {});
+        kill('KILL', $child);
+        exit 0;
+      }
+      my $count = sysread($outcome, $said, 4096, length $said);
+      $is_open = 0 if defined $count && $count == 0;
+    }
+  }
+  if ($said ne '') { waitpid($child, 0); give_up($said =~ s/^([0-9]+) //s ? $1 : 0, $said); }
+  carry($child, $has_stdin, undef, \@outside);
+}
+
+sub enter { my ($type, $namespace) = @_; die "setns $type: $!" if syscall($numbers{setns}, fileno($namespace), 0) != 0; }
+
+sub start_ticks {
+  my ($pid) = @_;
+  my $stat = content("/proc/$pid/stat");
+  $stat =~ s/^.*\)\s//s;
+  return (split / /, $stat)[19] // '';
+}
+
+# A working directory like /proc/self/fd/7 must not lead to what we have open (CVE-2024-21626).
+sub close_all_but {
+  my ($kept, $fail) = @_;
+  my $is_closed = ($kept == 3 || syscall($numbers{close_range}, 3, $kept - 1, 0) == 0)
+    && syscall($numbers{close_range}, $kept + 1, 0x7fffffff, 0) == 0;
+  return if $is_closed;
+  # Linux before 5.9. What we have open are few, with low numbers.
+  for my $number (3 .. 1023) { syscall($numbers{close}, $number) if $number != $kept; }
+}
+
+# Confines us as the OCI runtime would, and becomes the program. The filter comes as late as it can: without
+# no_new_privs only who has CAP_SYS_ADMIN may set one. Source: runtime-spec config.md (process), capabilities(7).
+sub become {
+  my ($process, $lists, $filter, $fail) = @_;
+  for my $limit (@{$lists->{rlimits}}) {
+    my ($resource, $soft, $hard) = map { $_ + 0 } split /:/, $limit;
+    my $value = pack('Q Q', $soft, $hard);
+    $fail->(255, "rlimit $limit: $!") if syscall($numbers{prlimit64}, 0, $resource, $value, 0) != 0;
+  }
+  my ($uid, $gid) = ($process->{uid} + 0, $process->{gid} + 0);
+  umask($process->{umask} + 0);
+  # As root too: a user may be started in a folder that it could not enter itself.
+  my $is_there = chdir($process->{cwd});
+  my $set_filter = sub {
+    return if $filter eq '';
+    my $program = pack('S x6 P', length($filter) / 8, $filter);
+    $fail->(0, "seccomp: $!") if syscall($numbers{prctl}, $PR_SET_SECCOMP, 2, $program, 0, 0) != 0;
+  };
+  $set_filter->() unless $process->{no_new_privs};
+  my %caps = map { $_ => hex $process->{$_} } qw(bounding effective permitted inheritable ambient);
+  for my $cap (0 .. 63) {
+    next if $caps{bounding} >> $cap & 1;
+    last if syscall($numbers{prctl}, $PR_CAPBSET_DROP, $cap, 0, 0, 0) != 0;
+  }
+  my @groups = map { $_ + 0 } @{$lists->{groups}};
+  my $groups = pack('L*', @groups);
+  $fail->(0, "setgroups: $!") if syscall($numbers{setgroups}, scalar @groups, $groups) != 0;
+  syscall($numbers{prctl}, $PR_SET_KEEPCAPS, 1, 0, 0, 0);
+  $fail->(0, "setresgid: $!") if syscall($numbers{setresgid}, $gid, $gid, $gid) != 0;
+  $fail->(0, "setresuid: $!") if syscall($numbers{setresuid}, $uid, $uid, $uid) != 0;
+  my $header = pack('L l', 0x20080522, 0);
+  my $data = pack('L6', map { my $shift = $_; map { $caps{$_} >> $shift & 0xffffffff } qw(effective permitted inheritable) } 0, 32);
+  $fail->(0, "capset: $!") if syscall($numbers{capset}, $header, $data) != 0;
+  syscall($numbers{prctl}, $PR_CAP_AMBIENT, 4, 0, 0, 0);
+  for my $cap (0 .. 63) {
+    next unless $caps{ambient} >> $cap & 1;
+    $fail->(0, "ambient capability $cap: $!") if syscall($numbers{prctl}, $PR_CAP_AMBIENT, 2, $cap, 0, 0) != 0;
+  }
+  $is_there ||= chdir($process->{cwd});
+  $fail->(255, "chdir to `$process->{cwd}`: $!") unless $is_there;
+  # A folder that is outside of the root has no name there.
+  my $name = "\0" x 4096;
+  $fail->(255, "chdir to `$process->{cwd}`: it is outside of the container") if syscall($numbers{getcwd}, $name, 4096) < 0 || $name !~ m{^/};
+  if ($process->{no_new_privs}) {
+    $fail->(0, "no_new_privs: $!") if syscall($numbers{prctl}, $PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0;
+    $set_filter->();
+  }
+  my ($program) = @{$lists->{args}};
+  my ($path) = map { /^PATH=(.*)$/s ? $1 : () } @{$lists->{env}};
+  my @candidates = $program =~ m{/} ? ($program) : map { ($_ eq '' ? '.' : $_) . "/$program" } split /:/, $path // '', -1;
+  my ($argv, $envp) = map { pack('p*', @$_, undef) } $lists->{args}, $lists->{env};
+  my $problem = "executable file `$program` not found" . ($program =~ m{/} ? '' : ' in $PATH');
+  for my $candidate (@candidates) {
+    my $file = $candidate;
+    syscall($numbers{execve}, $file, $argv, $envp);
+    # ENOENT and ENOTDIR: the next one. What is there and cannot be run is told of if nothing else is found.
+    next if $! == 2 || $! == 20;
+    $fail->(255, "exec `$file`: $!") unless $! == 13;
+    $problem = "executable file `$program`: Permission denied";
+  }
+  $fail->(255, $problem);
+}
+
+# host DIR: forks the relays. DIR gets the socket "relay". Each session makes one connection for each of its descriptors,
+# whose first line says which: "SESSION ROLE", and for control "SESSION control ROLES MODE ARGS...", the arguments
+# percent-encoded, ROLES joined by commas. fd 3 is the daemon's: "kill SESSION\n" comes on it, and its end is ours.
+# Arguments and environment of a program have at most some 6 MB (execve(2)), thrice that when encoded.
+my $max_line = 20_000_000;
+my %places = (stdin => 0, stdout => 1, stderr => 2, control => 3, connection => 4);
+
+sub run_host {
+  my ($dir, $seal) = @_;
+  chdir $dir or give_up(0, "chdir $dir: $!");
+  umask 0077;
+  # Processes of the container see us on our way into it: they may neither read nor trace us.
+  syscall($numbers{prctl}, $PR_SET_DUMPABLE, 0, 0, 0, 0);
+  # So that no connection gets a number that a role has.
+  my @reserved;
+  do { open(my $unused, '<', '/dev/null') or give_up(0, "/dev/null: $!"); push @reserved, $unused; } while fileno($reserved[-1]) < 4;
+  unlink 'relay';
+  socket(my $listener, $AF_UNIX, $SOCK_STREAM, 0) or give_up(0, "socket: $!");
+  bind($listener, pack('S a*', $AF_UNIX, "relay\0")) or give_up(0, "bind: $!");
+  listen($listener, 4096) or give_up(0, "listen: $!");
+  unblock($listener);
+  $SIG{CHLD} = sub {};
+  $0 = 'holdfast-relay host';
+  tell_us("started $$ $seal");
+  my (%news, %sessions, %relays);
+  for (;;) {
+    # Those whose control is there are watched for its end: a client that went away before all of it had come.
+    my %controls = map { my $control = $sessions{$_}{control}; defined $control ? ($_ => $control) : () } keys %sessions;
+    my $read = '';
+    vec($read, fileno($_), 1) = 1 for $control, $listener, map({ $_->[0] } values %news), values %controls;
+    my $count = select(my $ready = $read, undef, undef, undef);
+    while ((my $pid = waitpid(-1, $WNOHANG)) > 0) {
+      for my $id (keys %relays) { delete $relays{$id} if $relays{$id} == $pid; }
+    }
+    next if $count < 0;
+    my $is_ready = sub { vec($ready, fileno($_[0]), 1) };
+    if ($is_ready->($control)) {
+      my $got = sysread($control, $told, 4096, length $told);
+      if (defined $got ? $got == 0 : $! != $EINTR && $! != $EAGAIN) { unlink 'relay'; exit 0; }
+      while ($told =~ s/^kill ([0-9a-f]+)\n//) { kill('KILL', $relays{$1}) if defined $relays{$1}; }
+    }
+    # More than the line may have come only where all of it has; then it is no end.
+    for my $id (keys %controls) {
+      next unless $is_ready->($controls{$id});
+      recv($controls{$id}, my $byte, 1, $MSG_PEEK);
+      delete $sessions{$id} if ($byte // '') eq '';
+    }
+    if ($is_ready->($listener)) {
+      while (accept(my $connection, $listener)) { unblock($connection); $news{fileno($connection)} = [$connection, '']; }
+    }
+    for my $number (keys %news) {
+      my $connection = $news{$number}[0];
+      next unless $is_ready->($connection);
+      my $line = first_line($connection, \$news{$number}[1]);
+      next unless defined $line;
+      delete $news{$number};
+      my ($id, $role, @rest) = split / /, $line, -1;
+      next unless defined $role && defined $places{$role} && $id =~ /^[0-9a-f]+$/;
+      my $session = $sessions{$id} //= {};
+      $session->{$role} = $connection;
+      if ($role eq 'control') { ($session->{roles}, @{$session->{args}}) = @rest; }
+      next unless defined $session->{roles} && !grep { !defined $session->{$_} } split /,/, $session->{roles};
+      delete $sessions{$id};
+      my $pid = fork();
+      if (!defined $pid) { syswrite($session->{control}, "failed 0 fork: $!\n"); next; }
+      if ($pid != 0) { $relays{$id} = $pid; next; }
+      $SIG{CHLD} = 'DEFAULT';
+      take_places($session);
+      $told = '';
+      close($_) for $listener, map({ $_->[0] } values %news), map({ my $other = $_; map { $other->{$_} // () } keys %places } values %sessions), @reserved;
+      return map { s/%([0-9A-F]{2})/chr hex $1/ger } @{$session->{args}};
+    }
+  }
+}
+
+# The first line, once all of it has come; what comes after it stays, being for the session. '' if there is none.
+sub first_line {
+  my ($connection, $begun) = @_;
+  return '' unless defined recv($connection, my $text, 65536, $MSG_PEEK) || $! == $EAGAIN || $! == $EINTR;
+  return undef unless defined $text;
+  my $end = index($text, "\n");
+  sysread($connection, my $part, $end < 0 ? length $text : $end + 1);
+  $$begun .= $part;
+  return $$begun =~ s/\n\z//r if $end >= 0;
+  return length($text) == 0 || length($$begun) > $max_line ? '' : undef;
+}
+
+sub take_places {
+  my ($session) = @_;
+  for my $role (grep { defined $session->{$_} } keys %places) {
+    my $handle = $session->{$role};
+    fcntl($handle, $F_SETFL, fcntl($handle, $F_GETFL, 0) & ~$O_NONBLOCK);
+    syscall($numbers{dup3}, fileno($handle), $places{$role}, 0) < 0 and give_up(0, "dup: $!");
+    close($handle);
+  }
+}
+
+# What is open in a process can be reached through /proc/PID/exe by those beside it: once a container had written to the
+# host's program that entered it (CVE-2019-5736). So ours is a copy in memory that nobody can change. Says how it went.
+sub seal {
+  my ($dir) = @_;
+  my $fd = syscall($numbers{memfd_create}, my $name = 'perl', 0x13);
+  # MFD_EXEC is of Linux 6.3.
+  $fd = syscall($numbers{memfd_create}, $name, 3) if $fd < 0;
+  return "memfd_create: $!" if $fd < 0;
+  my $copy = descriptor($fd, '+<&=');
+  open(my $program, '<', $^X) or return "$^X: $!";
+  while (sysread($program, my $part, 1 << 20)) { syswrite($copy, $part) == length $part or return "copy: $!"; }
+  # F_ADD_SEALS: no further seals, no shrinking, growing or writing.
+  fcntl($copy, 1033, 0xf) or return "seal: $!";
+  fcntl($control, $F_SETFD, 0);
+  exec { "/proc/self/fd/$fd" } 'perl', $0, 'host', $dir, 'sealed';
+  return "exec: $!";
+}
+
+if ($mode eq 'host') {
+  my ($dir, $seal) = @args;
+  ($mode, @args) = run_host($dir, $seal // seal($dir));
 }
 # What ps shows; the command that is run is nobody's business.
-$0 = "holdfast-relay $mode $args[0]";
-my %modes = (exec => \&run_exec, attach => \&run_attach, dial => \&run_dial);
+$0 = "holdfast-relay $mode";
+my %modes = (exec => \&run_exec, join => \&run_join, attach => \&run_attach, dial => \&run_dial);
 ($modes{$mode} // sub { give_up(0, "no mode $mode"); })->(@args);

@@ -1,14 +1,15 @@
 /**
- * Starts relay.pl or archive.pl, one process for each session: what it carries are its standard streams, which Node reads
- * and writes as they are; what it says on fd 3 is parsed here. Effects; parseRelayMessage is pure.
+ * Begins a relay (relay.pl) or archive.pl, one process for each session: what it carries are its standard streams, which
+ * Node reads and writes as they are; what it says on fd 3 is parsed here. Effects; parseRelayMessage is pure.
  */
-import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import type { Socket } from 'node:net';
 import { PassThrough, pipeline, type Readable, type Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { describeSpawnError, programPath } from './command.ts';
 import { boundSize } from './exec-process.ts';
 import { RuntimeOperationError, type TerminalSize } from './interface.ts';
+import type { RelayHost } from './relay-host.ts';
 
 export type RelayMessage =
   /** pid: the process of an exec, else the relay's own. text: what else it said. */
@@ -27,7 +28,7 @@ export function parseRelayMessage(line: string): RelayMessage | undefined {
   return { kind: 'failed', code: Number(number), text: text.trim() };
 }
 
-/** What relay.pl could not do. `code`: of the OCI runtime, 0 if it was not that which failed. */
+/** What a relay could not do. `code`: of the OCI runtime or who does its work, 0 if it was not that which failed. */
 export class RelayError extends RuntimeOperationError {
   readonly code: number;
   readonly text: string;
@@ -39,16 +40,17 @@ export class RelayError extends RuntimeOperationError {
 }
 
 export interface RelayRequest {
-  readonly script: 'relay.pl' | 'archive.pl';
+  readonly program:
+    | { readonly kind: 'relay'; readonly host: RelayHost }
+    /** A process of its own. */
+    | { readonly kind: 'script'; readonly script: 'archive.pl' };
   /** For error messages. */
   readonly operation: string;
   readonly args: readonly string[];
   readonly hasStdin: boolean;
   readonly hasOutput: boolean;
-  /** fd 4, for a connection. */
+  /** fd 4, for a connection; of a relay only. */
   readonly hasConnection?: boolean | undefined;
-  /** For a session of relay.pl with output and without connection: where one may be that has been started already. */
-  readonly spares?: SpareRelays | undefined;
   readonly deadlineMs: number;
   /** Counts until it has started. */
   readonly signal: AbortSignal;
@@ -74,89 +76,66 @@ export interface Relay {
 
 /** It kills what does not end when told; one that takes longer is itself stuck. */
 const closeDeadlineMs = 10_000;
-/** Starting one blocks us for some milliseconds, which the session that is being opened should not wait for. */
-const refillDelayMs = 60;
-/** How long a spare one is kept after the last session began: 6 MB. */
-const spareMs = 60_000;
-
-function spawnRelay(script: RelayRequest['script'], args: readonly string[], stdio: StdioOptions): ChildProcess {
-  return spawn('perl', [fileURLToPath(new URL(script, import.meta.url)), ...args], {
-    stdio,
-    env: { PATH: programPath, LC_ALL: 'C' },
-  });
+/** The ends of a relay that are ours. */
+interface RelayEnds {
+  /** undefined when it could not be spawned, which `failure` tells. */
+  readonly control: Socket | undefined;
+  readonly stdin: Writable | undefined;
+  readonly stdout: Readable | undefined;
+  readonly stderr: Readable | undefined;
+  readonly connection: Socket | undefined;
+  /** Rejects when it could not be spawned; else it stays as it is. */
+  readonly failure: Promise<never>;
+  kill(): void;
 }
 
-/**
- * Keeps one relay waiting while sessions are being opened, so that the next does not wait for perl to start: some
- * milliseconds by estimate, of the 46 that an exec takes without HTTPS (2026-11).
- */
-export class SpareRelays {
-  #spare: ChildProcess | undefined;
-  #timer: NodeJS.Timeout | undefined;
-  #isClosed = false;
+async function openEnds(request: RelayRequest): Promise<RelayEnds> {
+  const { program, args, hasStdin, hasOutput, hasConnection = false } = request;
+  if (program.kind === 'script') return spawnEnds(program.script, request);
+  const roles = [
+    ...(hasStdin ? (['stdin'] as const) : []),
+    ...(hasOutput ? (['stdout', 'stderr'] as const) : []),
+    ...(hasConnection ? (['connection'] as const) : []),
+  ];
+  const { control, stdin, stdout, stderr, connection, kill } = await program.host.open(roles, args);
+  // So that its end is seen: nothing comes on it.
+  stdin?.resume();
+  return { control, stdin, stdout, stderr, connection, kill, failure: new Promise(() => {}) };
+}
 
-  /** One that waits for its arguments. */
-  take(): ChildProcess {
-    const taken = this.#spare ?? this.#spawn();
-    this.#spare = undefined;
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#refill(), refillDelayMs);
-    this.#timer.unref();
-    return taken;
-  }
-
-  close(): void {
-    this.#isClosed = true;
-    this.#drop();
-  }
-
-  #refill(): void {
-    if (this.#isClosed || this.#spare !== undefined) return;
-    const spare = this.#spawn();
-    this.#spare = spare;
-    const forget = (): void => {
-      if (this.#spare === spare) this.#spare = undefined;
-    };
-    // Also what cannot be started is not waited for.
-    spare.once('exit', forget);
-    spare.on('error', forget);
-    this.#timer = setTimeout(() => this.#drop(), spareMs);
-    this.#timer.unref();
-  }
-
-  #spawn(): ChildProcess {
-    return spawnRelay('relay.pl', ['wait'], ['pipe', 'pipe', 'pipe', 'pipe']);
-  }
-
-  #drop(): void {
-    clearTimeout(this.#timer);
-    this.#spare?.kill('SIGKILL');
-    this.#spare = undefined;
-  }
+function spawnEnds(script: string, { operation, args, hasStdin, hasOutput }: RelayRequest): RelayEnds {
+  const output = hasOutput ? 'pipe' : 'ignore';
+  const child = spawn('perl', [fileURLToPath(new URL(script, import.meta.url)), ...args], {
+    stdio: [hasStdin ? 'pipe' : 'ignore', output, output, 'pipe'],
+    env: { PATH: programPath, LC_ALL: 'C' },
+  });
+  const failure = new Promise<never>((_, reject) => {
+    child.once('error', (error: NodeJS.ErrnoException) =>
+      reject(new RuntimeOperationError(operation, describeSpawnError('perl', error), { cause: error })),
+    );
+  });
+  return {
+    // 'pipe' in stdio makes it a socket; a spawn that fails leaves it undefined.
+    control: child.stdio[3] as Socket | undefined,
+    stdin: child.stdin ?? undefined,
+    stdout: held(child.stdout),
+    stderr: held(child.stderr),
+    connection: undefined,
+    failure,
+    kill: () => void child.kill('SIGKILL'),
+  };
 }
 
 /** Resolves when the relay says that it has started. Throws RelayError, RuntimeOperationError, the signal's reason. */
 export async function startRelay(request: RelayRequest): Promise<Relay> {
-  const { script, operation, args, hasStdin, hasOutput, hasConnection, spares, deadlineMs, signal } = request;
+  const { operation, deadlineMs, signal } = request;
   signal.throwIfAborted();
-  const output = hasOutput ? 'pipe' : 'ignore';
-  const more = hasConnection === true ? (['pipe'] as const) : [];
-  const child =
-    spares?.take() ?? spawnRelay(script, args, [hasStdin ? 'pipe' : 'ignore', output, output, 'pipe', ...more]);
-  // 'pipe' in stdio makes these sockets; a spawn that fails leaves them undefined and emits 'error'.
-  const control = child.stdio[3] as Socket | undefined;
-  const connection = child.stdio[4] as Socket | undefined;
-  if (connection !== undefined) connection.allowHalfOpen = true;
-  if (spares !== undefined) {
-    control?.write(`${args.map((arg) => arg.replace(/[^A-Za-z0-9_./:=-]/g, percentEncode)).join(' ')}\n`);
-    if (!hasStdin) child.stdin?.destroy();
-  }
+  const { control, stdin, stdout, stderr, connection, failure, kill } = await openEnds(request);
   const started = Promise.withResolvers<{ readonly pid: number; readonly text: string }>();
   const exit = Promise.withResolvers<number | undefined>();
   const gone = Promise.withResolvers<void>();
   exit.promise.catch(() => {}); // whoever asks for it gets it all the same
   started.promise.catch(() => {});
-  let rest = '';
   const hear = (line: string): void => {
     const message = parseRelayMessage(line);
     if (message?.kind === 'started') started.resolve(message);
@@ -166,29 +145,28 @@ export async function startRelay(request: RelayRequest): Promise<Relay> {
       exit.reject(error);
     } else if (message?.kind === 'exit') exit.resolve(message.code);
   };
+  let rest = '';
   control?.on('data', (chunk: Buffer) => {
     const lines = `${rest}${chunk.toString()}`.split('\n');
     rest = lines.pop() ?? '';
     for (const line of lines) hear(line);
   });
   const end = (): void => {
-    started.reject(new RelayError(operation, 0, 'the relay ended before it had begun; try again'));
+    started.reject(new RuntimeOperationError(operation, 'the relay ended before it had begun; try again'));
     exit.resolve(undefined);
     gone.resolve();
   };
   control?.on('error', () => {}); // 'close' follows
   control?.once('close', end);
-  child.once('error', (error: NodeJS.ErrnoException) => {
-    started.reject(new RuntimeOperationError(operation, describeSpawnError('perl', error), { cause: error }));
+  failure.catch((error: unknown) => {
+    started.reject(error);
     end();
   });
   // A client or program that goes away while there is something to write to it: the session's end says so.
-  for (const stream of [child.stdin, connection]) stream?.on('error', () => {});
-  const stdout = held(child.stdout);
-  const stderr = held(child.stderr);
+  for (const stream of [stdin, connection]) stream?.on('error', () => {});
   const close = async (): Promise<void> => {
     control?.end();
-    const timer = setTimeout(() => child.kill('SIGKILL'), closeDeadlineMs);
+    const timer = setTimeout(kill, closeDeadlineMs);
     await gone.promise;
     clearTimeout(timer);
   };
@@ -199,12 +177,13 @@ export async function startRelay(request: RelayRequest): Promise<Relay> {
     deadlineMs,
   );
   signal.addEventListener('abort', onAbort, { once: true });
+  if (signal.aborted) onAbort();
   try {
     const { pid, text } = await started.promise;
     return {
       pid,
       text,
-      stdin: hasStdin ? (child.stdin ?? undefined) : undefined,
+      stdin,
       stdout,
       stderr,
       connection,
@@ -217,16 +196,12 @@ export async function startRelay(request: RelayRequest): Promise<Relay> {
     };
   } catch (error) {
     void close();
-    for (const stream of [child.stdin, stdout, stderr, connection]) stream?.destroy();
+    for (const stream of [stdin, stdout, stderr, connection]) stream?.destroy();
     throw error;
   } finally {
     clearTimeout(timer);
     signal.removeEventListener('abort', onAbort);
   }
-}
-
-function percentEncode(text: string): string {
-  return [...Buffer.from(text)].map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`).join('');
 }
 
 /** Node throws away what a child that has ended wrote unless somebody reads by then; this keeps it until somebody does. */

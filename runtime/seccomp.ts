@@ -3,6 +3,7 @@
  * the OCI runtime specification. Pure. An unresolved file must never reach crun: it ignores the conditions.
  * Source: the comments of moby's profiles/seccomp and of containers/common's pkg/seccomp.
  */
+import { isObject, type Json } from './json.ts';
 
 export interface SeccompArg {
   readonly index: number;
@@ -39,12 +40,6 @@ const archNames: Readonly<Record<string, { readonly go: string; readonly libsecc
   x64: { go: 'amd64', libseccomp: 'SCMP_ARCH_X86_64' },
   arm64: { go: 'arm64', libseccomp: 'SCMP_ARCH_AARCH64' },
 };
-
-type Json = Readonly<Record<string, unknown>>;
-
-function isObject(value: unknown): value is Json {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
 
 function objects(value: unknown): Json[] {
   return Array.isArray(value) ? value.filter(isObject) : [];

@@ -1,12 +1,20 @@
 /** What a client can have of a running container: further processes, its streams, figures, connections. Effects. */
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Duplex, Readable } from 'node:stream';
 import { type ArchiveView, type Copying, openReadArchive, openWriteArchive } from './archive.ts';
 import { readJsonObject } from './atomic-file.ts';
 import { openAttachSession } from './attach.ts';
+import { cgroupDirs } from './cgroups.ts';
 import { type ContainerEntry, isRunning } from './container-entry.ts';
-import { checkExecRequest, formatConmonSize, formatExecProcess, parseOciProcess } from './exec-process.ts';
+import {
+  checkExecRequest,
+  formatConmonSize,
+  formatExecProcess,
+  type OciProcess,
+  parseOciProcess,
+} from './exec-process.ts';
 import {
   type Archive,
   type AttachRequest,
@@ -19,10 +27,13 @@ import {
   type StreamSession,
   type WriteArchiveOptions,
 } from './interface.ts';
+import type { Json } from './json.ts';
 import { sendControl } from './log-files.ts';
 import { readLog } from './log-reader.ts';
 import { isAlive, observeProcess, type ProcessIdentity } from './proc.ts';
-import { type Relay, RelayError, type SpareRelays, startRelay } from './relay.ts';
+import { type Relay, RelayError, startRelay } from './relay.ts';
+import type { RelayHost } from './relay-host.ts';
+import { formatJoin, hasSeccompFilter, joinedCgroupFiles } from './relay-join.ts';
 import { explainExec, openExecSession } from './relay-sessions.ts';
 import { cgroupPathOf, type RunDeps } from './run.ts';
 import { observeStats } from './stats.ts';
@@ -30,7 +41,7 @@ import { lookUpUser, type ProcessUser } from './user.ts';
 
 export interface StreamsDeps extends RunDeps {
   readonly randomHex: (bytes: number) => string;
-  readonly spares: SpareRelays;
+  readonly relays: RelayHost;
   /** Sees whether the container has ended meanwhile. */
   look(entry: ContainerEntry): void;
 }
@@ -56,13 +67,16 @@ export class ContainerStreams {
     const { config, image } = entry.record;
     checkExecRequest(request);
     const init = this.#initOf(entry);
-    const base = parseOciProcess(await readJsonObject(entry.paths.ociConfig));
+    const ociConfig = await readJsonObject(entry.paths.ociConfig);
+    const base = parseOciProcess(ociConfig);
     if (base === undefined) throw new RuntimeOperationError('exec', `${entry.paths.ociConfig} cannot be read`);
     const user = request.user === undefined ? undefined : await this.#lookUpUser(request.user, init.pid);
     const isHomeSet = [...image.env, ...config.env.map(({ name }) => `${name}=`)].some((one) =>
       one.startsWith('HOME='),
     );
     const process = formatExecProcess({ base, request, security: config.security ?? {}, user, isHomeSet });
+    const joined = await this.#join(entry, { init, ociConfig, process, request }, signal);
+    if (joined !== undefined) return joined;
     const dir = join(layout.sessions, randomHex(8));
     await mkdir(dir, { mode: 0o700 });
     try {
@@ -73,22 +87,65 @@ export class ContainerStreams {
         ...['--process', 'process.json', config.id],
       ];
       const relay = await startRelay({
-        script: 'relay.pl',
+        program: { kind: 'relay', host: this.#deps.relays },
         operation: 'exec',
-        spares: this.#deps.spares,
         args: ['exec', dir, ...flags(request.hasTerminal, request.hasStdin), String(base.oomScoreAdj ?? 0), ...command],
         hasStdin: request.hasStdin,
         hasOutput: true,
         deadlineMs: beginDeadlineMs,
         signal,
       });
-      // Its pid is not another's yet: the relay is its parent.
-      const stray = observeProcess(relay.pid);
-      return this.#keep(openExecSession(relay, request.hasTerminal, () => this.#kill(stray)));
+      return this.#keepExec(relay, request);
     } catch (error) {
       await rm(dir, { recursive: true, force: true });
       throw this.#explainExec(entry, request, error);
     }
+  }
+
+  /** undefined: only the OCI runtime can do it. */
+  async #join(
+    entry: ContainerEntry,
+    input: { readonly init: ProcessIdentity; readonly ociConfig: Json | undefined } & {
+      readonly process: OciProcess;
+      readonly request: ExecRequest;
+    },
+    signal: AbortSignal,
+  ): Promise<StreamSession | undefined> {
+    const { relays, cgroups, layout, log } = this.#deps;
+    const { init, process, request } = input;
+    const hasFilter = hasSeccompFilter(input.ociConfig);
+    const seccompFile = hasFilter ? join(entry.paths.ociState, 'seccomp.bpf') : undefined;
+    const isKept = seccompFile === undefined || existsSync(seccompFile);
+    if (entry.record.idMap !== undefined || !isKept || (await relays.findObstacle()) !== undefined) return undefined;
+    const path = cgroupPathOf(layout, entry.record.config.id);
+    const initCgroup = cgroups.kind === 'v1' ? '' : await readFile(`/proc/${init.pid}/cgroup`, 'utf8').catch(() => '');
+    const cgroupFiles = joinedCgroupFiles(cgroupDirs(cgroups, path), { kind: cgroups.kind, path, initCgroup });
+    const args = formatJoin({ init, process, hasStdin: request.hasStdin, cgroupFiles, seccompFile });
+    if (args === undefined) return undefined;
+    try {
+      const relay = await startRelay({
+        program: { kind: 'relay', host: relays },
+        operation: 'exec',
+        args,
+        hasStdin: request.hasStdin,
+        hasOutput: true,
+        deadlineMs: beginDeadlineMs,
+        signal,
+      });
+      return this.#keepExec(relay, request);
+    } catch (error) {
+      // The program was found wanting, or nothing can be entered any more.
+      if (!(error instanceof RelayError) || error.code !== 0) throw this.#explainExec(entry, request, error);
+      this.#initOf(entry);
+      log.warn({ err: error, containerID: entry.record.config.id }, 'the OCI runtime is asked to exec instead');
+      return undefined;
+    }
+  }
+
+  #keepExec(relay: Relay, request: ExecRequest): StreamSession {
+    // Its pid is not another's yet: the relay is its parent.
+    const stray = observeProcess(relay.pid);
+    return this.#keep(openExecSession(relay, request.hasTerminal, () => this.#kill(stray)));
   }
 
   async attach(entry: ContainerEntry, request: AttachRequest, signal: AbortSignal): Promise<StreamSession> {
@@ -105,7 +162,7 @@ export class ContainerStreams {
       const relay =
         hasStdin && request.hasStdin
           ? await startRelay({
-              script: 'relay.pl',
+              program: { kind: 'relay', host: this.#deps.relays },
               operation: 'attach',
               args: ['attach', paths.bundle],
               hasStdin: true,
@@ -189,7 +246,7 @@ export class ContainerStreams {
     }
     try {
       const relay = await startRelay({
-        script: 'relay.pl',
+        program: { kind: 'relay', host: this.#deps.relays },
         operation: 'dial',
         args: ['dial', String(init.pid), String(init.startTicks), String(port)],
         hasStdin: false,

@@ -4,6 +4,7 @@
  * annotation by which containerd and docker keep full names.
  */
 import { ImagePullError } from '../interface.ts';
+import { isObject } from '../json.ts';
 import { parseReference } from './reference.ts';
 
 export interface PlannedImport {
@@ -95,10 +96,6 @@ function parse(title: string, file: string, text: string): unknown {
 function listOf(title: string, file: string, value: unknown): readonly Record<string, unknown>[] {
   if (Array.isArray(value) && value.every(isObject)) return value;
   throw corrupt(title, `its ${file} has no list of images`);
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function corrupt(title: string, what: string): ImagePullError {

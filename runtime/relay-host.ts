@@ -1,0 +1,151 @@
+/**
+ * The process that relays are forked from. Starting perl anew takes some 10 ms and blocks us for a part of them; a fork
+ * of one that is there takes less than one. It starts with the first session and ends when there was none for a while.
+ * Effects.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { connect, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describeSpawnError, programPath } from './command.ts';
+import { RuntimeOperationError } from './interface.ts';
+
+/** A descriptor of a relay: its standard streams, or fd 4. */
+export type RelayRole = 'stdin' | 'stdout' | 'stderr' | 'connection';
+
+export interface RelayStreams extends Readonly<Partial<Record<RelayRole, Socket>>> {
+  /** fd 3 of the relay. */
+  readonly control: Socket;
+  /** Ends the relay, which does not hear any more. */
+  kill(): void;
+}
+
+interface Host {
+  readonly process: ChildProcess;
+  readonly control: Socket;
+  readonly socketPath: string;
+  /** Why it cannot enter containers by itself; undefined: it can. */
+  readonly obstacle: string | undefined;
+}
+
+const startDeadlineMs = 10_000;
+/** How long it is kept after the last session began: some 10 MB. */
+const idleMs = 60_000;
+/** sun_path of unix(7), with its NUL. */
+const maxSocketPathBytes = 107;
+
+export class RelayHost {
+  /** Absolute; it holds the socket. */
+  readonly #dir: string;
+  readonly #randomHex: (bytes: number) => string;
+  #host: Promise<Host> | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #isClosed = false;
+
+  constructor(dir: string, randomHex: (bytes: number) => string) {
+    this.#dir = dir;
+    this.#randomHex = randomHex;
+  }
+
+  /** Why `join` cannot be used; undefined: it can. Starts the host. Throws RuntimeOperationError. */
+  async findObstacle(): Promise<string | undefined> {
+    return (await this.#ensure()).obstacle;
+  }
+
+  /** Connects to a new relay that runs MODE with these arguments. Throws RuntimeOperationError when none can be had. */
+  async open(roles: readonly RelayRole[], args: readonly string[]): Promise<RelayStreams> {
+    const { socketPath, control: hostControl } = await this.#ensure();
+    const session = this.#randomHex(8);
+    const connectAs = (role: RelayRole | 'control', line: string): Socket => {
+      const socket = connect({ path: socketPath, allowHalfOpen: role === 'connection' });
+      socket.on('error', () => {}); // the session's end says so
+      socket.write(`${line}\n`);
+      return socket;
+    };
+    const streams: Partial<Record<RelayRole, Socket>> = {};
+    for (const role of roles) streams[role] = connectAs(role, `${session} ${role}`);
+    const words = [session, 'control', ['control', ...roles].join(','), ...args.map(encode)];
+    return {
+      ...streams,
+      control: connectAs('control', words.join(' ')),
+      kill: () => void hostControl.write(`kill ${session}\n`),
+    };
+  }
+
+  /** Sessions that are open go on. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#drop();
+  }
+
+  async #ensure(): Promise<Host> {
+    if (this.#isClosed) throw new RuntimeOperationError('relay', 'the runtime is closing; try again later');
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => void this.#drop(), idleMs);
+    this.#timer.unref();
+    if (this.#host !== undefined) return this.#host;
+    const starting = this.#start();
+    this.#host = starting;
+    const forget = (): void => {
+      if (this.#host === starting) this.#host = undefined;
+    };
+    starting.then(({ process }) => process.once('exit', forget), forget);
+    return starting;
+  }
+
+  async #start(): Promise<Host> {
+    const script = fileURLToPath(new URL('relay.pl', import.meta.url));
+    const child = spawn('perl', [script, 'host', this.#dir], {
+      stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
+      env: { PATH: programPath, LC_ALL: 'C' },
+    });
+    // 'pipe' in stdio makes it a socket; a spawn that fails leaves it undefined and emits 'error'.
+    const control = child.stdio[3] as Socket | undefined;
+    let heard = '';
+    const started = Promise.withResolvers<RegExpExecArray>();
+    const fail = (problem: string, cause?: unknown): void =>
+      started.reject(new RuntimeOperationError('relay', problem, { cause }));
+    control?.on('data', (chunk: Buffer) => {
+      heard += chunk.toString();
+      const line = /^started ([0-9]+) (.*)\n/.exec(heard);
+      if (line !== null) started.resolve(line);
+      else if (heard.includes('\n')) fail(`the host of the relays did not start: ${heard.trim()}`);
+    });
+    control?.on('error', () => {}); // 'exit' follows
+    child.once('error', (error: NodeJS.ErrnoException) => fail(describeSpawnError('perl', error), error));
+    child.once('exit', () => fail('the host of the relays ended as it began; try again'));
+    const timer = setTimeout(() => {
+      fail(`the host of the relays did not start within ${startDeadlineMs} ms; try again`);
+      child.kill('SIGKILL');
+    }, startDeadlineMs);
+    try {
+      const [, pid = '', seal = ''] = await started.promise;
+      if (control === undefined) throw new RuntimeOperationError('relay', 'the host of the relays has no control');
+      const direct = join(this.#dir, 'relay');
+      const socketPath = Buffer.byteLength(direct) < maxSocketPathBytes ? direct : `/proc/${pid}/cwd/relay`;
+      return { process: child, control, socketPath, obstacle: seal === 'sealed' ? undefined : seal };
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #drop(): Promise<void> {
+    clearTimeout(this.#timer);
+    const dropped = this.#host;
+    this.#host = undefined;
+    const host = await dropped?.catch(() => undefined); // told to whoever wanted it
+    if (host === undefined || host.process.exitCode !== null || host.process.signalCode !== null) return;
+    const gone = new Promise<void>((resolve) => host.process.once('exit', () => resolve()));
+    // It takes its socket away.
+    host.control.end();
+    const timer = setTimeout(() => host.process.kill('SIGKILL'), startDeadlineMs);
+    await gone;
+    clearTimeout(timer);
+  }
+}
+
+function encode(text: string): string {
+  return text.replace(/[^A-Za-z0-9_./:=-]/gu, (found) =>
+    [...Buffer.from(found)].map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`).join(''),
+  );
+}

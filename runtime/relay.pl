@@ -518,9 +518,10 @@ sub run_host {
       if (!defined $pid) { syswrite($session->{control}, "failed 0 fork: $!\n"); next; }
       if ($pid != 0) { $relays{$id} = $pid; next; }
       $SIG{CHLD} = 'DEFAULT';
-      take_places($session);
       $told = '';
+      # First: among them are the numbers that the session's own get.
       close($_) for $listener, map({ $_->[0] } values %news), map({ my $other = $_; map { $other->{$_} // () } keys %places } values %sessions), @reserved;
+      take_places($session);
       return map { s/%([0-9A-F]{2})/chr hex $1/ger } @{$session->{args}};
     }
   }

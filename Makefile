@@ -8,7 +8,7 @@ NODE := node_modules/.bin/node
 MOCHA := $(NODE) node_modules/mocha/bin/mocha.js
 HOLDFAST := HOLDFAST_DATA_DIR=$(DATA_DIR) HOLDFAST_RUN_DIR=$(RUN_DIR) bin/holdfast
 
-.PHONY: help setup setup-tests up down images test lint format bench crds
+.PHONY: help setup setup-tests up down images test lint format bench chaos crds
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -42,6 +42,9 @@ format: setup ## put the sources into the house format
 
 bench: setup-tests ## measure starts, restarts, bursts and memory, side by side with dockerd
 	@$(NODE) test/bench/main.ts
+
+chaos: setup-tests ## random faults hit 30 containers for SECONDS (600) while a checker looks on; SEED=N does the same again
+	@$(NODE) test/chaos/main.ts $(SEED:%=--seed %) $(SECONDS:%=--seconds %) $(if $(KINDS),--kinds '$(KINDS)') $(REPORT:%=--report '%')
 
 crds: setup ## generate crds/types.ts from crds/container.yaml
 	@$(NODE) crds/generate.ts

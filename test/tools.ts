@@ -25,6 +25,20 @@ export const promtool = (): string => unpackedOrInstalled('promtool', 'prometheu
 /** Debian's docker.io, for benchmarks side by side. */
 export const dockerd = (): string => findTool('dockerd', [join(tools, 'docker.io/usr/sbin/dockerd')]);
 export const containerd = (): string => findTool('containerd', [join(tools, 'containerd/usr/bin/containerd')]);
+/** Of this machine; for benchmarks side by side. */
+export const systemd = (): string => findTool('systemd', ['/usr/lib/systemd/systemd', '/lib/systemd/systemd']);
+/** Debian's supervisor, which is Python; for benchmarks side by side. */
+export const supervisord = () => {
+  const script = findTool('supervisord', [join(tools, 'supervisor/usr/bin/supervisord'), ...inPath('supervisord')]);
+  const modules = ['supervisor', 'python3-pkg-resources'].map((name) =>
+    join(tools, name, 'usr/lib/python3/dist-packages'),
+  );
+  return {
+    program: findTool('Python', ['/usr/bin/python3', ...inPath('python3')]),
+    args: [script],
+    env: { PYTHONPATH: modules.join(delimiter) },
+  };
+};
 /** The docker command line: the one in PATH, or Debian's. */
 export const docker = (): string =>
   findTool('docker', [

@@ -117,6 +117,16 @@ async function createEngine(deps: {
       await client.call('POST', `${apiVersion}/containers/${container}/start`);
       await waits.until(`the start of ${container} by dockerd`, () => started(container) > before);
     },
+    keep: async (processes) => {
+      for (const { name, args, pipesDir } of processes) {
+        await client.call('POST', `${apiVersion}/containers/create?name=${name}`, {
+          Image: image,
+          Cmd: ['sh', ...args],
+          HostConfig: { RestartPolicy: { Name: 'always' }, Binds: [`${pipesDir}:${pipesDir}`] },
+        });
+        await client.call('POST', `${apiVersion}/containers/${name}/start`);
+      }
+    },
     exec: (container, command) => execInDocker(streams, container, command),
     openTerminal: (container) => openTerminalInDocker(streams, container),
     runToEnd: async (container, command) => {
@@ -176,8 +186,8 @@ async function hostPidOf(innerPid: number, cgroupParent: string): Promise<number
   throw new Error(`no process of this machine has pid ${innerPid} among dockerd's`);
 }
 
-/** Removes the empty control groups that dockerd's containers leave when they are killed with it. */
-async function removeCgroups(parent: string): Promise<void> {
+/** Removes the empty control groups of this name in every hierarchy: what is killed with its namespaces leaves its own. */
+export async function removeCgroups(parent: string): Promise<void> {
   for (const hierarchy of await readdir('/sys/fs/cgroup'))
     await removeCgroup(join('/sys/fs/cgroup', hierarchy, parent));
   await removeCgroup(join('/sys/fs/cgroup', parent));

@@ -8,6 +8,8 @@ export interface Engine {
    * it ends); resolves when the daemon's event stream says that it runs.
    */
   run(container: string): Promise<void>;
+  /** Sends the specs of containers for these processes, each started again at once whenever it ends. Does not wait for them. */
+  keep(processes: readonly KeptProcess[]): Promise<void>;
   /** Host process id of the container's PID 1. */
   pidOf(container: string): Promise<number>;
   /** Resolves when the event stream says that a successor of process `pid` runs. Call it before killing. */
@@ -24,6 +26,15 @@ export interface Engine {
   processes(): Promise<{ readonly daemon: readonly number[]; readonly monitors: readonly number[] }>;
   /** Removes all containers, ends the daemon and removes everything that it left on the host. */
   close(): Promise<void>;
+}
+
+/** A process that tells by itself when it runs (heal.ts). */
+export interface KeptProcess {
+  readonly name: string;
+  /** Arguments after `sh`. */
+  readonly args: readonly string[];
+  /** Folder with its pipes; a container needs it at the same path. */
+  readonly pipesDir: string;
 }
 
 export interface Terminal {

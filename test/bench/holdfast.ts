@@ -79,6 +79,17 @@ async function createEngine(deps: {
       await create(container, { command: benchCommand, backoff: { initial: '0s' } });
       await waits.until(`the start of ${container} by holdfast`, () => seen.get(container)?.state === 'Running');
     },
+    keep: async (processes) => {
+      for (const { name, args, pipesDir } of processes) {
+        await create(name, {
+          command: ['sh', ...args],
+          // A kill of the next round is a first one again.
+          backoff: { initial: '0s', resetAfter: '1s' },
+          volumes: [{ name: 'pipes', hostPath: { path: pipesDir, type: 'Directory' } }],
+          volumeMounts: [{ name: 'pipes', mountPath: pipesDir }],
+        });
+      }
+    },
     exec: (container, command) => execInHoldfast(endpoint, container, command),
     openTerminal: (container) => openTerminalInHoldfast(endpoint, container),
     runToEnd: async (container, command) => {

@@ -1,6 +1,8 @@
 /**
- * `make bench`: Holdfast and Debian's dockerd side by side, as a table. As root; needs `make setup-tests` for dockerd.
- * Flags: --samples N, --containers N, --idle-seconds N, --only holdfast|dockerd, --figures all|streams.
+ * `make bench`: Holdfast and Debian's dockerd side by side, as a table; where it is about healing, systemd and supervisord
+ * as well. As root; needs `make setup-tests` for dockerd and supervisord.
+ * Flags: --samples N, --containers N, --idle-seconds N, --only holdfast|dockerd|systemd|supervisord,
+ * --figures all|streams|heal.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
@@ -10,12 +12,19 @@ import { buildBusyboxImage } from '../images.ts';
 import { startDockerd } from './dockerd.ts';
 import type { BenchImage, Engine } from './engine.ts';
 import { startHoldfast } from './holdfast.ts';
-import { measure } from './measure.ts';
-import { type Column, describeTargets, formatTable } from './report.ts';
+import { type OpenKeeper, openSupervisord, openSystemd } from './keepers.ts';
+import { healing, measure } from './measure.ts';
+import { type Column, describeTargets, formatTable, noFigures } from './report.ts';
 
 const engines: Readonly<Record<string, (image: BenchImage) => Promise<Engine>>> = {
   holdfast: startHoldfast,
   dockerd: startDockerd,
+};
+
+/** They keep plain processes and no containers, so that only healing can be compared. */
+const keepers: Readonly<Record<string, () => Promise<OpenKeeper>>> = {
+  systemd: openSystemd,
+  supervisord: openSupervisord,
 };
 
 const { values } = parseArgs({
@@ -33,8 +42,9 @@ const count = (flag: string, text: string): number => {
     throw new Error(`--${flag} is "${text}"; write 1 to 1000`);
   return value;
 };
-const figuresOf = (text: string): 'all' | 'streams' => {
-  if (text !== 'all' && text !== 'streams') throw new Error(`--figures is "${text}"; write all or streams`);
+const figuresOf = (text: string): 'all' | 'streams' | 'heal' => {
+  if (text !== 'all' && text !== 'streams' && text !== 'heal')
+    throw new Error(`--figures is "${text}"; write all, streams or heal`);
   return text;
 };
 const options = {
@@ -44,8 +54,13 @@ const options = {
   idleMs: count('idle-seconds', values['idle-seconds']) * 1_000,
   say: (line: string) => console.error(line),
 };
-const chosen = Object.entries(engines).filter(([name]) => values.only === undefined || values.only === name);
-if (chosen.length === 0) throw new Error(`--only is "${values.only}"; write one of ${Object.keys(engines).join(', ')}`);
+const isChosen = ([name]: readonly [string, unknown]): boolean => values.only === undefined || values.only === name;
+const chosen = Object.entries(engines).filter(isChosen);
+const chosenKeepers = options.figures === 'streams' ? [] : Object.entries(keepers).filter(isChosen);
+if (chosen.length + chosenKeepers.length === 0)
+  throw new Error(
+    `--only is "${values.only}"; write one of ${[...Object.keys(engines), ...Object.keys(keepers)].join(', ')}`,
+  );
 
 /** Rejects at Ctrl-C, so that what was started is taken down. */
 const interrupted = new Promise<never>((_, reject) => {
@@ -70,8 +85,20 @@ try {
         await engine.close();
       }
     } catch (error) {
-      const cause = error instanceof Error && error.cause instanceof Error ? ` (${error.cause.message})` : '';
-      missing.push(`${engineName}: ${error instanceof Error ? error.message : String(error)}${cause}`);
+      missing.push(`${engineName}: ${describe(error)}`);
+    }
+  }
+  for (const [keeperName, open] of chosenKeepers) {
+    try {
+      const keeper = await open();
+      try {
+        const healMs = await Promise.race([healing(keeper, options), interrupted]);
+        columns.push({ engine: keeper.name, isOurs: false, figures: { ...noFigures, healMs } });
+      } finally {
+        await keeper.close();
+      }
+    } catch (error) {
+      missing.push(`${keeperName}: ${describe(error)}`);
     }
   }
 } finally {
@@ -79,5 +106,14 @@ try {
 }
 console.log(formatTable(describeTargets(options.containers), columns));
 console.log(`\n${cpus().length} × ${cpus()[0]?.model ?? 'unknown processor'}; Node ${process.version}`);
+if (columns.some(({ engine }) => /^(systemd|supervisord) /.test(engine)))
+  console.log(
+    'systemd (PID 1 of namespaces of its own here) and supervisord keep plain processes, without a container',
+  );
 for (const line of missing) console.log(`not measured: ${line}`);
 if (missing.length > 0) process.exitCode = 1;
+
+function describe(error: unknown): string {
+  const cause = error instanceof Error && error.cause instanceof Error ? ` (${error.cause.message})` : '';
+  return `${error instanceof Error ? error.message : String(error)}${cause}`;
+}

@@ -1,8 +1,9 @@
 /** Takes the figures of one engine, one after the other; a figure that cannot be taken is reported and left out. Effects. */
 import { loadavg } from 'node:os';
 import type { Engine } from './engine.ts';
+import { type Keeper, measureHealing } from './heal.ts';
 import { observeMemory, observeProcesses } from './processes.ts';
-import { type Distribution, type Figures, summarize } from './report.ts';
+import { type Distribution, type Figures, noFigures, summarize } from './report.ts';
 
 export interface MeasureOptions {
   /** Containers started and killed one by one; at least 20 for a p95 that means something. */
@@ -10,7 +11,7 @@ export interface MeasureOptions {
   /** Containers applied at once, with which memory and idle CPU are measured. */
   readonly containers: number;
   readonly idleMs: number;
-  readonly figures: 'all' | 'streams';
+  readonly figures: 'all' | 'streams' | 'heal';
   /** Told what is being done. */
   readonly say: (line: string) => void;
 }
@@ -34,6 +35,7 @@ export async function measure(engine: Engine, options: MeasureOptions): Promise<
       return undefined;
     }
   };
+  if (options.figures === 'heal') return { ...noFigures, healMs: await healing(engine, options) };
   const single = isAll
     ? await attempt(`${samples} containers one by one, each started and killed`, () => one(engine, samples))
     : undefined;
@@ -42,7 +44,7 @@ export async function measure(engine: Engine, options: MeasureOptions): Promise<
   const echoMs = await attempt(`${samples * 5} keys to a terminal`, () => echoes(engine, samples * 5));
   await attempt('its end', () => engine.remove([streamed]));
   const logBytesPerSecond = await attempt(`a log of ${logBytes / 1e6} MB`, () => logging(engine));
-  if (!isAll) return { ...nothing, execMs, echoMs, logBytesPerSecond };
+  if (!isAll) return { ...noFigures, execMs, echoMs, logBytesPerSecond };
   const names = Array.from({ length: containers }, (_, index) => `many-${index}`);
   const perSecond = await attempt(`${containers} containers at once`, async () => {
     const beganMs = performance.now();
@@ -56,9 +58,11 @@ export async function measure(engine: Engine, options: MeasureOptions): Promise<
       return atRest(engine, idleMs, containers);
     },
   );
+  await attempt('their end', () => engine.remove(names));
   return {
     startMs: single?.startMs,
     restartMs: single?.restartMs,
+    healMs: await healing(engine, options),
     perSecond,
     execMs,
     echoMs,
@@ -71,19 +75,23 @@ export async function measure(engine: Engine, options: MeasureOptions): Promise<
   };
 }
 
-const nothing: Figures = {
-  startMs: undefined,
-  restartMs: undefined,
-  perSecond: undefined,
-  execMs: undefined,
-  echoMs: undefined,
-  logBytesPerSecond: undefined,
-  daemonRssBytes: undefined,
-  daemonPssBytes: undefined,
-  monitorPssBytes: undefined,
-  idleCpu: undefined,
-  load: undefined,
-};
+/** How often each of those that run is killed, for a p99 that means something. */
+const healRounds = 2;
+
+/** Also of those that keep no containers. What they kept is taken down when they are closed. */
+export async function healing(
+  keeper: Keeper,
+  { containers, say }: Pick<MeasureOptions, 'containers' | 'say'>,
+): Promise<Distribution | undefined> {
+  const what = `${keeper.name}: ${containers} that run, each killed ${healRounds} times, one by one`;
+  say(what);
+  try {
+    return await measureHealing(keeper, { processes: containers, rounds: healRounds });
+  } catch (error) {
+    say(`${what}: ${error instanceof Error ? error.message : String(error)}`);
+    return undefined;
+  }
+}
 
 async function execs(engine: Engine, samples: number): Promise<Distribution> {
   const times: number[] = [];

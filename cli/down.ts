@@ -1,8 +1,8 @@
 /** `holdfast down`: ends the daemon, stops the containers gracefully, and removes all that they left on the host. Effects. */
 import type { Logger } from 'pino';
 import { Registry } from 'prom-client';
-import { labelKeys } from '../controller/index.ts';
-import { createRuntime, type Runtime, removeHostState } from '../runtime/index.ts';
+import { afterPreStopMs, labelKeys, parseKeptAction, planStop, runAction } from '../controller/index.ts';
+import { type ContainerInfo, createRuntime, type Runtime, removeHostState } from '../runtime/index.ts';
 import type { Config } from './config.ts';
 import { findInstance, lockInstance } from './instance-lock.ts';
 
@@ -39,23 +39,49 @@ export async function down(config: Config, log: Logger, say: (line: string) => v
   }
 }
 
-/** Stops everything that runs, latest first, all at once; kills what does not obey. */
+/**
+ * Stops everything that runs, dependents before what they depend on, the others at once, and kills what does not obey. Each
+ * stop has a bound, so one that is stuck delays those that wait for it no longer than that.
+ */
 async function stopAll(runtime: Runtime, say: (line: string) => void): Promise<void> {
   const running = (await runtime.containers.list()).filter(({ state }) => state.kind === 'running');
+  const stopped = new Map<string, PromiseWithResolvers<void>>(
+    running.map(({ id }) => [id, Promise.withResolvers<void>()]),
+  );
+  const waves = planStop(running.map(({ id, labels }) => ({ id, labels })));
   await Promise.all(
-    running.map(async ({ id, name, state, stopSignal, labels }) => {
-      say(`stopping ${name}`);
-      await runtime.containers.signal(id, stopSignal);
-      if (state.kind === 'running' && state.isPaused === true) await runtime.containers.resume(id);
-      const graceMs = Math.min(maxGraceMs, Number(labels[labelKeys.graceMs] ?? 10_000));
-      const hasEnded = async (): Promise<boolean> => (await runtime.containers.inspect(id))?.state.kind !== 'running';
-      const deadlineMs = Date.now() + graceMs;
-      while (Date.now() < deadlineMs && !(await hasEnded()))
-        await new Promise((resolve) => setTimeout(resolve, pollMs));
-      // Their objects stay, and their volumes wait for the next `holdfast up`.
-      await runtime.containers.remove(id, { volumes: 'keep' });
+    running.map(async (container) => {
+      const { id } = container;
+      try {
+        await Promise.all((waves.get(id) ?? []).map((one) => stopped.get(one)?.promise));
+        await stopOne(runtime, container, say);
+      } finally {
+        stopped.get(id)?.resolve();
+      }
     }),
   );
+}
+
+async function stopOne(runtime: Runtime, container: ContainerInfo, say: (line: string) => void): Promise<void> {
+  const { id, name, state, ip, stopSignal, labels } = container;
+  say(`stopping ${name}`);
+  const graceMs = Math.min(maxGraceMs, Number(labels[labelKeys.graceMs] ?? 10_000));
+  const deadlineMs = Date.now() + graceMs;
+  const isPaused = state.kind === 'running' && state.isPaused === true;
+  const preStop = parseKeptAction(labels[labelKeys.preStop]);
+  if (preStop !== undefined && graceMs > 0) {
+    if (isPaused) await runtime.containers.resume(id);
+    const request = { action: preStop, containerID: id, ip, timeoutMs: graceMs };
+    const { result, message } = await runAction(request, runtime.containers, new AbortController().signal);
+    if (result === 'failure' || result === 'unknown') say(`the preStop hook of ${name} failed: ${message}`);
+  }
+  await runtime.containers.signal(id, stopSignal);
+  if (isPaused && preStop === undefined) await runtime.containers.resume(id);
+  const hasEnded = async (): Promise<boolean> => (await runtime.containers.inspect(id))?.state.kind !== 'running';
+  const killAtMs = preStop === undefined ? deadlineMs : Math.max(deadlineMs, Date.now() + afterPreStopMs);
+  while (Date.now() < killAtMs && !(await hasEnded())) await new Promise((resolve) => setTimeout(resolve, pollMs));
+  // Their objects stay, and their volumes wait for the next `holdfast up`.
+  await runtime.containers.remove(id, { volumes: 'keep' });
 }
 
 async function until(condition: () => Promise<boolean>, deadlineMs: number, otherwise: string): Promise<void> {

@@ -1,5 +1,4 @@
 /** Carries one step out. Effects; it has no rule of its own. */
-import type { Container } from '../crds/index.ts';
 import {
   ContainerConfigError,
   type ContainerInfo,
@@ -9,26 +8,17 @@ import {
   StartError,
 } from '../runtime/index.ts';
 import { accountForStartFailure, type StartFailure } from './account-failures.ts';
+import { beginPreStop, sendKill, sendStop } from './apply-stop.ts';
 import type { Step } from './decide.ts';
-import { type Desired, keyOf, labelsOf, type Mutable } from './desired.ts';
-import type { Entry, ReconcileDeps } from './entry.ts';
+import { rememberRuns } from './dependencies.ts';
+import { keyOf, labelsOf, type Mutable } from './desired.ts';
+import type { Entry, ReconcileDeps, Work } from './entry.ts';
 import { hideInError, hideSecrets } from './hide-secrets.ts';
 import { accountForReplacement, withdrawStop } from './history.ts';
 import { identityFields } from './identity.ts';
 import { deleteVolumes, killCheckMs } from './orphans.ts';
 import { securityFields } from './security.ts';
 import { decideSignal, type SignalRequest } from './signal-request.ts';
-
-export interface Work {
-  readonly object: Container;
-  readonly desired: Desired;
-  /** undefined while it is not known; decide.ts then neither creates nor updates. */
-  readonly mutable: Mutable | undefined;
-  /** Values in it that came from Secrets: to be told to nobody. */
-  readonly secrets: readonly string[];
-  readonly container: ContainerInfo | undefined;
-  readonly entry: Entry;
-}
 
 export type Applied =
   /** Something changed: decide anew. */
@@ -41,13 +31,14 @@ export type Applied =
 const again: Applied = { kind: 'again' };
 
 export async function applyStep(step: Step, work: Work, deps: ReconcileDeps, signal: AbortSignal): Promise<Applied> {
-  const { object, entry, container, desired } = work;
+  const { object, entry, desired } = work;
   const { runtime, events, now } = deps;
   const id = desired.containerID;
   switch (step.kind) {
     case 'settled':
     case 'wait':
       if (step.kind === 'settled' && desired.shouldRun) entry.history = withdrawStop(entry.history);
+      noteDependencies('rest', work);
       tell(step, work, deps);
       return { kind: 'rest', ms: step.untilMs === undefined ? undefined : step.untilMs - now() };
     case 'finalize':
@@ -60,19 +51,14 @@ export async function applyStep(step: Step, work: Work, deps: ReconcileDeps, sig
       if (step.because === 'replaced')
         events.record(object, 'Normal', 'Replaced', 'removed the container of the former spec');
       return again;
+    case 'pre-stop':
+      await beginPreStop(step, work, deps);
+      return again;
     case 'stop':
-      // Noted after the signal: one that could not be sent is sent again.
-      await runtime.containers.signal(id, desired.stopSignal ?? container?.stopSignal ?? 15);
-      if (isPaused(container)) await runtime.containers.resume(id);
-      entry.history = { ...entry.history, stop: { sinceMs: now(), killAtMs: step.killAtMs, isWithdrawn: false } };
-      events.record(object, 'Normal', 'Killing', `stopping the container (${step.because})`);
+      await sendStop(step, work, deps);
       return again;
     case 'kill':
-      await runtime.containers.signal(id, 9);
-      entry.history = {
-        ...entry.history,
-        stop: { sinceMs: now(), killAtMs: now(), ...entry.history.stop, isWithdrawn: false },
-      };
+      await sendKill(work, deps);
       return { kind: 'rest', ms: killCheckMs };
     case 'pause':
       await runtime.containers.pause(id);
@@ -103,6 +89,13 @@ export async function applyStep(step: Step, work: Work, deps: ReconcileDeps, sig
     default:
       throw new TypeError(`unknown step: ${JSON.stringify(step satisfies never)}`);
   }
+}
+
+/** Which runs of others it was started with, as far as that matters. */
+function noteDependencies(at: 'start' | 'rest', { entry, desired, dependencies, container }: Work): void {
+  if (at === 'rest' && container?.state.kind !== 'running') return;
+  const startedWith = rememberRuns(entry.history.startedWith, desired, dependencies, at);
+  if (startedWith !== entry.history.startedWith) entry.history = { ...entry.history, startedWith };
 }
 
 /** What a replacement kept that then never came, and named volumes that go with the object. */
@@ -161,6 +154,7 @@ async function createOrStart(
       return;
     }
     await runtime.containers.start(id, signal);
+    noteDependencies('start', work);
     puller.forget(id);
     const isFirst = entry.history.seenStartMs === undefined;
     events.record(object, 'Normal', 'Started', isFirst ? 'started the container' : 'started the container again');

@@ -16,6 +16,8 @@ import { defaultCollectionPolicy, type ImageCollectionPolicy, startImageCollecti
 import { createImagePuller } from './images.ts';
 import { startListWatch } from './list-watch.ts';
 import { createControllerMetrics, createQueueMetrics } from './metrics.ts';
+import { createProbeMetrics } from './probe-metrics.ts';
+import { createProber } from './prober.ts';
 import { WorkQueue } from './queue.ts';
 import { reconcile } from './reconcile.ts';
 import { referencesOf } from './references.ts';
@@ -116,6 +118,15 @@ export function createController(deps: ControllerDeps): Controller {
     now,
     log,
   });
+  const prober = createProber({
+    exec: (id, request, signal) => runtime.containers.exec(id, request, signal),
+    events,
+    metrics: createProbeMetrics(deps.metrics),
+    wake: (key) => queue.add(key),
+    now,
+    random,
+    log,
+  });
   const refer = (key: string): void => {
     const object = view.object(key);
     sources.refer(key, object === undefined ? [] : referencesOf(object.spec));
@@ -135,6 +146,7 @@ export function createController(deps: ControllerDeps): Controller {
     sources,
     entries,
     puller,
+    prober,
     events,
     metrics,
     nodeName,
@@ -299,6 +311,7 @@ export function createController(deps: ControllerDeps): Controller {
       await listWatch.close();
       await sources.close();
       await puller.close();
+      await prober.close();
       await imageCollection.close();
       await Promise.allSettled([running, relisting]);
       await events.close();

@@ -1,8 +1,11 @@
 /** The next step for one container, from what should be, what is, and what was. Pure. */
 import type { ContainerInfo, PullProgress } from '../runtime/index.ts';
+import { findRestarted, findUnmet, type Hold } from './dependencies.ts';
 import { type Desired, labelKeys } from './desired.ts';
 import type { History } from './history.ts';
 import type { Dependency } from './links.ts';
+import { type Action, parseKeptAction } from './probe-spec.ts';
+import type { HookState } from './prober.ts';
 import { formatBytes } from './quantity.ts';
 import type { SignalRequest } from './signal-request.ts';
 
@@ -35,16 +38,25 @@ export interface DecideInput {
   readonly dependencies: readonly Dependency[];
   /** Containers of an earlier object of this name are still on the host. */
   readonly hasPredecessor: boolean;
+  /** It is to stop, and waits for those that depend on it. */
+  readonly hold?: Hold | undefined;
+  /** Of its preStop hook in this run. */
+  readonly preStop?: HookState | undefined;
   readonly history: History;
   readonly nowMs: number;
 }
+
+/** What a container is stopped for. */
+export type StopCause = 'deleted' | 'replaced' | 'stopped' | 'unhealthy' | 'restarted';
 
 export type Step =
   /** Lets the deleted object go: nothing of it is left on the host. */
   | { readonly kind: 'finalize' }
   | { readonly kind: 'remove'; readonly because: 'deleted' | 'replaced' }
+  /** Begins the preStop hook; SIGKILL follows at killAtMs. */
+  | { readonly kind: 'pre-stop'; readonly killAtMs: number; readonly because: StopCause }
   /** Asks PID 1 to stop; SIGKILL follows at killAtMs. */
-  | { readonly kind: 'stop'; readonly killAtMs: number; readonly because: 'deleted' | 'replaced' | 'stopped' }
+  | { readonly kind: 'stop'; readonly killAtMs: number; readonly because: StopCause }
   | { readonly kind: 'kill' }
   | { readonly kind: 'ensure-image' }
   | { readonly kind: 'create'; readonly imageID: string }
@@ -65,7 +77,8 @@ export function decide(input: DecideInput): Step {
   const { container, desired, history } = input;
   if (input.isDeleting) {
     if (container === undefined) return input.hasFinalizer ? { kind: 'finalize' } : { kind: 'settled' };
-    return container.state.kind === 'running' ? decideStop(input, 'deleted') : { kind: 'remove', because: 'deleted' };
+    if (container.state.kind !== 'running') return { kind: 'remove', because: 'deleted' };
+    return input.hold === undefined ? decideStop(input, 'deleted') : waitForDependents(input.hold);
   }
   const { signalRequest } = desired;
   if (signalRequest !== undefined && signalRequest.request !== history.lastSignal?.request)
@@ -81,7 +94,8 @@ export function decide(input: DecideInput): Step {
     return container.state.kind === 'running' ? decideStop(input, 'replaced') : { kind: 'remove', because: 'replaced' };
   }
   if (!desired.shouldRun) {
-    return container?.state.kind === 'running' ? decideStop(input, 'stopped') : decideRest(input);
+    if (container?.state.kind !== 'running') return decideRest(input);
+    return input.hold === undefined ? decideStop(input, 'stopped') : waitForDependents(input.hold);
   }
 
   const needsUpdate =
@@ -89,6 +103,10 @@ export function decide(input: DecideInput): Step {
     input.mutableHash !== undefined &&
     (container.labels[labelKeys.mutableHash] !== input.mutableHash || container.lacksFiles === true);
   if (container?.state.kind === 'running') {
+    if (history.health?.failure !== undefined) return decideStop(input, 'unhealthy');
+    const runMs = container.state.startedAtMs;
+    const restarted = findRestarted(desired, input.dependencies, { startedWith: history.startedWith, runMs });
+    if (restarted !== undefined) return decideStop(input, 'restarted');
     if (needsUpdate) return { kind: 'update' };
     const isPaused = container.state.isPaused === true;
     if (isPaused !== desired.shouldPause) return { kind: isPaused ? 'resume' : 'pause' };
@@ -153,46 +171,70 @@ function waitFor({ reason, message }: Obstacle): Step {
   return { kind: 'wait', reason, message };
 }
 
-function decideStop(
-  { desired, history, nowMs, container }: DecideInput,
-  because: 'deleted' | 'replaced' | 'stopped',
-): Step {
-  // The grace of a spec that cannot be carried out is not to be trusted; the container has the last good one.
-  const graceMs = desired.problem === undefined ? desired.graceMs : Number(container?.labels[labelKeys.graceMs] ?? 0);
-  const step = decideHalt({ stop: history.stop, graceMs, nowMs }, because);
-  // What is frozen could not obey.
-  const isPaused = container?.state.kind === 'running' && container.state.isPaused === true;
-  return step.kind === 'wait' && isPaused ? { kind: 'resume' } : step;
+/** What it does first when it is stopped: as its spec says, or the spec that it was made from. */
+export function preStopOf(
+  { desired, container }: Pick<DecideInput, 'desired' | 'container'>,
+  because: StopCause,
+): Action | undefined {
+  const isOfSpec = desired.problem === undefined && because !== 'replaced';
+  return isOfSpec ? desired.health.preStop : parseKeptAction(container?.labels[labelKeys.preStop]);
 }
 
-/** The steps of a graceful stop of a running container: signal, wait, kill. The clock is followed by followClock (history.ts). */
+function decideStop(input: DecideInput, because: StopCause): Step {
+  const { desired, history, nowMs, container } = input;
+  const ownMs = because === 'unhealthy' ? history.health?.failure?.graceMs : undefined;
+  // The grace of a spec that cannot be carried out is not to be trusted; the container has the last good one.
+  const graceMs =
+    ownMs ?? (desired.problem === undefined ? desired.graceMs : Number(container?.labels[labelKeys.graceMs] ?? 0));
+  const preStop = preStopOf(input, because) === undefined ? 'none' : (input.preStop ?? 'idle');
+  const step = decideHalt({ stop: history.stop, graceMs, preStop, nowMs }, because);
+  // What is frozen could not obey.
+  const isPaused = container?.state.kind === 'running' && container.state.isPaused === true;
+  return isPaused && (step.kind === 'wait' || step.kind === 'pre-stop') ? { kind: 'resume' } : step;
+}
+
+/** Left to a container whose preStop hook took all of the grace; the kubelet's minimumGracePeriodInSeconds. */
+export const afterPreStopMs = 2_000;
+
+/** The steps of a graceful stop of a running container: hook, signal, wait, kill. The clock is followed by followClock (history.ts). */
 export function decideHalt<Because extends string>(
-  { stop, graceMs, nowMs }: { readonly stop: History['stop']; readonly graceMs: number; readonly nowMs: number },
+  {
+    stop,
+    graceMs,
+    preStop,
+    nowMs,
+  }: {
+    readonly stop: History['stop'];
+    readonly graceMs: number;
+    readonly preStop: HookState | 'none';
+    readonly nowMs: number;
+  },
   because: Because,
 ):
+  | { kind: 'pre-stop'; killAtMs: number; because: Because }
   | { kind: 'stop'; killAtMs: number; because: Because }
   | { kind: 'kill' }
   | { kind: 'wait'; reason: string; message: string; untilMs: number } {
-  if (stop === undefined || stop.isWithdrawn)
-    return graceMs <= 0 ? { kind: 'kill' } : { kind: 'stop', killAtMs: nowMs + graceMs, because };
+  if (stop === undefined || stop.isWithdrawn) {
+    if (graceMs <= 0) return { kind: 'kill' };
+    return { kind: preStop === 'none' ? 'stop' : 'pre-stop', killAtMs: nowMs + graceMs, because };
+  }
   // A grace that was shortened meanwhile counts.
   const killAtMs = Math.min(stop.killAtMs, stop.sinceMs + graceMs);
+  if (stop.awaitsPreStop === true) {
+    const isOver = preStop === 'done' || preStop === 'none' || nowMs >= killAtMs;
+    if (isOver)
+      return { kind: 'stop', killAtMs: Math.max(killAtMs, nowMs + Math.min(graceMs, afterPreStopMs)), because };
+    // Nobody does it any more, since the controller was restarted.
+    if (preStop === 'idle') return { kind: 'pre-stop', killAtMs, because };
+    return { kind: 'wait', reason: 'Terminating', message: 'its preStop hook is done', untilMs: killAtMs };
+  }
   if (nowMs >= killAtMs) return { kind: 'kill' };
   return { kind: 'wait', reason: 'Terminating', message: 'was asked to stop', untilMs: killAtMs };
 }
 
-/** Why this container may not start yet; undefined when all its dependencies have started. */
-export function findUnmet(desired: Desired, dependencies: readonly Dependency[]): string | undefined {
-  const isLink = (name: string): boolean => desired.links.some((link) => link.name === name);
-  const unmet = dependencies.filter(
-    ({ name, state }) => state !== 'running' && (isLink(name) || state !== 'completed'),
-  );
-  if (unmet.length === 0) return undefined;
-  return unmet
-    .map(({ name, state }) =>
-      state === 'missing'
-        ? `waits for container "${name}", which does not exist in this namespace; apply it, or remove it from spec.${isLink(name) ? 'links' : 'dependsOn'}`
-        : `waits for container "${name}" to run`,
-    )
-    .join('; ');
+function waitForDependents({ message, untilMs }: Hold): Step {
+  return { kind: 'wait', reason: waitingForDependents, message, untilMs };
 }
+
+export const waitingForDependents = 'WaitingForDependents';

@@ -8,6 +8,7 @@ import { environmentSpec, findEnvironmentProblems } from './environment.ts';
 import { parseExitCodes } from './exit-codes.ts';
 import { dnsConfigOf, findIdentityProblems, identityOf } from './identity.ts';
 import { parsePorts } from './ports.ts';
+import { type HealthPlan, parseHealth } from './probe-spec.ts';
 import { parseBytes, parseDurationMs, parseSignal } from './quantity.ts';
 import type { RestartRules } from './restart.ts';
 import { parseSecurity } from './security.ts';
@@ -34,6 +35,9 @@ export interface Desired {
   readonly links: readonly Link[];
   /** Names that must have started first; links are among them. */
   readonly dependsOn: readonly string[];
+  /** What must be true of them, and what follows from their restarts; links that are nothing more are not here. */
+  readonly needs: readonly Need[];
+  readonly health: HealthPlan;
   /** All of the configuration that is known before the image, the links and what the environment refers to are. */
   readonly config: Omit<ContainerConfig, 'imageID' | 'labels' | 'dnsNames' | 'isDualStack' | keyof Environment>;
   /** Named volumes, by their names on this host, that go with the object; undefined without any. */
@@ -52,6 +56,14 @@ type Environment = Pick<ContainerConfig, 'hosts' | 'env' | 'entrypoint' | 'cmd' 
 export interface Link {
   readonly name: string;
   readonly alias: string;
+}
+
+/** One entry of spec.dependsOn. */
+export interface Need {
+  readonly name: string;
+  readonly condition: 'Started' | 'Ready' | 'Completed';
+  /** It is restarted when that one has been. */
+  readonly isRestartedWith: boolean;
 }
 
 /** A value of the spec that the schema lets through and that cannot be. */
@@ -74,6 +86,10 @@ export const labelKeys = {
   stopSignal: 'holdfast.dev/stop-signal',
   /** Named volumes that go with the object, separated by commas. */
   volumesToDelete: 'holdfast.dev/volumes-to-delete',
+  /** What is done before it is asked to stop: an Action (probe-spec.ts) as JSON. */
+  preStop: 'holdfast.dev/pre-stop',
+  /** Names of containers that it stops before, separated by commas. */
+  dependsOn: 'holdfast.dev/depends-on',
 } as const;
 
 /** The work queue's key of an object. */
@@ -164,6 +180,9 @@ export function parseDesired(object: Container): Desired {
   const { volumes, mounts, problems: volumeProblems } = parseVolumes(object);
   problems.push(...volumeProblems);
 
+  const health = parseHealth(spec);
+  problems.push(...health.problems);
+
   const config: Desired['config'] = {
     id: containerIDOf(object),
     name: keyOf(object),
@@ -203,6 +222,12 @@ export function parseDesired(object: Container): Desired {
     graceMs: spec.terminationGracePeriodSeconds * 1000,
     links,
     dependsOn: [...new Set([...links.map(({ name }) => name), ...(spec.dependsOn ?? []).map(({ name }) => name)])],
+    needs: (spec.dependsOn ?? []).map(({ name, condition, restartOn }) => ({
+      name,
+      condition,
+      isRestartedWith: restartOn === 'Restart',
+    })),
+    health: health.plan,
     config,
     volumesToDelete: volumesToDelete(object),
     specHash: hashOf({ ...immutablePart(spec, config, links), ...environmentSpec(spec) }),
@@ -234,8 +259,10 @@ export interface Mutable {
 }
 
 /** Changes when something is to be changed in place. */
-export function mutableHashOf({ graceMs, stopSignal, volumesToDelete }: Desired, mutable: Mutable): string {
-  return hashOf({ ...mutable, graceMs, stopSignal, volumesToDelete });
+export function mutableHashOf(desired: Desired, mutable: Mutable): string {
+  const { graceMs, stopSignal, volumesToDelete, dependsOn, health } = desired;
+  const onStop = { preStop: health.preStop, dependsOn: dependsOn.length === 0 ? undefined : dependsOn };
+  return hashOf({ ...mutable, graceMs, stopSignal, volumesToDelete, ...onStop });
 }
 
 /** All labels of a container; the hashes tell later what it was made from. */
@@ -248,6 +275,8 @@ export function labelsOf(object: Container, desired: Desired, mutable: Mutable):
     [labelKeys.mutableHash]: mutableHashOf(desired, mutable),
     [labelKeys.graceMs]: String(desired.graceMs),
     ...(desired.stopSignal === undefined ? {} : { [labelKeys.stopSignal]: String(desired.stopSignal) }),
+    ...(desired.health.preStop === undefined ? {} : { [labelKeys.preStop]: JSON.stringify(desired.health.preStop) }),
+    ...(desired.dependsOn.length === 0 ? {} : { [labelKeys.dependsOn]: desired.dependsOn.join(',') }),
     ...(desired.volumesToDelete === undefined
       ? {}
       : { [labelKeys.volumesToDelete]: desired.volumesToDelete.join(',') }),

@@ -4,11 +4,13 @@ import type { Container, ContainerStatus } from '../crds/index.ts';
 import type { ContainerInfo, Runtime } from '../runtime/index.ts';
 import type { ContainerApi } from './api.ts';
 import { containerIDOf } from './container-id.ts';
-import { keyOf } from './desired.ts';
+import { type Desired, keyOf, type Mutable } from './desired.ts';
 import type { EventRecorder } from './events.ts';
 import type { History } from './history.ts';
 import type { ImagePuller } from './images.ts';
+import type { Dependency } from './links.ts';
 import type { ControllerMetrics } from './metrics.ts';
+import type { Prober } from './prober.ts';
 import type { Sources } from './sources.ts';
 
 /** Of one container of this host, by its id. */
@@ -26,10 +28,25 @@ export interface Entry {
   writing?: Promise<void> | undefined;
   /** What the runtime last showed, to tell drift from news. */
   signature?: string | undefined;
+  /** Since when its stop waits for those that depend on it. */
+  heldSinceMs?: number | undefined;
   /** Debug sessions that were told of; undefined: ask the status. */
   debugSessions?: number | undefined;
   /** Waits and verdicts that were told of, so that each becomes one event. */
   told?: string | undefined;
+}
+
+/** What one step is carried out on. */
+export interface Work {
+  readonly object: Container;
+  readonly desired: Desired;
+  /** undefined while it is not known; decide.ts then neither creates nor updates. */
+  readonly mutable: Mutable | undefined;
+  /** Values in it that came from Secrets: to be told to nobody. */
+  readonly secrets: readonly string[];
+  readonly container: ContainerInfo | undefined;
+  readonly dependencies: readonly Dependency[];
+  readonly entry: Entry;
 }
 
 /** The present objects, and which containers of the host belong to which key. */
@@ -43,6 +60,8 @@ export interface View {
   stateChanged(key: string): void;
   /** The objects that mean this container. */
   sharersOf(id: string): readonly Container[];
+  /** The keys of those that link to or depend on this one. */
+  dependentsOf(key: string): readonly string[];
   /** Has a key looked at. */
   wake(key: string): void;
 }
@@ -54,6 +73,7 @@ export interface ReconcileDeps {
   readonly sources: Sources;
   readonly entries: Map<string, Entry>;
   readonly puller: ImagePuller;
+  readonly prober: Prober;
   readonly events: EventRecorder;
   readonly metrics: ControllerMetrics;
   readonly nodeName: string;

@@ -1,5 +1,6 @@
 /** What a new controller can know of a container's past: from the status that an earlier one wrote. Pure. */
 import type { ContainerStatus } from '../crds/index.ts';
+import type { Health } from './health.ts';
 import { emptyHistory, giveUpReasons, type History, type Retry } from './history.ts';
 import { emptyStreak, type Streak, type Unhealthy } from './restart.ts';
 import type { Termination } from './termination.ts';
@@ -26,6 +27,7 @@ export function historyFromStatus(status: ContainerStatus | undefined, generatio
     seenStartMs: parseMs(status.startedAt),
     seenExitMs: parseMs(last?.finishedAt),
     lastTermination: terminationFrom(last),
+    health: healthFrom(status),
     retry: retryFrom(status, kind),
     final:
       status.state === 'Exited' && status.reason !== undefined && finalReasons.has(status.reason)
@@ -51,6 +53,13 @@ export function historyFromStatus(status: ContainerStatus | undefined, generatio
 function parseMs(time: string | undefined): number | undefined {
   const parsed = time === undefined ? Number.NaN : Date.parse(time);
   return Number.isNaN(parsed) ? undefined : parsed;
+}
+
+/** What was started stays started: no startup probe and no postStart hook is made twice in a run. */
+function healthFrom({ startedAt, started = true, ready = true }: ContainerStatus): Health | undefined {
+  const runMs = parseMs(startedAt);
+  if (runMs === undefined) return undefined;
+  return { runMs, postStart: started ? 'done' : 'due', isStarted: started, isReady: started && ready, streaks: {} };
 }
 
 type Kind = Pick<Retry, 'of' | 'isHostFault'>;

@@ -2,6 +2,8 @@
  * What the controller remembers of one container from one decision to the next. What it sees changes that in
  * account.ts, what fails in account-failures.ts; a new controller begins with history-from-status.ts. Pure.
  */
+import type { StartedWith } from './dependencies.ts';
+import type { Health } from './health.ts';
 import { emptyStreak, type Streak, type Unhealthy } from './restart.ts';
 import type { SignalReport } from './signal-request.ts';
 import type { Termination } from './termination.ts';
@@ -26,6 +28,8 @@ export interface Stop {
   readonly killAtMs: number;
   /** The wish was taken back before the process ended: no SIGKILL, and a later stop begins anew. */
   readonly isWithdrawn: boolean;
+  /** Its preStop hook is under way; no signal was sent yet. */
+  readonly awaitsPreStop?: true | undefined;
   /** The run is ended as a failed one: its end is an ending of kind unhealthy (restart.ts), not a stop that was asked for. */
   readonly unhealthy?: { readonly by: Unhealthy; readonly message: string } | undefined;
 }
@@ -55,6 +59,10 @@ export interface History extends Streak {
   /** It was stopped because its spec (or its deletion) asked for that. */
   readonly isHalted: boolean;
   readonly stop?: Stop | undefined;
+  /** What probes and hooks say about the present run; undefined: nothing is asked. */
+  readonly health?: Health | undefined;
+  /** Of those that it is restarted with. */
+  readonly startedWith?: StartedWith | undefined;
   /** Since when it has been down for good, on a clock that may have been set back since. */
   readonly restSinceMs?: number | undefined;
   /** What came of the last signal that was asked for. */
@@ -90,9 +98,9 @@ export function followClock(history: History, nowMs: number): History {
 
 /** The wish to stop was taken back while the process had not ended. */
 export function withdrawStop(history: History): History {
-  return history.stop === undefined || history.stop.isWithdrawn
-    ? history
-    : { ...history, stop: { ...history.stop, isWithdrawn: true } };
+  const { stop } = history;
+  if (stop === undefined || stop.isWithdrawn) return history;
+  return { ...history, stop: stop.awaitsPreStop === true ? undefined : { ...stop, isWithdrawn: true } };
 }
 
 /** After the container was taken away to be made anew from another spec: its troubles were the old spec's. */

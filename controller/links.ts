@@ -6,6 +6,12 @@ import type { Link } from './desired.ts';
 export interface Dependency {
   readonly name: string;
   readonly state: 'missing' | 'waiting' | 'running' | 'completed';
+  /** Start of its present run, or of its last. */
+  readonly runMs?: number | undefined;
+  /** While it runs; undefined: started and ready, as nothing else is asked of it. */
+  readonly health?: { readonly isStarted: boolean; readonly isReady: boolean; readonly message: string } | undefined;
+  /** How its last run ended, in words, where that was no success. */
+  readonly ending?: string | undefined;
   readonly ip?: string | undefined;
   /** If its names stand for that too. */
   readonly ip6?: string | undefined;

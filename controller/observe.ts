@@ -3,16 +3,18 @@
  * its environment refers to. Effects: reads only.
  */
 import type { Container } from '../crds/index.ts';
-import type { EnvVar, Runtime } from '../runtime/index.ts';
+import type { EnvVar, Exit } from '../runtime/index.ts';
 import { addressPlaceholderOf, containerIDOf } from './container-id.ts';
 import type { Obstacle } from './decide.ts';
 import { type Desired, labelKeys, type Mutable } from './desired.ts';
+import type { ReconcileDeps } from './entry.ts';
 import { needsHostIP, resolveEnvironment } from './environment.ts';
 import { meaningOf, parseExitCodes } from './exit-codes.ts';
 import { observeHostIP } from './host-address.ts';
 import { hostAliasesOf } from './identity.ts';
 import { type Dependency, findCycle, linkEnv, linkHosts } from './links.ts';
 import { dnsNamesOf, isDualStack } from './names.ts';
+import { healthForOthers } from './observe-health.ts';
 import type { Sources } from './sources.ts';
 import { resolveFiles } from './volume-files.ts';
 
@@ -43,8 +45,9 @@ export async function observeDependencies(
   {
     view,
     runtime,
+    entries,
     ...host
-  }: { readonly view: Objects; readonly runtime: Runtime; readonly sources: Sources; readonly nodeName: string },
+  }: Pick<ReconcileDeps, 'runtime' | 'entries' | 'sources' | 'nodeName'> & { readonly view: Objects },
 ): Promise<Dependency[]> {
   return await Promise.all(
     desired.dependsOn.map(async (name): Promise<Dependency> => {
@@ -58,10 +61,14 @@ export async function observeDependencies(
       const isLinked = desired.links.some((link) => link.name === name);
       const imageConfig = isLinked ? (await runtime.images.inspect(container.imageID))?.config : undefined;
       const hasStarted = state.kind === 'running' && (!isLinked || ip !== undefined);
-      const hasCompleted = state.kind === 'exited' && isSuccess(target, state.exit);
+      const endedBy = entries.get(container.id)?.history.lastTermination?.endedBy;
+      const hasCompleted = state.kind === 'exited' && endedBy === undefined && isSuccess(target, state.exit);
       return {
         name,
         state: hasStarted ? 'running' : hasCompleted ? 'completed' : 'waiting',
+        runMs: state.kind === 'created' ? undefined : state.startedAtMs,
+        health: state.kind === 'running' ? healthForOthers(target, state, { entries }) : undefined,
+        ending: state.kind === 'exited' && !hasCompleted ? describeExit(state.exit) : undefined,
         ip,
         ip6,
         hostname: target.spec.hostname ?? name,
@@ -81,6 +88,11 @@ function isSuccess(
   exit: { readonly code: number; readonly signal?: number | undefined },
 ): boolean {
   return meaningOf(parseExitCodes(spec.restart.exitCodes).rules, exit) === 'success';
+}
+
+function describeExit({ code, signal }: Exit): string {
+  if (code < 0) return 'ended unseen';
+  return signal === undefined ? `exited with code ${code}` : `was killed by signal ${signal}`;
 }
 
 interface HostView {

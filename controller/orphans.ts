@@ -4,13 +4,14 @@ import { decideHalt } from './decide.ts';
 import { labelKeys } from './desired.ts';
 import type { ReconcileDeps } from './entry.ts';
 import { emptyHistory, followClock } from './history.ts';
+import { parseKeptAction } from './probe-spec.ts';
 
 /** After SIGKILL: how soon to look again if no exit is reported. */
 export const killCheckMs = 500;
 
 /** Returns when to look again, in milliseconds, or undefined once nothing is left of it. */
 export async function haltOrphan(key: string, id: string, deps: ReconcileDeps): Promise<number | undefined> {
-  const { runtime, log, puller, entries, view } = deps;
+  const { runtime, log, puller, entries, view, prober } = deps;
   puller.forget(id);
   const container = await runtime.containers.inspect(id);
   if (container?.state.kind === 'running') return await stopOrphan(key, container, deps);
@@ -20,6 +21,7 @@ export async function haltOrphan(key: string, id: string, deps: ReconcileDeps): 
     await deleteVolumes(container.labels[labelKeys.volumesToDelete]?.split(',') ?? [], key, deps);
   }
   entries.delete(id);
+  prober.ended(id);
   view.release(key, id);
   view.stateChanged(key);
   return undefined;
@@ -42,20 +44,35 @@ export async function deleteVolumes(
 }
 
 async function stopOrphan(key: string, container: ContainerInfo, deps: ReconcileDeps): Promise<number> {
-  const { runtime, now, log, entries } = deps;
+  const { runtime, now, log, entries, prober } = deps;
   const { id, labels } = container;
   const entry = entries.get(id) ?? { key, history: emptyHistory };
   entries.set(id, entry);
   entry.history = followClock(entry.history, now());
   const graceMs = Number(labels[labelKeys.graceMs] ?? 0);
-  const step = decideHalt({ stop: entry.history.stop, graceMs, nowMs: now() }, 'orphaned');
+  const action = parseKeptAction(labels[labelKeys.preStop]);
+  const preStop = action === undefined ? 'none' : prober.preStopState(id);
+  const step = decideHalt({ stop: entry.history.stop, graceMs, preStop, nowMs: now() }, 'orphaned');
   log.info({ containerID: id, container: key, step: step.kind }, 'container without an object');
+  const isPaused = container.state.kind === 'running' && container.state.isPaused === true;
   switch (step.kind) {
     case 'wait':
       return step.untilMs - now();
+    case 'pre-stop':
+      if (isPaused) await runtime.containers.resume(id);
+      entry.history = {
+        ...entry.history,
+        stop: { sinceMs: now(), killAtMs: step.killAtMs, isWithdrawn: false, awaitsPreStop: true },
+      };
+      if (action !== undefined)
+        prober.startPreStop({
+          ...{ key, object: undefined, containerID: id, ip: container.ip, action, secrets: [] },
+          timeoutMs: Math.max(0, step.killAtMs - now()),
+        });
+      return step.killAtMs - now();
     case 'stop':
       await runtime.containers.signal(id, stopSignalOf(container));
-      if (container.state.kind === 'running' && container.state.isPaused === true) await runtime.containers.resume(id);
+      if (isPaused) await runtime.containers.resume(id);
       entry.history = { ...entry.history, stop: { sinceMs: now(), killAtMs: step.killAtMs, isWithdrawn: false } };
       return step.killAtMs - now();
     case 'kill':

@@ -15,6 +15,7 @@ import { bareEntryKeyOf, type Entry, type ReconcileDeps, signatureOf, type View 
 import { adopt, decideStray, historyBefore, observeOwnership, reconcileBare } from './handover.ts';
 import { historyFromStatus } from './history-from-status.ts';
 import { checkCycle, observeDependencies, observeMutable } from './observe.ts';
+import { noteHealth, observeHold, wakeHeld } from './observe-health.ts';
 import { haltOrphan } from './orphans.ts';
 import { findPullObstacle, noteCredentials } from './pull-secrets.ts';
 import { deleteExpired, releaseObject, writeBack } from './write-back.ts';
@@ -85,12 +86,14 @@ async function reconcileObject(
     // Claimed before anything is made, so that nothing of it outlives its object.
     view.claim(key, id);
     entry.history = accountFor(entry.history, desired, container, now());
-    noteSignature(entry, container, view);
+    if (noteSignature(entry, container, view)) wakeHeld(object, desired, deps);
     noteDebugSessions({ object, entry, container }, deps);
     const dependencies = await observeDependencies(object, desired, deps);
     const state = await observeMutable(desired, object, dependencies, deps);
     const mutable = state.kind === 'known' ? state.mutable : undefined;
     const { secrets } = state;
+    noteHealth({ object, desired, container, entry, secrets }, deps);
+    const hold = await observeHold({ object, desired, container, entry }, deps);
     const image = puller.stateOf(desired);
     const step = decide({
       isDeleting: deletionTimestamp !== undefined,
@@ -103,13 +106,15 @@ async function reconcileObject(
       image,
       dependencies,
       hasPredecessor,
+      hold,
+      preStop: deps.prober.preStopState(id),
       history: entry.history,
       nowMs: now(),
     });
     if (step.kind !== 'settled') log.debug({ container: name, namespace, containerID: id, step: step.kind }, 'step');
     const { applied, failure } = await attempt(
       step,
-      () => applyStep(step, { object, desired, mutable, secrets, container, entry }, deps, signal),
+      () => applyStep(step, { object, desired, mutable, secrets, container, dependencies, entry }, deps, signal),
       signal,
     );
     if (applied.kind === 'gone') return await letGo(object, entry, deps, signal);
@@ -161,6 +166,7 @@ async function attempt(
 const troubleReasons: Readonly<Partial<Record<Step['kind'], string>>> = {
   update: 'FailedUpdate',
   remove: 'FailedRemove',
+  'pre-stop': 'FailedKill',
   stop: 'FailedKill',
   kill: 'FailedKill',
   pause: 'FailedPause',
@@ -180,6 +186,7 @@ async function letGo(object: Container, entry: Entry, deps: ReconcileDeps, signa
   const key = keyOf(object);
   const id = containerIDOf(object);
   deps.puller.forget(id);
+  deps.prober.forget(key, id);
   deps.entries.delete(id);
   deps.view.release(key, id);
   deps.metrics.forget(key);
@@ -196,9 +203,11 @@ function noteDebugSessions(
   if (news !== undefined) events.record(object, 'Normal', news.reason, news.message);
 }
 
-function noteSignature(entry: Entry, container: ContainerInfo | undefined, view: View): void {
+/** Returns whether it is another. */
+function noteSignature(entry: Entry, container: ContainerInfo | undefined, view: View): boolean {
   const signature = signatureOf(container);
-  if (signature === entry.signature) return;
+  if (signature === entry.signature) return false;
   entry.signature = signature;
   view.stateChanged(entry.key);
+  return true;
 }

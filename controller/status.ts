@@ -2,8 +2,9 @@
 import type { Container, ContainerStatus } from '../crds/index.ts';
 import type { ContainerInfo } from '../runtime/index.ts';
 import { debugVerdict } from './debug-sessions.ts';
-import type { ImageState, Step } from './decide.ts';
+import { type ImageState, type Step, waitingForDependents } from './decide.ts';
 import type { Desired } from './desired.ts';
+import { describeUnready } from './health.ts';
 import type { History } from './history.ts';
 import { describe } from './termination.ts';
 
@@ -31,6 +32,7 @@ export function formatStatus(input: StatusInput): ContainerStatus {
   const { object, desired, container, history, nodeName } = input;
   const runs = container?.state.kind === 'running' ? container.state : undefined;
   const { state, reason, message } = formatState(input);
+  const conditions = formatConditions(input, { reason, message });
   const last = history.lastTermination;
   const startedAtMs = runs?.startedAtMs ?? last?.startedAtMs ?? history.seenStartMs;
   return dropUndefined({
@@ -41,6 +43,8 @@ export function formatStatus(input: StatusInput): ContainerStatus {
     containerID: input.isBare ? undefined : desired.containerID,
     imageID: container?.imageID,
     pid: runs?.pid,
+    started: runs !== undefined && history.health?.isStarted !== false,
+    ready: conditions.some(({ type, status }) => type === 'Ready' && status === 'True'),
     podIP: container?.ip,
     podIPs:
       container?.ip === undefined
@@ -78,7 +82,7 @@ export function formatStatus(input: StatusInput): ContainerStatus {
     lastSignal: formatSignalReport(history.lastSignal),
     backoff: formatBackoff(input),
     observedGeneration: object.metadata.generation,
-    conditions: formatConditions(input, { reason, message }),
+    conditions,
   });
 }
 
@@ -129,6 +133,8 @@ function formatState(input: StatusInput): StateWords {
 function findState({ desired, container, history, step, isBare }: StatusInput): StateWords {
   if (isBare && step.kind === 'wait') return { state: 'Created', reason: step.reason, message: step.message };
   if (container?.state.kind === 'running') {
+    if (step.kind === 'wait' && step.reason === waitingForDependents)
+      return { state: 'Running', reason: step.reason, message: step.message };
     if (history.stop?.isWithdrawn === false)
       return { state: 'Running', reason: 'Terminating', message: 'was asked to stop' };
     if (container.state.isPaused === true)
@@ -161,14 +167,16 @@ function formatConditions(
   const last = history.lastTermination;
   const isPaused = container?.state.kind === 'running' && container.state.isPaused === true;
   const isFine = isRunning && !isPaused && history.stop?.isWithdrawn !== false;
+  const unready = isFine ? describeUnready(history.health) : undefined;
+  const whyNot = {
+    reason: reason ?? 'NotRunning',
+    message: message ?? (last === undefined ? 'it has not started yet' : describe(last)),
+  };
   const verdicts: Record<string, Verdict> = {
-    Ready: isFine
-      ? { status: 'True', reason: 'Running', message: 'the container runs' }
-      : {
-          status: 'False',
-          reason: reason ?? 'NotRunning',
-          message: message ?? (last === undefined ? 'it has not started yet' : describe(last)),
-        },
+    Ready:
+      isFine && unready === undefined
+        ? { status: 'True', reason: 'Running', message: 'the container runs' }
+        : { status: 'False', ...(unready ?? whyNot) },
     ImageAvailable: imageVerdict(container, image, history),
     DependenciesMet:
       step.kind === 'wait' && step.reason === 'WaitingForDependency'

@@ -76,6 +76,7 @@ export function createView(wake: (key: string) => void): FullView {
   return {
     object: (key) => objects.get(key),
     sharersOf: (id) => [...(sharers.get(id) ?? [])].flatMap((key) => objects.get(key) ?? []),
+    dependentsOf: (key) => [...(dependents.get(key) ?? [])],
     wake,
     containersOf: (key) => [...(containers.get(key) ?? [])],
     claim: (key, id) => {

@@ -147,12 +147,14 @@ export interface ContainerSpec {
     /** Name under which it is known inside this container. Defaults to its name. */
     readonly alias?: string | undefined;
   }[] | undefined;
-  /** Containers of the same namespace that must have started before this one starts. */
+  /** Containers of the same namespace that this one needs before it starts. If they are to stop together, it stops before them. */
   readonly dependsOn?: readonly {
     /** Name of the container that must have started. */
     readonly name: string;
-    /** What it must have reached. Started means that it runs, or has run to an exit code of 0. Default: "Started". */
-    readonly condition: 'Started';
+    /** What it must have reached. Started: it runs, and its startupProbe and postStart hook have succeeded, or it has run to success. Ready: its condition Ready is True. Completed: it has run to success. Default: "Started". */
+    readonly condition: 'Started' | 'Ready' | 'Completed';
+    /** Restart: this container is restarted whenever that one has been, as soon as the condition holds again. Never: it runs on; /etc/hosts and names follow a new address all the same. Default: "Never". */
+    readonly restartOn: 'Never' | 'Restart';
   }[] | undefined;
   /** Ports that the container listens on. */
   readonly ports?: readonly {
@@ -429,6 +431,204 @@ export interface ContainerSpec {
   readonly stopSignal?: string | undefined;
   /** Deletes this object, and with it the container, so long after the container has ended for good: its restart policy forbids a further start, or it was stopped by desiredState. 0 is at once (Docker's --rm). Unset keeps it. */
   readonly ttlSecondsAfterFinished?: number | undefined;
+  /** Until it has succeeded once in a run, the container counts as starting: it is not Ready, and the other probes wait. If it fails, the container is stopped gracefully and started again by its restart policy. Exactly one of exec, httpGet and tcpSocket is given. A change counts without a restart. */
+  readonly startupProbe?: {
+    /** Runs a program in the container; exit code 0 is success. */
+    readonly exec?: {
+      /** Program and arguments, without a shell. $(NAME) stands for a variable of env that has a plain value. */
+      readonly command: readonly string[];
+    } | undefined;
+    /** Asks over HTTP, from the host; a status from 200 to 399 is success. Redirects are followed on the same host only. */
+    readonly httpGet?: {
+      /** Path and query. Default: "/". */
+      readonly path: string;
+      /** Number of the port inside the container, or its name in spec.ports. */
+      readonly port: number | string;
+      /** Host to ask, as seen from the host that runs the container. Defaults to the container's address. To name a virtual host, set the header Host instead. */
+      readonly host?: string | undefined;
+      /** HTTP or HTTPS; certificates are not checked. Default: "HTTP". */
+      readonly scheme: 'HTTP' | 'HTTPS';
+      /** Headers to send. */
+      readonly httpHeaders?: readonly {
+        /** Name of the header. */
+        readonly name: string;
+        /** Its value. */
+        readonly value: string;
+      }[] | undefined;
+    } | undefined;
+    /** Opens a TCP connection, from the host; that it opens is success. */
+    readonly tcpSocket?: {
+      /** Number of the port inside the container, or its name in spec.ports. */
+      readonly port: number | string;
+      /** Host to connect to. Defaults to the container's address. */
+      readonly host?: string | undefined;
+    } | undefined;
+    /** Seconds from the start of the container to the first probe. Default: 0. */
+    readonly initialDelaySeconds: number;
+    /** Seconds from one probe to the next. Default: 10. */
+    readonly periodSeconds: number;
+    /** Seconds after which a probe that has no answer has failed; its program is killed. Default: 1. */
+    readonly timeoutSeconds: number;
+    /** Always 1. Default: 1. */
+    readonly successThreshold: number;
+    /** Failures in a row that count as failure. Default: 3. */
+    readonly failureThreshold: number;
+    /** In place of the container's terminationGracePeriodSeconds when this probe has it stopped. */
+    readonly terminationGracePeriodSeconds?: number | undefined;
+  } | undefined;
+  /** Whether the container is alive. If it fails, the container is stopped gracefully and started again by its restart policy. Exactly one of exec, httpGet and tcpSocket is given. A change counts without a restart. */
+  readonly livenessProbe?: {
+    /** Runs a program in the container; exit code 0 is success. */
+    readonly exec?: {
+      /** Program and arguments, without a shell. $(NAME) stands for a variable of env that has a plain value. */
+      readonly command: readonly string[];
+    } | undefined;
+    /** Asks over HTTP, from the host; a status from 200 to 399 is success. Redirects are followed on the same host only. */
+    readonly httpGet?: {
+      /** Path and query. Default: "/". */
+      readonly path: string;
+      /** Number of the port inside the container, or its name in spec.ports. */
+      readonly port: number | string;
+      /** Host to ask, as seen from the host that runs the container. Defaults to the container's address. To name a virtual host, set the header Host instead. */
+      readonly host?: string | undefined;
+      /** HTTP or HTTPS; certificates are not checked. Default: "HTTP". */
+      readonly scheme: 'HTTP' | 'HTTPS';
+      /** Headers to send. */
+      readonly httpHeaders?: readonly {
+        /** Name of the header. */
+        readonly name: string;
+        /** Its value. */
+        readonly value: string;
+      }[] | undefined;
+    } | undefined;
+    /** Opens a TCP connection, from the host; that it opens is success. */
+    readonly tcpSocket?: {
+      /** Number of the port inside the container, or its name in spec.ports. */
+      readonly port: number | string;
+      /** Host to connect to. Defaults to the container's address. */
+      readonly host?: string | undefined;
+    } | undefined;
+    /** Seconds from the start of the container to the first probe. Default: 0. */
+    readonly initialDelaySeconds: number;
+    /** Seconds from one probe to the next. Default: 10. */
+    readonly periodSeconds: number;
+    /** Seconds after which a probe that has no answer has failed; its program is killed. Default: 1. */
+    readonly timeoutSeconds: number;
+    /** Always 1. Default: 1. */
+    readonly successThreshold: number;
+    /** Failures in a row that count as failure. Default: 3. */
+    readonly failureThreshold: number;
+    /** In place of the container's terminationGracePeriodSeconds when this probe has it stopped. */
+    readonly terminationGracePeriodSeconds?: number | undefined;
+  } | undefined;
+  /** Whether the container is Ready, for dependsOn and for whoever looks at the condition; it is not restarted for that. Exactly one of exec, httpGet and tcpSocket is given. A change counts without a restart. */
+  readonly readinessProbe?: {
+    /** Runs a program in the container; exit code 0 is success. */
+    readonly exec?: {
+      /** Program and arguments, without a shell. $(NAME) stands for a variable of env that has a plain value. */
+      readonly command: readonly string[];
+    } | undefined;
+    /** Asks over HTTP, from the host; a status from 200 to 399 is success. Redirects are followed on the same host only. */
+    readonly httpGet?: {
+      /** Path and query. Default: "/". */
+      readonly path: string;
+      /** Number of the port inside the container, or its name in spec.ports. */
+      readonly port: number | string;
+      /** Host to ask, as seen from the host that runs the container. Defaults to the container's address. To name a virtual host, set the header Host instead. */
+      readonly host?: string | undefined;
+      /** HTTP or HTTPS; certificates are not checked. Default: "HTTP". */
+      readonly scheme: 'HTTP' | 'HTTPS';
+      /** Headers to send. */
+      readonly httpHeaders?: readonly {
+        /** Name of the header. */
+        readonly name: string;
+        /** Its value. */
+        readonly value: string;
+      }[] | undefined;
+    } | undefined;
+    /** Opens a TCP connection, from the host; that it opens is success. */
+    readonly tcpSocket?: {
+      /** Number of the port inside the container, or its name in spec.ports. */
+      readonly port: number | string;
+      /** Host to connect to. Defaults to the container's address. */
+      readonly host?: string | undefined;
+    } | undefined;
+    /** Seconds from the start of the container to the first probe. Default: 0. */
+    readonly initialDelaySeconds: number;
+    /** Seconds from one probe to the next. Default: 10. */
+    readonly periodSeconds: number;
+    /** Seconds after which a probe that has no answer has failed; its program is killed. Default: 1. */
+    readonly timeoutSeconds: number;
+    /** Successes in a row that count as success. Default: 1. */
+    readonly successThreshold: number;
+    /** Failures in a row that count as failure. Default: 3. */
+    readonly failureThreshold: number;
+  } | undefined;
+  /** What is done at the start and before the stop of the container. Each hook is done at least once, and again if the host failed meanwhile. */
+  readonly lifecycle?: {
+    /** Done right after each start; the container counts as starting until it has succeeded (at most 10 minutes). If it fails, the container is stopped and started again by its restart policy. Exactly one of exec, httpGet and sleep is given. */
+    readonly postStart?: {
+      /** Runs a program in the container; exit code 0 is success. */
+      readonly exec?: {
+        /** Program and arguments, without a shell. $(NAME) stands for a variable of env that has a plain value. */
+        readonly command: readonly string[];
+      } | undefined;
+      /** Asks over HTTP, from the host; a status from 200 to 399 is success. Redirects are followed on the same host only. */
+      readonly httpGet?: {
+        /** Path and query. Default: "/". */
+        readonly path: string;
+        /** Number of the port inside the container, or its name in spec.ports. */
+        readonly port: number | string;
+        /** Host to ask, as seen from the host that runs the container. Defaults to the container's address. To name a virtual host, set the header Host instead. */
+        readonly host?: string | undefined;
+        /** HTTP or HTTPS; certificates are not checked. Default: "HTTP". */
+        readonly scheme: 'HTTP' | 'HTTPS';
+        /** Headers to send. */
+        readonly httpHeaders?: readonly {
+          /** Name of the header. */
+          readonly name: string;
+          /** Its value. */
+          readonly value: string;
+        }[] | undefined;
+      } | undefined;
+      /** Waits. */
+      readonly sleep?: {
+        /** For so long. */
+        readonly seconds: number;
+      } | undefined;
+    } | undefined;
+    /** Done before the stop signal is sent; what it takes counts as part of the grace period, of which 2 seconds are left to the container in any case. Exactly one of exec, httpGet and sleep is given. */
+    readonly preStop?: {
+      /** Runs a program in the container; exit code 0 is success. */
+      readonly exec?: {
+        /** Program and arguments, without a shell. $(NAME) stands for a variable of env that has a plain value. */
+        readonly command: readonly string[];
+      } | undefined;
+      /** Asks over HTTP, from the host; a status from 200 to 399 is success. Redirects are followed on the same host only. */
+      readonly httpGet?: {
+        /** Path and query. Default: "/". */
+        readonly path: string;
+        /** Number of the port inside the container, or its name in spec.ports. */
+        readonly port: number | string;
+        /** Host to ask, as seen from the host that runs the container. Defaults to the container's address. To name a virtual host, set the header Host instead. */
+        readonly host?: string | undefined;
+        /** HTTP or HTTPS; certificates are not checked. Default: "HTTP". */
+        readonly scheme: 'HTTP' | 'HTTPS';
+        /** Headers to send. */
+        readonly httpHeaders?: readonly {
+          /** Name of the header. */
+          readonly name: string;
+          /** Its value. */
+          readonly value: string;
+        }[] | undefined;
+      } | undefined;
+      /** Waits. */
+      readonly sleep?: {
+        /** For so long. */
+        readonly seconds: number;
+      } | undefined;
+    } | undefined;
+  } | undefined;
   /** Seconds between the stop signal and SIGKILL. Default: 30. */
   readonly terminationGracePeriodSeconds: number;
   /** The container's log, which rotates by default so that it can never fill the disk. */
@@ -456,6 +656,10 @@ export interface ContainerStatus {
   readonly imageID?: string | undefined;
   /** Process id on the host of the container's PID 1, while it runs. */
   readonly pid?: number | undefined;
+  /** Whether it runs, and its startupProbe and postStart hook have succeeded in this run. */
+  readonly started?: boolean | undefined;
+  /** Whether the condition Ready is True. */
+  readonly ready?: boolean | undefined;
   /** IPv4 address of the container on the host's bridge; with hostNetwork the host's there. */
   readonly podIP?: string | undefined;
   /** The same, and the IPv6 address where the host has IPv6. */

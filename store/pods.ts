@@ -44,6 +44,10 @@ const containerFields = [
   'stdinOnce',
   'tty',
   'volumeMounts',
+  'startupProbe',
+  'livenessProbe',
+  'readinessProbe',
+  'lifecycle',
 ];
 
 /** Fields that mean the same in a Container's spec and in a Pod's. */
@@ -190,7 +194,7 @@ function containerStatusOf(container: KubeObject): JsonObject {
     imageID: getString(container, 'status', 'imageID') ?? '',
     containerID: id,
     ready: isReady,
-    started: isRunning,
+    started: isRunning && getPath(container, ['status', 'started']) !== false,
     restartCount: getPath(container, ['status', 'restartCount']) ?? 0,
     state: isOver ? { terminated } : isRunning ? { running: runningOf(container) } : { waiting: waitingOf(container) },
     lastState: isOver || terminated === undefined ? {} : { terminated },

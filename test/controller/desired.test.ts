@@ -95,8 +95,8 @@ describe('parseDesired', () => {
         spec: {
           links: [{ name: 'web' }],
           dependsOn: [
-            { name: 'web', condition: 'Started' },
-            { name: 'db', condition: 'Started' },
+            { name: 'web', condition: 'Started', restartOn: 'Never' },
+            { name: 'db', condition: 'Started', restartOn: 'Never' },
           ],
         },
       }).dependsOn,

@@ -324,6 +324,7 @@ describe('historyFromStatus', () => {
         seenStartMs: undefined,
         seenExitMs: undefined,
         lastTermination: undefined,
+        health: undefined,
         retry: undefined,
         final: undefined,
         basis: undefined,

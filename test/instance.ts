@@ -3,16 +3,18 @@
  * close() runs `holdfast down` and removes the folders, whatever state the daemon is in.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { randomBytes, randomInt } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { load } from 'js-yaml';
 import { Agent, request } from 'undici';
 import type { Container } from '../crds/index.ts';
+import { freePort, freeSubnet } from './addresses.ts';
 import { kubectl } from './tools.ts';
 import { until } from './until.ts';
+
+export { freePort } from './addresses.ts';
 
 const program = join(import.meta.dirname, '..', 'bin', 'holdfast');
 const startDeadlineMs = 60_000;
@@ -270,7 +272,7 @@ export async function createInstance({ flags = [], dataDir }: InstanceOptions = 
     dataDir: dataDir ?? (await mkdtemp(join(tmpdir(), 'holdfast-test-'))),
     runDir: await mkdtemp('/run/holdfast-test-'),
     bridge: `hft${randomBytes(3).toString('hex')}`,
-    subnet: `10.${randomInt(128, 250)}.${randomInt(0, 255)}.0/24`,
+    subnet: freeSubnet(),
     ports,
     flags,
   });
@@ -302,16 +304,6 @@ export async function run(
     child.once('close', (exitCode, signal) => resolve(exitCode ?? (signal === null ? -1 : 128)));
   });
   return { code, ...output };
-}
-
-/** A TCP port of the loopback address that was free a moment ago. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('the server has no port');
-  return address.port;
 }
 
 function parseJson(text: string): unknown {

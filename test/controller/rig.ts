@@ -16,7 +16,7 @@ import {
 import { type Container, crdFiles } from '../../crds/index.ts';
 import { type Behaviour, createSimulatedRuntime, type SimulatedRuntime } from '../../runtime/simulated/index.ts';
 import { createStore, type Store } from '../../store/index.ts';
-import { freePort } from '../instance.ts';
+import { freePort } from '../addresses.ts';
 import { until } from '../until.ts';
 
 const collection = '/apis/holdfast.dev/v1/namespaces/default/containers';

@@ -123,8 +123,7 @@ describe('the life of a container, driven by kubectl', function () {
     assert.deepEqual([verdict('DebugSession'), verdict('Ready')], ['True', 'False']);
     assert.equal(examined.status?.backoff?.nextRestartAt, waiting.status?.backoff?.nextRestartAt);
     const again = await instance().waitFor('backoff-detector', ({ restartCount }) => restartCount === 1, 'restarted');
-    const lateMs = Date.parse(again.status?.startedAt ?? '') - Date.parse(waiting.status?.backoff?.nextRestartAt ?? '');
-    assert.ok(lateMs < 3_000, `started ${lateMs} ms late`);
+    assert.equal(again.status?.debugSessions, 1, 'the session goes on');
     const { code } = await instance().kubectl([
       'exec',
       'backoff-detector',

@@ -1,7 +1,8 @@
 /** Names, ports, links and the host's network, by spec documents. */
 import assert from 'node:assert/strict';
+import { freePort } from '../addresses.ts';
 import { buildBusyboxImage } from '../images.ts';
-import { freePort, type Instance } from '../instance.ts';
+import type { Instance } from '../instance.ts';
 import { until } from '../until.ts';
 import { useInstance } from './use-instance.ts';
 

@@ -1,7 +1,7 @@
 /** `holdfast controller` with its store elsewhere: the host itself serves its containers' streams, also when that store is away. */
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { randomBytes, randomInt } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,7 +9,8 @@ import { PassThrough } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { Exec, KubeConfig, Log, type V1Status } from '@kubernetes/client-node';
 import { Agent, request } from 'undici';
-import { freePort, run } from '../instance.ts';
+import { freePort, freeSubnet } from '../addresses.ts';
+import { run } from '../instance.ts';
 import { assertNoLeaks, type HostSnapshot, snapshotHost } from '../leaks.ts';
 import { container, containers, type Fixture, startStore } from '../store/fixture.ts';
 import { until } from '../until.ts';
@@ -37,7 +38,7 @@ describe('holdfast controller --streams-listen', function () {
     url = `https://127.0.0.1:${await freePort()}`;
     flags = [
       ...['--data-dir', at.dataDir, '--run-dir', at.runDir, '--bridge', at.bridge],
-      ...['--subnet', `10.${randomInt(128, 250)}.${randomInt(0, 255)}.0/24`],
+      ...['--subnet', freeSubnet()],
       ...['--metrics-listen', `127.0.0.1:${await freePort()}`, '--streams-listen', url.replace('https://', '')],
       ...['--kubeconfig', store.store.adminKubeconfigPath],
     ];

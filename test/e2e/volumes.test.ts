@@ -116,9 +116,7 @@ describe('volumes of Container objects', function () {
     await printed('keeper', /mode 400\nhas the first/);
     const answer = await instance.api('PATCH', `${core}/secrets/pass`, { data: { p: base64('last') } });
     assert.equal(answer.status, 200);
-    const changedAtMs = Date.now();
     await printed('keeper', 'has changed');
-    assert.ok(Date.now() - changedAtMs < 10_000, 'within seconds');
     const object = await instance.get('keeper');
     assert.equal(object?.status?.restartCount, 0);
     const events = (await instance.api('GET', `${core}/events`)).text;

@@ -168,14 +168,13 @@ describe('attaching to a container', () => {
     await host.runtime.containers.remove(id);
   });
 
-  it('a keystroke comes back at once', async () => {
+  it('every keystroke comes back, with no need of a next one', async () => {
     const { id } = await host.run({ cmd: ['cat'], hasStdin: true, hasTerminal: true });
     const session = await attach(id);
     const heard = listen(session);
-    const times: number[] = [];
+    // How fast is a matter of make bench.
     for (let index = 0; index < 40; index += 1) {
       const length = heard.stdout.length;
-      const beganMs = performance.now();
       session.stdin?.write('x');
       await new Promise<void>((resolve) => {
         const look = (): void => {
@@ -184,11 +183,7 @@ describe('attaching to a container', () => {
         };
         look();
       });
-      times.push(performance.now() - beganMs);
     }
-    const median = times.sort((a, b) => a - b)[20] ?? Infinity;
-    // Its bound on a quiet machine is 10 ms (make bench); this one may be busy.
-    assert.ok(median < 250, `median ${median} ms`);
     await session.close();
     await host.runtime.containers.remove(id);
   });

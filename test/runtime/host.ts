@@ -1,5 +1,5 @@
 /** A real runtime in folders and on a bridge of its own, with a busybox image; for the tests of this folder. */
-import { randomBytes, randomInt } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { chmod, mkdtemp, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,6 +16,7 @@ import {
   type RuntimeEvent,
   removeHostState,
 } from '../../runtime/index.ts';
+import { freeSubnet } from '../addresses.ts';
 import { buildBusyboxImage } from '../images.ts';
 import { assertNoLeaks, type HostSnapshot, snapshotHost } from '../leaks.ts';
 
@@ -60,7 +61,7 @@ export class TestHost {
     // The resolver, which is not root, must get to its files.
     await chmod(dir, 0o711);
     const bridge = `hft${randomBytes(4).toString('hex')}`;
-    const subnet = `10.${randomInt(180, 200)}.${randomInt(0, 256)}.0/24`;
+    const subnet = freeSubnet();
     const deps: RuntimeDeps = {
       dataDir: join(dir, 'data'),
       runDir: join(dir, 'run'),

@@ -73,17 +73,17 @@ describe('the resolver', () => {
     const web = await serve('web.shop');
     await host.runtime.containers.signal(web.id, 9);
     await host.exited(web.id);
+    // A query that nobody answers would outlast the programs.
+    const patient = { ...dns, options: [...dns.options, 'timeout:30'] };
     for (const name of ['nobody', 'web', 'web.shop', 'nobody.holdfast.internal']) {
-      const { output } = await host.script(`time -f %e ping -c 1 -W 1 ${name} 2>&1`, { dns });
+      const { output } = await host.script(`timeout 20 ping -c 1 -W 1 ${name} 2>&1`, { dns: patient });
       assert.match(output, /bad address/);
     }
-    // Also from an address of the host, where we can take the time.
-    const begunMs = performance.now();
     for (const name of ['nobody.holdfast.internal', 'web.shop', 'nobody']) {
       const { output } = await host.script(`nslookup ${name} 2>&1`, { dns: { ...dns, searches: [] } });
       assert.match(output, /NXDOMAIN/);
+      assert.doesNotMatch(output, /timed out/);
     }
-    assert.ok(performance.now() - begunMs < 4_000, 'no query ran into a time-out');
   });
 
   it('follows a restart of a container that got another address', async () => {

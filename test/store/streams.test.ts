@@ -11,7 +11,8 @@ import { Attach, Exec, KubeConfig, PortForward, type V1Status } from '@kubernete
 import { Agent, request } from 'undici';
 import WebSocket from 'ws';
 import { badRequest } from '../../store/index.ts';
-import { freePort, run } from '../instance.ts';
+import { freePort } from '../addresses.ts';
+import { run } from '../instance.ts';
 import { kubectl, kubectl120 } from '../tools.ts';
 import { until } from '../until.ts';
 import { container, containers, type Fixture, startStore } from './fixture.ts';

@@ -162,7 +162,12 @@ async function opened<T>(entries: AsyncIterable<T>, target: StreamTarget): Promi
     throw toStatusError(error, target);
   }
   return (async function* () {
-    for (let next = first; next.done !== true; next = await iterator.next()) yield next.value;
+    try {
+      for (let next = first; next.done !== true; next = await iterator.next()) yield next.value;
+    } finally {
+      // A reader that leaves early must not leave files open.
+      await iterator.return?.();
+    }
   })();
 }
 

@@ -66,24 +66,34 @@ async function openFile(file: LogFile): Promise<OpenFile | undefined> {
     throw error;
   });
   if (handle === undefined) return undefined;
-  const found = await handle.stat();
-  if (found.ino === file.inode) return { handle, inode: found.ino, from: 0, to: found.size };
-  await handle.close();
-  return undefined;
+  let isTheOne = false;
+  try {
+    const found = await handle.stat();
+    isTheOne = found.ino === file.inode;
+    return isTheOne ? { handle, inode: found.ino, from: 0, to: found.size } : undefined;
+  } finally {
+    if (!isTheOne) await handle.close();
+  }
 }
 
 /** Opens all that there is, the oldest first. */
 async function openAll(dir: string): Promise<OpenFile[]> {
   for (let tries = 0; ; tries += 1) {
     const opened: OpenFile[] = [];
-    let isWhole = true;
-    for (const file of (await observeLogFiles(dir)) ?? []) {
-      const found = await openFile(file);
-      if (found === undefined) isWhole = false;
-      else opened.push(found);
+    let isKept = false;
+    try {
+      let isWhole = true;
+      for (const file of (await observeLogFiles(dir)) ?? []) {
+        const found = await openFile(file);
+        if (found === undefined) isWhole = false;
+        else opened.push(found);
+      }
+      isKept = isWhole || tries === mostTries;
+      if (isKept) return opened;
+    } finally {
+      // Node ends a process that forgets to close one.
+      if (!isKept) for (const { handle } of opened) await handle.close();
     }
-    if (isWhole || tries === mostTries) return opened;
-    for (const { handle } of opened) await handle.close();
   }
 }
 

@@ -16,6 +16,8 @@ import { ChannelInput, ChannelOutput } from './websocket-streams.ts';
 const maxStreams = 2_000;
 /** For the other stream of a pair, as the kubelet waits. */
 const pairMs = 30_000;
+/** For a program in the container that says no more, but does not take what the client still sent. */
+const lingerMs = 30_000;
 
 /** One forwarded connection, as the client has it. */
 interface ForwardClient {
@@ -41,12 +43,14 @@ export async function forwardOverSpdy(transport: SpdyTransport, dial: DialPort):
       const request = stream.headers.get('requestid') ?? `stream ${kind === 'error' ? stream.id : stream.id - 2}`;
       const key = `${port} ${request}`;
       const other = halves.get(key);
-      if (other === undefined) {
-        const timer = setTimeout(() => {
-          halves.delete(key);
-          stream.destroy();
-        }, pairMs);
-        halves.set(key, { stream, timer });
+      if (other === undefined || other.stream.destroyed) {
+        const timer = setTimeout(() => stream.destroy(), pairMs);
+        const half = { stream, timer };
+        halves.set(key, half);
+        stream.once('close', () => {
+          clearTimeout(timer);
+          if (halves.get(key) === half) halves.delete(key);
+        });
         return;
       }
       if (other.stream.headers.get('streamtype') === kind) return stream.destroy();
@@ -58,7 +62,6 @@ export async function forwardOverSpdy(transport: SpdyTransport, dial: DialPort):
   });
   const gone = transport.watch(connection);
   await connection.ended;
-  for (const { timer } of halves.values()) clearTimeout(timer);
 }
 
 async function forwardPair(
@@ -170,6 +173,8 @@ async function forward(port: number, dial: DialPort, client: ForwardClient): Pro
   client.input.resume();
   socket.end();
   client.gone.removeEventListener('abort', cut);
+  const deadline = setTimeout(cut, lingerMs).unref();
+  socket.once('close', () => clearTimeout(deadline));
   if (!client.gone.aborted) client.finish(problem);
-  else socket.destroy();
+  else cut();
 }

@@ -67,7 +67,7 @@ async function resultOf(session: Session, outputs: readonly Promise<void>[]): Pr
 function sendInput(from: Readable | undefined, to: Writable | undefined): void {
   if (from === undefined) return;
   from.on('error', () => {}); // the client has gone
-  if (to === undefined) {
+  if (to === undefined || to.destroyed) {
     from.resume();
     return;
   }
@@ -91,7 +91,8 @@ async function sendOutput(from: Readable | undefined, to: Writable | undefined):
       else reject(new Error("the process's output broke off"));
     });
   });
-  if (to === undefined) {
+  // A client may close one of its streams before the process is there.
+  if (to === undefined || to.destroyed) {
     from.resume();
     return ended;
   }

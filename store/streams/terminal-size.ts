@@ -6,6 +6,7 @@ const maxCells = 65_535; // of the kernel's struct winsize
 
 /** undefined: not a size; it is left out, as the kubelet does. */
 export function parseTerminalSize(text: string): TerminalSize | undefined {
+  if (text.length > maxText) return undefined;
   let parsed: unknown;
   try {
     parsed = JSON.parse(text);
@@ -29,7 +30,8 @@ export class TerminalSizeReader {
   #rest = '';
 
   read(text: string): readonly TerminalSize[] {
-    const parts = (this.#rest + text).split('}');
+    // Only what came last counts, and nobody may keep us busy with megabytes of braces.
+    const parts = (this.#rest + text.slice(-maxText)).split('}');
     this.#rest = (parts.pop() ?? '').slice(0, maxText);
     return parts.flatMap((part) => parseTerminalSize(`${part}}`) ?? []);
   }

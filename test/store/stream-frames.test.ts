@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
-import { duplexPair } from 'node:stream';
+import { duplexPair, PassThrough, Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { constants, createDeflate } from 'node:zlib';
 import fc from 'fast-check';
@@ -11,7 +11,9 @@ import pino from 'pino';
 import { StatusError } from '../../store/status-error.ts';
 import { formatExitStatus, formatExitText } from '../../store/streams/exit-status.ts';
 import { parseAttachOptions, parseExecOptions, parseForwardPorts } from '../../store/streams/options.ts';
-import type { CommandResult, TerminalSize } from '../../store/streams/session.ts';
+import { forwardOverSpdy } from '../../store/streams/port-forward.ts';
+import { runRemoteCommand } from '../../store/streams/remote-command.ts';
+import type { CommandClient, CommandResult, Session, TerminalSize } from '../../store/streams/session.ts';
 import { SpdyConnection, type SpdyStream } from '../../store/streams/spdy-connection.ts';
 import {
   formatDataHead,
@@ -26,6 +28,7 @@ import {
   SpdyProtocolError,
 } from '../../store/streams/spdy-frames.ts';
 import { SpdyHeaderReader, SpdyHeaderWriter, spdyDictionary } from '../../store/streams/spdy-headers.ts';
+import { createSpdyTransport } from '../../store/streams/spdy-transport.ts';
 import { StreamServer } from '../../store/streams/stream-server.ts';
 import { parseTerminalSize, TerminalSizeReader } from '../../store/streams/terminal-size.ts';
 import {
@@ -460,6 +463,80 @@ describe('terminal sizes', () => {
     const reader = new TerminalSizeReader();
     for (let index = 0; index < 100; index++) assert.deepEqual(reader.read('x'.repeat(100_000)), []);
     assert.deepEqual(reader.read('}{"Width":1,"Height":2}'), [{ columns: 1, rows: 2 }]);
+  });
+  it('are looked for in the end of a large message alone, so that nobody is kept busy', () => {
+    const size = '{"Width":1,"Height":2}';
+    const found = new TerminalSizeReader().read(size.repeat(100_000));
+    assert.ok(found.length > 0 && found.length < 100, `${found.length} sizes`);
+    assert.equal(parseTerminalSize(`${size}${' '.repeat(2_000)}`), undefined);
+  });
+});
+
+describe('a port-forward over SPDY', () => {
+  it('forgets a half that its client has reset, and takes the pair when it is opened again', async () => {
+    const [server, client] = duplexPair();
+    const [inside, program] = duplexPair();
+    const headers = new SpdyHeaderWriter();
+    const open = (id: number, type: string): Buffer =>
+      formatSynStream(
+        id,
+        headers.format(
+          new Map([
+            ['streamtype', type],
+            ['port', '80'],
+            ['requestid', '0'],
+          ]),
+        ),
+        false,
+      );
+    const reader = new SpdyFrameReader();
+    const answers: SpdyFrame[] = [];
+    client.on('data', (bytes: Buffer) => answers.push(...reader.read(bytes)));
+    const dialled: number[] = [];
+    const over = forwardOverSpdy(createSpdyTransport(server, new AbortController().signal), async (port) => {
+      dialled.push(port);
+      return inside;
+    });
+    try {
+      client.write(Buffer.concat([open(1, 'error'), formatReset(1, 5), open(3, 'error'), open(5, 'data')]));
+      program.end('hello');
+      await until(() => answers.some((frame) => frame.kind === 'data' && frame.id === 5), 'what the program said');
+      assert.deepEqual(dialled, [80]);
+      assert.deepEqual(
+        answers.filter(({ kind }) => kind === 'reset'),
+        [],
+      );
+    } finally {
+      client.destroy();
+      server.destroy();
+      await over;
+    }
+  });
+});
+
+describe('a remote command', () => {
+  it('ends although its client closed an output before the process was there', async () => {
+    const stdout = new PassThrough();
+    stdout.destroy();
+    const results: CommandResult[] = [];
+    const client: CommandClient = {
+      stdin: undefined,
+      stdout,
+      stderr: undefined,
+      onResize: () => {},
+      gone: new AbortController().signal,
+      finish: async (result) => void results.push(result),
+    };
+    const open = async (): Promise<Session> => ({
+      stdin: undefined,
+      stdout: Readable.from([Buffer.alloc(1_000_000), Buffer.alloc(1_000_000)]),
+      stderr: undefined,
+      resize: async () => {},
+      exit: Promise.resolve(3),
+      close: async () => {},
+    });
+    await runRemoteCommand(client, { hasTerminal: false, open, toFailure: () => assert.fail('it does not fail') });
+    assert.deepEqual(results, [{ kind: 'exited', code: 3 }]);
   });
 });
 

@@ -4,7 +4,7 @@
 export async function until(
   condition: () => boolean | Promise<boolean>,
   what: string,
-  deadlineMs = 30_000,
+  deadlineMs = 60_000,
 ): Promise<void> {
   const endMs = Date.now() + deadlineMs;
   while (!(await condition())) {

@@ -23,7 +23,7 @@ import { assertNoLeaks, type HostSnapshot, snapshotHost } from '../leaks.ts';
 export const never: AbortSignal = new AbortController().signal;
 
 /** Waits for a condition; fails with what was waited for. */
-export async function until<T>(what: string, look: () => T | Promise<T>, deadlineMs = 20_000): Promise<NonNullable<T>> {
+export async function until<T>(what: string, look: () => T | Promise<T>, deadlineMs = 60_000): Promise<NonNullable<T>> {
   const endMs = performance.now() + deadlineMs;
   for (;;) {
     const value = await look();

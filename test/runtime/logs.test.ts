@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { appendFileSync, readdirSync, statSync } from 'node:fs';
+import { appendFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ContainerNotFoundError, type LogEntry, type LogOptions, RunNotKeptError } from '../../runtime/index.ts';
 import { never, TestHost, until } from './host.ts';
@@ -24,11 +24,28 @@ describe('logs', () => {
     return parts.join('');
   }
 
-  it('keeps both streams apart, in order, with times in UTC', async () => {
-    const { id } = await host.run({ cmd: ['sh', '-c', 'echo out; sleep 0.05; echo err >&2; sleep 0.05; printf part'] });
-    await host.exited(id);
+  async function entriesOf(id: string): Promise<LogEntry[]> {
     const entries: LogEntry[] = [];
     for await (const entry of host.runtime.containers.log(id, {}, never)) entries.push(entry);
+    return entries;
+  }
+
+  /** A container that prints each line when the one before is in the log, however slow the monitor is; it has ended. */
+  async function printInTurn(commands: readonly string[]): Promise<string> {
+    const steps = commands.map((command, turn) => `until [ -e /dev/shm/${turn} ]; do sleep 0.01; done; ${command}`);
+    const { id, state } = await host.run({ cmd: ['sh', '-c', steps.join('; ')] });
+    assert.ok(state.kind === 'running');
+    for (const turn of commands.keys()) {
+      await until(`${turn} lines`, async () => (await entriesOf(id)).length === turn);
+      writeFileSync(`/proc/${state.pid}/root/dev/shm/${turn}`, '');
+    }
+    await host.exited(id);
+    return id;
+  }
+
+  it('keeps both streams apart, in order, with times in UTC', async () => {
+    const id = await printInTurn(['echo out', 'echo err >&2', 'printf part']);
+    const entries = await entriesOf(id);
     assert.deepEqual(
       entries.map(({ stream, data }) => [stream, data.toString()]),
       [
@@ -41,14 +58,11 @@ describe('logs', () => {
   });
 
   it('gives the last lines, what came since a time, and nothing of a container that is not there', async () => {
-    const { id } = await host.run({ cmd: ['sh', '-c', 'for i in 1 2 3; do echo $i; done; sleep 0.3; echo 4'] });
-    await host.exited(id);
+    const id = await printInTurn(['echo 1', 'echo 2', 'echo 3', 'sleep 0.01; echo 4']);
     assert.equal(await read(id, { tailLines: 2 }), '3\n4\n');
     assert.equal(await read(id, { tailLines: 0 }), '');
     assert.equal(await read(id, { tailLines: 100 }), '1\n2\n3\n4\n');
-    const times: string[] = [];
-    for await (const entry of host.runtime.containers.log(id, {}, never)) times.push(entry.time);
-    const lastMs = Date.parse(times[3] ?? '');
+    const lastMs = Date.parse((await entriesOf(id))[3]?.time ?? '');
     assert.equal(await read(id, { sinceMs: lastMs }), '4\n');
     assert.equal(await read(id, { untilMs: lastMs - 1 }), '1\n2\n3\n');
     await assert.rejects(async () => {
@@ -57,10 +71,8 @@ describe('logs', () => {
   });
 
   it('gives one stream alone, and the last lines of it', async () => {
-    const { id } = await host.run({
-      cmd: ['sh', '-c', 'for i in 1 2 3; do echo out $i; sleep 0.05; echo err $i >&2; sleep 0.05; done; printf part'],
-    });
-    await host.exited(id);
+    const lines = [1, 2, 3].flatMap((number) => [`echo out ${number}`, `echo err ${number} >&2`]);
+    const id = await printInTurn([...lines, 'printf part']);
     assert.equal(await read(id, { streams: 'stderr' }), 'err 1\nerr 2\nerr 3\n');
     assert.equal(await read(id, { streams: 'stderr', tailLines: 2 }), 'err 2\nerr 3\n');
     assert.equal(await read(id, { streams: 'stdout', tailLines: 2 }), 'out 3\npart');

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
@@ -24,6 +24,12 @@ describe('a network that somebody takes away', () => {
       ports: [{ containerPort: 80, hostPort: 0, protocol: 'tcp' }],
     });
 
+  /** What a command prints, or that it fails; at once. */
+  function shown([program = '', ...args]: readonly string[]): string {
+    const { status, stdout } = spawnSync(program, args, { encoding: 'utf8' });
+    return status === 0 ? stdout : `ended with ${status}`;
+  }
+
   /** From another container, over the host's address on the bridge. */
   async function asked(info: ContainerInfo): Promise<string> {
     const gateway = info.ip?.replace(/\.[0-9]+$/, '.1');
@@ -46,7 +52,7 @@ describe('a network that somebody takes away', () => {
     await until('an answer of the old one', async () => (await asked(info)) === 'here\n');
   });
 
-  it('puts back a bridge, a table, rules and elements within 10 s, with nobody asking for anything', async () => {
+  it('puts back a bridge, a table, rules and elements with nobody asking for anything', async () => {
     const info = await server();
     const port = info.ports[0]?.hostPort ?? 0;
     const table = `holdfast_${host.deps.bridge}`;
@@ -63,16 +69,19 @@ describe('a network that somebody takes away', () => {
         socket.on('close', () => resolve(isAnswered));
       });
     await until('an answer', answers);
-    for (const harm of [
-      ['nft', 'flush', 'table', 'ip', table],
-      ['nft', 'delete', 'element', 'ip', table, 'published', element],
-      ['nft', 'delete', 'table', 'ip', table],
-      ['ip', 'link', 'delete', host.deps.bridge],
-    ] as const) {
-      const [program, ...args] = harm;
-      execFileSync(program, args);
-      assert.equal(await answers(), false, `${harm.join(' ')} does harm`);
-      await until(`an answer after ${harm.join(' ')}`, answers, 10_000);
+    const rules = ['nft', 'list', 'table', 'ip', table];
+    const bridge = ['ip', 'link', 'show', host.deps.bridge];
+    for (const { harm, to } of [
+      { harm: ['nft', 'flush', 'table', 'ip', table], to: rules },
+      { harm: ['nft', 'delete', 'element', 'ip', table, 'published', element], to: rules },
+      { harm: ['nft', 'delete', 'table', 'ip', table], to: rules },
+      { harm: ['ip', 'link', 'delete', host.deps.bridge], to: bridge },
+    ]) {
+      const before = shown(to);
+      // In one go, lest the repair come between.
+      shown(harm);
+      assert.notEqual(shown(to), before, `${harm.join(' ')} does harm`);
+      await until(`an answer after ${harm.join(' ')}`, answers);
     }
     const stranger = '{ tcp . 1 : 10.0.0.1 . 1 }';
     execFileSync('nft', ['add', 'element', 'ip', table, 'published', stranger]);

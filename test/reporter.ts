@@ -8,7 +8,7 @@ import { join, relative } from 'node:path';
 import Mocha from 'mocha';
 import { fileTimesVariable } from './file-times.ts';
 
-const slowestFilesTold = 25;
+const slowestFilesTold = Number(process.env.TOLD ?? 25);
 
 export default class CountingReporter extends Mocha.reporters.Spec {
   constructor(runner: Mocha.Runner, options: Mocha.MochaOptions) {
@@ -32,11 +32,14 @@ function tellSlowestFiles(times: string): void {
   const files = times
     .split('\n')
     .filter((line) => line !== '')
-    .map((line): { file: string; ms: number } => JSON.parse(line));
+    .map((line): { file: string; seconds: number; cpuSeconds: number } => JSON.parse(line));
   if (files.length === 0) return;
   const lines = files
-    .sort((one, other) => other.ms - one.ms)
+    .sort((one, other) => other.seconds - one.seconds)
     .slice(0, slowestFilesTold)
-    .map(({ file, ms }) => `  ${(ms / 1000).toFixed(1).padStart(6)} s  ${relative(process.cwd(), file)}`);
-  console.log(`\n  The slowest files:\n${lines.join('\n')}`);
+    .map(({ file, seconds, cpuSeconds }) => {
+      const [time, cpu] = [seconds, cpuSeconds].map((value) => `${value.toFixed(1).padStart(6)} s`);
+      return `  ${time}  ${cpu}  ${relative(process.cwd(), file)}`;
+    });
+  console.log(`\n  The slowest files (by the clock, and of a processor):\n${lines.join('\n')}`);
 }

@@ -13,6 +13,7 @@ import type { Step } from './decide.ts';
 import { rememberRuns } from './dependencies.ts';
 import { keyOf, labelsOf, type Mutable } from './desired.ts';
 import type { Entry, ReconcileDeps, Work } from './entry.ts';
+import { RuntimeCallTimeoutError } from './guarded-runtime.ts';
 import { hideInError, hideSecrets } from './hide-secrets.ts';
 import { accountForReplacement, withdrawStop } from './history.ts';
 import { identityFields } from './identity.ts';
@@ -214,6 +215,7 @@ const specFields: Readonly<Record<string, string>> = {
 function failureOf(of: 'create' | 'start', error: unknown): StartFailure {
   const message = error instanceof Error ? error.message : String(error);
   const failure = { of, message, exitCode: undefined };
+  if (error instanceof RuntimeCallTimeoutError) return { ...failure, reason: 'RuntimeCallTimeout' };
   if (error instanceof StartError) return { ...failure, reason: 'RunContainerError', exitCode: error.exitCode };
   if (error instanceof PortTakenError) return { ...failure, reason: 'HostPortConflict' };
   if (error instanceof MountError) return { ...failure, reason: 'FailedMount' };

@@ -2,7 +2,7 @@
  * Which container of the host is meant by an object. Its id comes from the uid of the object that it was first made for:
  * so it is known again when a status was lost, and goes on when an object of another name takes it over. Pure.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 /**
  * NAME/UID of the object whose container this one takes over, of the same namespace: a rename. If that one had itself
@@ -48,9 +48,7 @@ function originUidOf(object: Identified): string {
 
 /** 64 hexadecimal digits. */
 export function containerIDOf(object: Identified): string {
-  return createHash('sha256')
-    .update(`holdfast container ${originUidOf(object)}`)
-    .digest('hex');
+  return hash('sha256', `holdfast container ${originUidOf(object)}`, 'hex');
 }
 
 /** Text that stands for the container's own address until the runtime knows it; nobody writes it by chance. */

@@ -12,18 +12,21 @@ import { containerIDOf } from './container-id.ts';
 import { keyOf, labelKeys, parseDesired } from './desired.ts';
 import { type Entry, entryFor, type ReconcileDeps, signatureOf } from './entry.ts';
 import { createEventRecorder } from './events.ts';
+import { type Deadlines, defaultDeadlines, guardRuntime } from './guarded-runtime.ts';
 import { defaultCollectionPolicy, type ImageCollectionPolicy, startImageCollection } from './image-collection.ts';
 import { createImagePuller } from './images.ts';
 import { startListWatch } from './list-watch.ts';
-import { createControllerMetrics, createQueueMetrics } from './metrics.ts';
+import { createControllerMetrics, createQueueMetrics, createRuntimeCallMetrics } from './metrics.ts';
 import { createProbeMetrics } from './probe-metrics.ts';
 import { createProber } from './prober.ts';
 import { WorkQueue } from './queue.ts';
 import { reconcile } from './reconcile.ts';
 import { referencesOf } from './references.ts';
 import { createSourceCache } from './sources.ts';
+import { createStatusPace } from './status-pace.ts';
 import { describeMemoryKill } from './termination.ts';
 import { createView } from './view.ts';
+import { runWorkers } from './workers.ts';
 
 const firstLookBackoff: Backoff = { initialMs: 200, factor: 2, maxMs: 10_000, jitter: 0.5, resetAfterMs: 60_000 };
 
@@ -37,6 +40,10 @@ export interface ControllerDeps {
   readonly random: () => number;
   /** Containers worked on at once; 8 by default. */
   readonly workers?: number;
+  /** Defaults of guarded-runtime.ts. */
+  readonly deadlines?: Deadlines | undefined;
+  /** After so long a worker leaves a key to itself and takes the next; 3 s by default. */
+  readonly slowMs?: number | undefined;
   /** How often the whole host is looked at, for what no event told; 10 s by default. */
   readonly relistMs?: number;
   /** When unused images go; the kubelet's rules by default. */
@@ -54,12 +61,29 @@ export interface Controller {
 }
 
 export function createController(deps: ControllerDeps): Controller {
-  const { runtime, now, random, nodeName } = deps;
+  const { now, random, nodeName } = deps;
   const log = deps.log.child({ part: 'controller' });
   const workers = deps.workers ?? 8;
   const metrics = createControllerMetrics(deps.metrics, workers);
-  const queue = new WorkQueue({ now, metrics: createQueueMetrics(deps.metrics, 'container') });
+  /** Keys whose containers fail again and again. */
+  const sick = new Set<string>();
+  const queue = new WorkQueue({
+    now,
+    metrics: createQueueMetrics(deps.metrics, 'container'),
+    isSick: (key) => sick.has(key),
+  });
   const stop = new AbortController();
+  const runtime = guardRuntime({
+    runtime: deps.runtime,
+    deadlines: deps.deadlines ?? defaultDeadlines,
+    metrics: createRuntimeCallMetrics(deps.metrics),
+    now,
+    onSettled: (id) => {
+      const key = keyByID(id);
+      if (key !== undefined) queueWhenSynced(key);
+    },
+    stop: stop.signal,
+  });
   const onState = (name: string, state: 'closed' | 'open' | 'half_open'): void => {
     metrics.breaker(name, state);
     if (state !== 'closed') log.warn({ breaker: name, state }, 'circuit breaker');
@@ -149,30 +173,27 @@ export function createController(deps: ControllerDeps): Controller {
     prober,
     events,
     metrics,
+    pace: createStatusPace(),
     nodeName,
     now,
     log,
     writeEnded,
   };
 
-  const work = async (): Promise<void> => {
-    for (;;) {
-      const key = await queue.take();
-      if (key === undefined) return;
-      const finished = metrics.reconcileStarted();
-      try {
-        const { againInMs, failure } = await reconcile(key, reconcileDeps, stop.signal);
-        // A failure is tried again later and later; what is due at its time is due all the same (the earliest add counts).
-        if (failure === undefined) queue.forget(key);
-        else retryLater(key, failure);
-        if (againInMs !== undefined) queue.addAfter(key, againInMs);
-        finished(failure !== undefined ? 'error' : againInMs === undefined ? 'success' : 'requeue_after');
-      } catch (error) {
-        finished('error');
-        retryLater(key, error);
-      } finally {
-        queue.done(key);
-      }
+  const work = async (key: string): Promise<void> => {
+    const finished = metrics.reconcileStarted();
+    try {
+      const { againInMs, failure, isSick } = await reconcile(key, reconcileDeps, stop.signal);
+      if (isSick) sick.add(key);
+      else sick.delete(key);
+      // A failure is tried again later and later; what is due at its time is due all the same (the earliest add counts).
+      if (failure === undefined) queue.forget(key);
+      else retryLater(key, failure);
+      if (againInMs !== undefined) queue.addAfter(key, againInMs);
+      finished(failure !== undefined ? 'error' : againInMs === undefined ? 'success' : 'requeue_after');
+    } catch (error) {
+      finished('error');
+      retryLater(key, error);
     }
   };
 
@@ -221,12 +242,16 @@ export function createController(deps: ControllerDeps): Controller {
     },
     onChange: (kind, object) => {
       const key = keyOf(object);
+      const before = view.object(key)?.metadata;
       if (kind === 'deleted') view.remove(object);
       else view.put(object);
       refer(key);
       const isOwnWrite =
         kind === 'applied' && entryFor(object, entries)?.written?.version === object.metadata.resourceVersion;
-      if (!isOwnWrite) queueWhenSynced(key);
+      const { generation, deletionTimestamp } = object.metadata;
+      // A status that we wrote may come back before the answer to its write does.
+      const isNews = before?.generation !== generation || before?.deletionTimestamp !== deletionTimestamp;
+      if (!isOwnWrite && isSynced) queue.add(key, isNews ? 'first' : 'its own');
     },
     onActivity: metrics.watchActive,
     onReconnect: metrics.watchReconnected,
@@ -295,7 +320,7 @@ export function createController(deps: ControllerDeps): Controller {
     if (stop.signal.aborted) return;
     isSynced = true;
     for (const key of view.keys()) queue.add(key);
-    running = Promise.all(Array.from({ length: workers }, work));
+    running = runWorkers({ queue, count: workers, work, slowMs: deps.slowMs ?? 3_000, maxSlow: 256 });
   })();
 
   return {

@@ -1,5 +1,5 @@
 /** From a Container object to what the host should have: parsed, checked across fields, hashed. Pure. */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Container } from '../crds/index.ts';
 import type { ContainerConfig, EnvVar, HostEntry, LogLimits, PullPolicy } from '../runtime/index.ts';
 import type { Backoff } from './backoff.ts';
@@ -285,7 +285,7 @@ export function labelsOf(object: Container, desired: Desired, mutable: Mutable):
 
 /** A short digest that is the same for equal values, whatever the order of their keys. */
 export function hashOf(value: unknown): string {
-  return createHash('sha256').update(canonical(value)).digest('hex').slice(0, 16);
+  return hash('sha256', canonical(value), 'hex').slice(0, 16);
 }
 
 function canonical(value: unknown): string {

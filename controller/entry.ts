@@ -12,6 +12,10 @@ import type { Dependency } from './links.ts';
 import type { ControllerMetrics } from './metrics.ts';
 import type { Prober } from './prober.ts';
 import type { Sources } from './sources.ts';
+import type { StatusPace } from './status-pace.ts';
+
+/** Failures in a row after which a container counts as sick: others come before it. */
+export const sickAfter = 2;
 
 /** Of one container of this host, by its id. */
 export interface Entry {
@@ -26,6 +30,8 @@ export interface Entry {
     | undefined;
   /** A write to the store that has not ended yet. */
   writing?: Promise<void> | undefined;
+  /** When a status that waits for its turn is to be written (status-pace.ts). */
+  writeTurnMs?: number | undefined;
   /** What the runtime last showed, to tell drift from news. */
   signature?: string | undefined;
   /** Since when its stop waits for those that depend on it. */
@@ -76,6 +82,7 @@ export interface ReconcileDeps {
   readonly prober: Prober;
   readonly events: EventRecorder;
   readonly metrics: ControllerMetrics;
+  readonly pace: StatusPace;
   readonly nodeName: string;
   readonly now: () => number;
   readonly log: Logger;

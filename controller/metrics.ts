@@ -82,6 +82,37 @@ export function createQueueMetrics(registry: Registry, name: string): QueueMetri
   };
 }
 
+export interface RuntimeCallMetrics {
+  /** A call has not ended within its deadline. */
+  late(operation: string): void;
+  /** How many of those go on. */
+  observeLate(count: () => number): void;
+}
+
+export function createRuntimeCallMetrics(registry: Registry): RuntimeCallMetrics {
+  const registers = [registry];
+  const timeouts = new Counter({
+    name: 'holdfast_runtime_call_timeouts_total',
+    help: 'Calls of the container runtime that did not end within their deadline.',
+    labelNames: ['operation'],
+    registers,
+  });
+  for (const operation of ['create', 'start', 'remove', 'signal', 'inspect', 'list']) timeouts.inc({ operation }, 0);
+  return {
+    late: (operation) => timeouts.inc({ operation }),
+    observeLate: (count) => {
+      new Gauge({
+        name: 'holdfast_runtime_calls_overdue',
+        help: 'Calls of the container runtime that are past their deadline and go on; their containers wait for them.',
+        registers,
+        collect() {
+          this.set(count());
+        },
+      });
+    },
+  };
+}
+
 export type ReconcileResult = 'success' | 'error' | 'requeue' | 'requeue_after';
 
 /** What is reported of one container; undefined members have no series. */

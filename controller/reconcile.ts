@@ -11,7 +11,8 @@ import { containerIDOf } from './container-id.ts';
 import { debugNews } from './debug-sessions.ts';
 import { decide, type Step } from './decide.ts';
 import { keyOf, mutableHashOf, parseDesired } from './desired.ts';
-import { bareEntryKeyOf, type Entry, type ReconcileDeps, signatureOf, type View } from './entry.ts';
+import { bareEntryKeyOf, type Entry, type ReconcileDeps, sickAfter, signatureOf, type View } from './entry.ts';
+import { RuntimeCallTimeoutError } from './guarded-runtime.ts';
 import { adopt, decideStray, historyBefore, observeOwnership, reconcileBare } from './handover.ts';
 import { historyFromStatus } from './history-from-status.ts';
 import { checkCycle, observeDependencies, observeMutable } from './observe.ts';
@@ -32,7 +33,12 @@ const maxSteps = 25;
 /** After so many steps in a row something flaps: give others their turn. */
 const pauseMs = 1_000;
 
-export async function reconcile(key: string, deps: ReconcileDeps, signal: AbortSignal): Promise<Outcome> {
+/** `isSick`: it fails again and again, so others may come first. */
+export async function reconcile(
+  key: string,
+  deps: ReconcileDeps,
+  signal: AbortSignal,
+): Promise<Outcome & { readonly isSick: boolean }> {
   const object = deps.view.object(key);
   const id = object === undefined ? undefined : containerIDOf(object);
   const outcomes: Outcome[] = [];
@@ -57,6 +63,7 @@ export async function reconcile(key: string, deps: ReconcileDeps, signal: AbortS
   return {
     againInMs: waits.length === 0 ? undefined : Math.max(1, Math.min(...waits)),
     failure: outcomes.find(({ failure }) => failure !== undefined)?.failure,
+    isSick: id !== undefined && (deps.entries.get(id)?.history.failures ?? 0) >= sickAfter,
   };
 }
 
@@ -125,8 +132,9 @@ async function reconcileObject(
     const written = await writeBack({ object, desired, container: after, entry, step, image, trouble }, deps, signal);
     const isOver = step.kind === 'expire' && written.kind === 'done';
     const last = isOver ? await deleteExpired(object, entry, deps, signal) : written;
+    const againInMs = applied.kind === 'again' || isOver ? pauseMs : applied.ms;
     return {
-      againInMs: applied.kind === 'again' || isOver ? pauseMs : applied.ms,
+      againInMs: last.kind === 'deferred' ? Math.min(last.ms, againInMs ?? Infinity) : againInMs,
       failure: failure ?? (last.kind === 'failed' ? last.failure : undefined),
     };
   }
@@ -176,6 +184,7 @@ const troubleReasons: Readonly<Partial<Record<Step['kind'], string>>> = {
 
 function troubleOf({ kind }: Step, failure: unknown): { reason: string; message: string } {
   const message = failure instanceof Error ? failure.message : String(failure);
+  if (failure instanceof RuntimeCallTimeoutError) return { reason: 'RuntimeCallTimeout', message };
   return { reason: troubleReasons[kind] ?? 'Failed', message: `${message} (it is tried again)` };
 }
 

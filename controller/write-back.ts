@@ -7,9 +7,10 @@ import { finalizer } from './api.ts';
 import { ApiError } from './client.ts';
 import type { Desired } from './desired.ts';
 import { keyOf } from './desired.ts';
-import type { Entry, ReconcileDeps } from './entry.ts';
+import { type Entry, type ReconcileDeps, sickAfter } from './entry.ts';
 import { hasGivenUp } from './history.ts';
 import { diffStatus, formatStatus, type StatusInput } from './status.ts';
+import { maxTurnMs } from './status-pace.ts';
 
 /** A write that ends sooner is waited for. The store answers in 2 to 5 ms when it is well. */
 const patienceMs = 500;
@@ -17,7 +18,9 @@ const patienceMs = 500;
 export type WriteResult =
   | { readonly kind: 'done' }
   | { readonly kind: 'failed'; readonly failure: unknown }
-  | { readonly kind: 'pending' };
+  | { readonly kind: 'pending' }
+  /** Its turn comes in so many milliseconds; what changes until then is written with it. */
+  | { readonly kind: 'deferred'; readonly ms: number };
 
 /**
  * Adds the finalizer if it is missing and writes the status if it changed. One write at a time for a container: while one is
@@ -58,6 +61,8 @@ export async function writeBack(
   const { deletionTimestamp, finalizers } = object.metadata;
   const needsFinalizer = deletionTimestamp === undefined && finalizers?.includes(finalizer) !== true;
   if (patch === undefined && !needsFinalizer) return { kind: 'done' };
+  const deferredMs = needsFinalizer || !isCrashLoop(input) ? 0 : waitForTurn(entry, deps);
+  if (deferredMs > 0) return { kind: 'deferred', ms: deferredMs };
   const write = async (): Promise<void> => {
     const over = [latest?.metadata.resourceVersion ?? ''];
     if (needsFinalizer) over.push((await api.setFinalizer(object, true, signal)).metadata.resourceVersion);
@@ -66,6 +71,28 @@ export async function writeBack(
     entry.written = { status: after.status, version: after.metadata.resourceVersion, over };
   };
   return await waitAWhile(entry, write, isGoneOrChanged, deps);
+}
+
+/** Whether a status tells of one more failure like those before; any other news is written at once. */
+function isCrashLoop({ object, entry, desired }: { object: Container; entry: Entry; desired: Desired }): boolean {
+  const { generation, deletionTimestamp } = object.metadata;
+  return (
+    entry.history.failures >= sickAfter &&
+    entry.history.final === undefined &&
+    desired.shouldRun &&
+    deletionTimestamp === undefined &&
+    object.status?.observedGeneration === generation
+  );
+}
+
+/** Milliseconds until this container's turn to be written; 0: now, and the turn is used up. */
+function waitForTurn(entry: Entry, { pace, now }: ReconcileDeps): number {
+  const nowMs = now();
+  entry.writeTurnMs ??= pace.takeTurn(nowMs);
+  const waitMs = entry.writeTurnMs - nowMs;
+  if (waitMs > 0 && waitMs <= maxTurnMs) return waitMs;
+  entry.writeTurnMs = undefined;
+  return 0;
 }
 
 /** Lets a deleted object go. */

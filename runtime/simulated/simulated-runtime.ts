@@ -8,7 +8,6 @@ import {
   type ImageInfo,
   ImageNotPresentError,
   type Images,
-  type LogEntry,
   type PortMapping,
   PortTakenError,
   type PullOptions,
@@ -38,6 +37,10 @@ export interface SimulatedRuntimeDeps {
   readonly pull?: (reference: string, signal: AbortSignal, options: PullOptions) => Promise<void>;
   /** How long create and start take each. */
   readonly operationMs?: number;
+  /** Called at each operation on a container, once it was counted: it may take its time, throw, or never settle (a call that hangs). */
+  readonly before?: (operation: string, containerName: string, signal?: AbortSignal) => Promise<void> | undefined;
+  /** Whether `calls` are kept; true by default. For so many containers that the list would be most of the memory. */
+  readonly keepsCalls?: boolean;
 }
 
 interface Simulated {
@@ -52,7 +55,7 @@ interface Simulated {
   debugSessions?: number;
   /** A signal that a paused one gets when it is resumed. */
   waiting?: number | undefined;
-  readonly log: LogEntry[];
+  readonly log: { readonly time: string; readonly text: string }[];
 }
 
 export interface SimulatedRuntime extends Runtime {
@@ -68,6 +71,8 @@ export interface SimulatedRuntime extends Runtime {
   readonly peakRunning: number;
 }
 
+const maxLogLines = 100;
+
 /** A simulated process has no streams. */
 function notSimulated(operation: string): never {
   throw new RuntimeOperationError(operation, 'not simulated; use a real runtime');
@@ -78,6 +83,8 @@ export function createSimulatedRuntime({
   behaviourOf,
   pull,
   operationMs,
+  before,
+  keepsCalls = true,
 }: SimulatedRuntimeDeps): SimulatedRuntime {
   const containers = new Map<string, Simulated>();
   const images = new Set<string>();
@@ -98,13 +105,18 @@ export function createSimulatedRuntime({
   let nextAddress = 2;
   let nextPort = 40_000;
   let peakRunning = 0;
+  let running = 0;
+  /** Host ports in use, as "tcp 80", and by whom. */
+  const takenPorts = new Map<string, string>();
 
   const emit = (event: RuntimeEvent): void => {
     for (const listener of listeners) listener(event);
   };
-  const operate = async (name: string, id: string, signal?: AbortSignal): Promise<void> => {
+  const operate = async (name: string, id: string, signal?: AbortSignal, config?: ContainerConfig): Promise<void> => {
     if (isClosed) throw new RuntimeClosedError('the simulated runtime is closed');
-    calls.push(`${name} ${containers.get(id)?.config.name ?? id}`);
+    const containerName = containers.get(id)?.config.name ?? id;
+    if (keepsCalls) calls.push(`${name} ${containerName}`);
+    await before?.(name, config?.name ?? containerName, signal);
     if (operationMs !== undefined && operationMs > 0) await new Promise((resolve) => setTimeout(resolve, operationMs));
     signal?.throwIfAborted();
   };
@@ -129,6 +141,7 @@ export function createSimulatedRuntime({
     const one = containers.get(id);
     if (one === undefined || one.state.kind !== 'running') return;
     clearTimeout(one.timer);
+    running -= 1;
     one.state = {
       kind: 'exited',
       startedAtMs: one.state.startedAtMs,
@@ -143,17 +156,18 @@ export function createSimulatedRuntime({
     config: { entrypoint: [], cmd: [], env: [], workingDir: '', user: '', exposedPorts: [], volumes: [] },
   });
   const isPresent = (reference: string): boolean => images.has(reference.replace(/^sha256:/, ''));
-  const takePorts = (wanted: readonly PortMapping[]): PortMapping[] => {
-    const taken = [...containers.values()].flatMap((one) => one.ports);
-    return wanted.map((port) => {
+  const portKey = ({ protocol, hostPort }: PortMapping): string => `${protocol} ${hostPort}`;
+  const takePorts = (id: string, wanted: readonly PortMapping[]): PortMapping[] => {
+    const ports = wanted.map((port) => {
       if (port.hostPort === 0) {
         nextPort += 1;
         return { ...port, hostPort: nextPort };
       }
-      if (taken.some((one) => one.hostPort === port.hostPort && one.protocol === port.protocol))
-        throw new PortTakenError(port, 'another container');
+      if (takenPorts.has(portKey(port))) throw new PortTakenError(port, 'another container');
       return port;
     });
+    for (const port of ports) takenPorts.set(portKey(port), id);
+    return ports;
   };
 
   return {
@@ -193,10 +207,10 @@ export function createSimulatedRuntime({
     },
     containers: {
       create: async (config, signal) => {
-        await operate('create', config.id, signal);
+        await operate('create', config.id, signal, config);
         const known = containers.get(config.id);
         if (known !== undefined) return infoOf(known);
-        const ports = takePorts(config.ports);
+        const ports = takePorts(config.id, config.ports);
         nextAddress += 1;
         const made: Simulated = {
           config,
@@ -221,13 +235,12 @@ export function createSimulatedRuntime({
         nextPid += 1;
         one.state = { kind: 'running', pid: nextPid, startedAtMs: now() };
         one.isStubborn = behaviour.isStubborn ?? false;
-        one.log.push({ time: new Date(now()).toISOString(), stream: 'stdout', data: Buffer.from(`run ${one.runs}\n`) });
+        if (one.log.length >= maxLogLines) one.log.shift();
+        one.log.push({ time: new Date(now()).toISOString(), text: `run ${one.runs}\n` });
         const { exitAfterMs, exitCode } = behaviour;
         if (exitAfterMs !== undefined) one.timer = setTimeout(() => end(id, exitCode ?? 0, undefined), exitAfterMs);
-        peakRunning = Math.max(
-          peakRunning,
-          [...containers.values()].filter(({ state }) => state.kind === 'running').length,
-        );
+        running += 1;
+        peakRunning = Math.max(peakRunning, running);
         return infoOf(one);
       },
       update: async (id, change) => {
@@ -262,7 +275,11 @@ export function createSimulatedRuntime({
         await operate(options?.volumes === 'keep' ? 'remove-keeping' : 'remove', id);
         if (options?.volumes !== 'keep') kept.delete(id);
         else if (containers.get(id)?.config.volumes?.some(({ source }) => source.kind === 'own') === true) kept.add(id);
-        clearTimeout(containers.get(id)?.timer);
+        const gone = containers.get(id);
+        clearTimeout(gone?.timer);
+        if (gone?.state.kind === 'running') running -= 1;
+        for (const port of gone?.ports ?? [])
+          if (takenPorts.get(portKey(port)) === id) takenPorts.delete(portKey(port));
         if (containers.delete(id)) emit({ kind: 'removed', id });
       },
       listKept: async () => [...kept].filter((id) => !containers.has(id)),
@@ -272,7 +289,7 @@ export function createSimulatedRuntime({
       },
       list: async () => [...containers.values()].map(infoOf),
       log: async function* (id) {
-        yield* find(id).log;
+        for (const { time, text } of find(id).log) yield { time, stream: 'stdout', data: Buffer.from(text) };
       },
       exec: async () => notSimulated('exec'),
       attach: async () => notSimulated('attach'),

@@ -64,4 +64,22 @@ describe('WorkQueue', () => {
     assert.equal(await taken, undefined);
     assert.equal(await queue.take(), undefined);
   });
+  it('hands out keys that do well before sick ones, but for one in four, and one with a new spec at once', async () => {
+    const lanes = new WorkQueue({
+      now: Date.now,
+      metrics: createQueueMetrics(new Registry(), 'lanes'),
+      isSick: (key) => key.startsWith('sick'),
+    });
+    for (let index = 0; index < 4; index += 1) lanes.add(`sick-${index}`);
+    for (let index = 0; index < 6; index += 1) lanes.add(`well-${index}`);
+    lanes.add('sick-3', 'first');
+    lanes.add('sick-0');
+    const order: (string | undefined)[] = [];
+    for (let index = 0; index < 10; index += 1) order.push(await lanes.take());
+    lanes.close();
+    assert.deepEqual(order, [
+      ...['well-0', 'well-1', 'well-2', 'sick-0'],
+      ...['well-3', 'well-4', 'well-5', 'sick-1', 'sick-3', 'sick-2'],
+    ]);
+  });
 });

@@ -1,0 +1,46 @@
+/**
+ * The workers: each takes a key from the queue and has it worked on. Work that takes long (a call of the runtime that
+ * hangs) goes on by itself while its worker takes the next key, so that a few sick containers do not hold up the others.
+ * The queue sees to it that a key is not worked on twice at once. Effects: timers.
+ */
+import type { WorkQueue } from './queue.ts';
+
+export interface WorkersDeps {
+  readonly queue: Pick<WorkQueue, 'take' | 'done'>;
+  readonly count: number;
+  /** Never rejects. */
+  readonly work: (key: string) => Promise<void>;
+  /** After so long a worker does not wait for its key any more. */
+  readonly slowMs: number;
+  /** Keys that may be worked on besides; more are waited for, as without this. */
+  readonly maxSlow: number;
+}
+
+/** Resolves when the queue is closed and all that was begun has ended. */
+export async function runWorkers({ queue, count, work, slowMs, maxSlow }: WorkersDeps): Promise<void> {
+  const slow = new Set<Promise<void>>();
+  const run = async (): Promise<void> => {
+    for (let key = await queue.take(); key !== undefined; key = await queue.take()) {
+      const taken = key;
+      const task = work(taken).finally(() => queue.done(taken));
+      if (slow.size < maxSlow && (await isSlow(task, slowMs))) {
+        slow.add(task);
+        void task.finally(() => slow.delete(task));
+      } else await task;
+    }
+  };
+  await Promise.all(Array.from({ length: count }, run));
+  await Promise.all(slow);
+}
+
+async function isSlow(task: Promise<void>, slowMs: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const patience = new Promise<true>((resolve) => {
+    timer = setTimeout(resolve, slowMs, true);
+  });
+  try {
+    return await Promise.race([task.then(() => false), patience]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

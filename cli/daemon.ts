@@ -1,6 +1,7 @@
 /** `holdfast up`, `store` and `controller`: wires the parts of the daemon and takes them down again. Effects. */
 import { mkdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import { type ApiAccess, createController, tokenAccess } from '../controller/index.ts';
@@ -98,9 +99,12 @@ export async function startDaemon(role: Role, config: Config, log: Logger): Prom
         now: Date.now,
         random: Math.random,
         imageCollection: config.imageCollection,
+        checkpointDir: join(config.dataDir, 'controller'),
       });
       opened.push(() => controller.close());
       unready['the controller has not listed its objects yet'] = () => !controller.isSynced;
+      unready['the API server does not answer; containers are kept by the checkpoint'] = () =>
+        controller.isSynced && !controller.isConnected;
     }
     if (role === 'controller' && runtime !== undefined && config.streamsListen !== undefined) {
       const streams = await startStreamListener({

@@ -93,6 +93,32 @@ export function createBreaker({ name, countsAsFailure, onState, now, resetMs, vo
   };
 }
 
+/** The same breaker, which tells of each call whether the other side answered; calls that were not made tell nothing. */
+export function reportingBreaker(
+  breaker: Breaker,
+  link: { answered(): void; failed(error: unknown): void },
+  countsAsFailure: (error: unknown) => boolean,
+): Breaker {
+  return {
+    run: async (action, signal) => {
+      try {
+        const value = await breaker.run(action, signal);
+        link.answered();
+        return value;
+      } catch (error) {
+        if (signal.aborted || error instanceof BreakerOpenError) throw error;
+        if (countsAsFailure(error)) link.failed(error);
+        else link.answered();
+        throw error;
+      }
+    },
+    get isOpen() {
+      return breaker.isOpen;
+    },
+    close: () => breaker.close(),
+  };
+}
+
 const maxRegistries = 64;
 
 /** Breakers by registry host, made at first use; at most 64, so that odd image names cannot fill the memory. */

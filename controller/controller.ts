@@ -2,28 +2,27 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
-import type { Container } from '../crds/index.ts';
-import { ImagePullError, type Runtime } from '../runtime/index.ts';
-import { containersPath, createContainerApi, isStoreFailure, parseContainer } from './api.ts';
+import { type ContainerInfo, ImagePullError, type Runtime } from '../runtime/index.ts';
+import { createContainerApi, isStoreFailure } from './api.ts';
 import { type Backoff, backoffDelayMs } from './backoff.ts';
-import { createBreaker, createRegistryBreakers } from './breakers.ts';
+import { createBreaker, createRegistryBreakers, reportingBreaker } from './breakers.ts';
 import type { ApiAccess } from './client.ts';
 import { containerIDOf } from './container-id.ts';
-import { keyOf, labelKeys, parseDesired } from './desired.ts';
+import { labelKeys, parseDesired } from './desired.ts';
 import { type Entry, entryFor, type ReconcileDeps, signatureOf } from './entry.ts';
 import { createEventRecorder } from './events.ts';
 import { type Deadlines, defaultDeadlines, guardRuntime } from './guarded-runtime.ts';
 import { defaultCollectionPolicy, type ImageCollectionPolicy, startImageCollection } from './image-collection.ts';
 import { createImagePuller } from './images.ts';
-import { startListWatch } from './list-watch.ts';
 import { createControllerMetrics, createQueueMetrics, createRuntimeCallMetrics } from './metrics.ts';
 import { createProbeMetrics } from './probe-metrics.ts';
 import { createProber } from './prober.ts';
 import { WorkQueue } from './queue.ts';
 import { reconcile } from './reconcile.ts';
-import { referencesOf } from './references.ts';
-import { createSourceCache } from './sources.ts';
 import { createStatusPace } from './status-pace.ts';
+import { StoreLink } from './store-link.ts';
+import { createStoreReport } from './store-report.ts';
+import { createStoreSide } from './store-side.ts';
 import { describeMemoryKill } from './termination.ts';
 import { createView } from './view.ts';
 import { runWorkers } from './workers.ts';
@@ -38,6 +37,10 @@ export interface ControllerDeps {
   readonly metrics: Registry;
   readonly now: () => number;
   readonly random: () => number;
+  /** A folder on the host's disk for what is needed to go on while the API server is away; undefined: nothing is kept. */
+  readonly checkpointDir?: string | undefined;
+  /** How long the API server may take to answer before the checkpoint has to do; 3 s by default. */
+  readonly storePatienceMs?: number | undefined;
   /** Containers worked on at once; 8 by default. */
   readonly workers?: number;
   /** Defaults of guarded-runtime.ts. */
@@ -53,9 +56,11 @@ export interface ControllerDeps {
 }
 
 export interface Controller {
-  /** Resolves when the objects are known and the host's containers are adopted. */
+  /** Resolves when the objects are known (it may be from the checkpoint) and the host's containers are adopted. */
   readonly synced: Promise<void>;
   readonly isSynced: boolean;
+  /** Whether the API server has told what there is, and answers. */
+  readonly isConnected: boolean;
   /** Stops deciding; containers go on. */
   close(): Promise<void>;
 }
@@ -103,8 +108,18 @@ export function createController(deps: ControllerDeps): Controller {
     resetMs: 30_000,
     volume: 3,
   });
-  const api = createContainerApi(deps.access, storeBreaker);
+  const link: StoreLink = new StoreLink({
+    now,
+    onAway: (sinceMs, error) => report.away(sinceMs, error),
+    onBack: (outage) => {
+      report.back(outage);
+      // What could not be written while it was away need not wait for its turn.
+      if (isSynced) for (const key of view.keys()) queue.add(key);
+    },
+  });
+  const api = createContainerApi(deps.access, reportingBreaker(storeBreaker, link, isStoreFailure));
   const events = createEventRecorder({ call: api.call, nodeName, now, log });
+  const report = createStoreReport({ events, nodeName, metrics: deps.metrics, log });
   const imageCollection = startImageCollection({
     images: runtime.images,
     policy: deps.imageCollection ?? defaultCollectionPolicy,
@@ -119,19 +134,34 @@ export function createController(deps: ControllerDeps): Controller {
   const view = createView((key) => queue.add(key));
   const entries = new Map<string, Entry>();
   let isSynced = false;
-  const sources = createSourceCache({
+  const side = createStoreSide({
     access: deps.access,
     api,
+    view,
+    entries,
+    link,
+    report,
+    metrics,
+    checkpointDir: deps.checkpointDir,
+    patienceMs: deps.storePatienceMs ?? 3_000,
+    changed: (key, by) => {
+      if (by === 'list') return queueWhenSynced(key);
+      const object = view.object(key);
+      const written = object === undefined ? undefined : entryFor(object, entries)?.written;
+      const isOwnWrite = written !== undefined && written.version === object?.metadata.resourceVersion;
+      // A status that we wrote may come back before the answer to its write does.
+      if (!isOwnWrite && isSynced) queue.add(key, by === 'news' ? 'first' : 'its own');
+    },
     // Those that link to it have its variables as well.
     wake: (key) => {
       queueWhenSynced(key);
       view.stateChanged(key);
     },
-    onReconnect: metrics.watchReconnected,
     now,
     random,
     log,
   });
+  const { sources } = side;
   const puller = createImagePuller({
     images: runtime.images,
     sources,
@@ -151,15 +181,12 @@ export function createController(deps: ControllerDeps): Controller {
     random,
     log,
   });
-  const refer = (key: string): void => {
-    const object = view.object(key);
-    sources.refer(key, object === undefined ? [] : referencesOf(object.spec));
-  };
-
   const retryLater = (key: string, failure: unknown): void => {
     if (stop.signal.aborted) return;
     const delayMs = queue.addRateLimited(key);
-    log.warn({ container: key, err: failure, delayMs }, 'reconciliation failed, trying again');
+    // An outage is told of once, not for each container and each try.
+    const level = link.isAway && isStoreFailure(failure) ? 'debug' : 'warn';
+    log[level]({ container: key, err: failure, delayMs }, 'reconciliation failed, trying again');
   };
   const writeEnded = (key: string, failure: unknown): void =>
     failure === undefined ? queue.add(key) : retryLater(key, failure);
@@ -174,6 +201,8 @@ export function createController(deps: ControllerDeps): Controller {
     events,
     metrics,
     pace: createStatusPace(),
+    checkpoint: side.checkpoint,
+    custody: side.custody,
     nodeName,
     now,
     log,
@@ -194,12 +223,14 @@ export function createController(deps: ControllerDeps): Controller {
     } catch (error) {
       finished('error');
       retryLater(key, error);
+    } finally {
+      side.checkpoint.noteWork();
     }
   };
 
   /** Volumes that were kept for a replacement whose object went away meanwhile, unseen. */
   const removeUnwanted = async (kept: readonly string[]): Promise<void> => {
-    if (kept.length === 0) return;
+    if (kept.length === 0 || side.isHolding || !side.hasListed) return;
     const wanted = new Set(view.keys().flatMap((key) => containerIDOfKey(key) ?? []));
     for (const id of kept) {
       if (wanted.has(id)) continue;
@@ -213,6 +244,7 @@ export function createController(deps: ControllerDeps): Controller {
     return object === undefined ? undefined : containerIDOf(object);
   };
   const relist = async (isFirst: boolean): Promise<void> => {
+    await side.settle();
     const found = new Map((await runtime.containers.list()).map((one) => [one.id, one]));
     for (const container of found.values()) {
       const key = `${container.labels[labelKeys.namespace] ?? ''}/${container.labels[labelKeys.name] ?? ''}`;
@@ -229,36 +261,6 @@ export function createController(deps: ControllerDeps): Controller {
     }
   };
 
-  const listWatch = startListWatch<Container>({
-    access: deps.access,
-    path: containersPath,
-    list: api.list,
-    parse: parseContainer,
-    onReplace: (objects) => {
-      for (const key of view.replace(objects)) {
-        refer(key);
-        queueWhenSynced(key);
-      }
-    },
-    onChange: (kind, object) => {
-      const key = keyOf(object);
-      const before = view.object(key)?.metadata;
-      if (kind === 'deleted') view.remove(object);
-      else view.put(object);
-      refer(key);
-      const isOwnWrite =
-        kind === 'applied' && entryFor(object, entries)?.written?.version === object.metadata.resourceVersion;
-      const { generation, deletionTimestamp } = object.metadata;
-      // A status that we wrote may come back before the answer to its write does.
-      const isNews = before?.generation !== generation || before?.deletionTimestamp !== deletionTimestamp;
-      if (!isOwnWrite && isSynced) queue.add(key, isNews ? 'first' : 'its own');
-    },
-    onActivity: metrics.watchActive,
-    onReconnect: metrics.watchReconnected,
-    now,
-    random,
-    log,
-  });
   // Before the first list nothing is known to be unwanted, so nothing may be decided.
   const queueWhenSynced = (key: string): void => {
     if (isSynced) queue.add(key);
@@ -302,21 +304,24 @@ export function createController(deps: ControllerDeps): Controller {
   }, deps.relistMs ?? 10_000);
 
   let running: Promise<unknown> = Promise.resolve();
-  const synced = (async () => {
-    await listWatch.synced;
-    if (stop.signal.aborted) return;
-    sources.start();
-    // Who runs already must be known before anything is started beside it.
+  const untilDone = async <T>(look: () => Promise<T>): Promise<T | undefined> => {
     for (let attempt = 1; !stop.signal.aborted; attempt += 1) {
       try {
-        await relist(true);
-        break;
+        return await look();
       } catch (error) {
         log.error({ err: error, attempt }, 'the host could not be looked at at start, trying again');
         const delayMs = backoffDelayMs(firstLookBackoff, attempt, random());
         await wait(delayMs, undefined, { signal: stop.signal }).catch(() => {}); // Aborted: the loop ends.
       }
     }
+    return undefined;
+  };
+  const synced = (async () => {
+    // What the host has tells, beside the checkpoint, what the API server should know of.
+    await side.begin(async () => (await untilDone<readonly ContainerInfo[]>(() => runtime.containers.list())) ?? []);
+    if (stop.signal.aborted) return;
+    // Who runs already must be known before anything is started beside it.
+    await untilDone(() => relist(true));
     if (stop.signal.aborted) return;
     isSynced = true;
     for (const key of view.keys()) queue.add(key);
@@ -328,17 +333,19 @@ export function createController(deps: ControllerDeps): Controller {
     get isSynced() {
       return isSynced;
     },
+    get isConnected() {
+      return side.hasListed && !link.isAway;
+    },
     close: async () => {
       stop.abort(new Error('the controller was closed'));
       clearInterval(timer);
       unsubscribe();
       queue.close();
-      await listWatch.close();
-      await sources.close();
       await puller.close();
       await prober.close();
       await imageCollection.close();
       await Promise.allSettled([running, relisting]);
+      await side.close();
       await events.close();
       storeBreaker.close();
       registryBreakers.close();

@@ -83,6 +83,14 @@ export interface ReconcileDeps {
   readonly events: EventRecorder;
   readonly metrics: ControllerMetrics;
   readonly pace: StatusPace;
+  /** What an earlier controller remembered of a container. */
+  readonly checkpoint: { historyOf(containerID: string): History | undefined };
+  readonly custody: {
+    /** The store has lost the object: there is nothing to write to. */
+    isHeld(uid: string): boolean;
+    /** No object has this uid, and its container goes on all the same. */
+    isKept(uid: string): boolean;
+  };
   readonly nodeName: string;
   readonly now: () => number;
   readonly log: Logger;

@@ -66,17 +66,17 @@ export function historyBefore(object: Container, view: View): History | undefine
 
 /**
  * What to do about a container that was known under a key and is not that of its object: it may have been renamed
- * (not-ours), or be about to be (inherited).
+ * (not-ours), or be about to be (inherited); or it is not known yet that nobody wants it (kept).
  */
 export async function decideStray(
   key: string,
   id: string,
   deps: ReconcileDeps,
-): Promise<'orphan' | 'not-ours' | 'inherited'> {
-  const { runtime, view } = deps;
+): Promise<'orphan' | 'not-ours' | 'inherited' | 'kept'> {
+  const { runtime, view, custody } = deps;
   const container = await runtime.containers.inspect(id);
   if (container === undefined) return 'orphan';
-  const { namespace, name } = holderOf(container);
+  const { namespace, name, uid } = holderOf(container);
   const holderKey = `${namespace}/${name}`;
   if (holderKey !== key) {
     view.release(key, id);
@@ -84,7 +84,7 @@ export async function decideStray(
     return 'not-ours';
   }
   const heir = view.sharersOf(id).find((one) => observeOwnership(one, container, deps).kind === 'adopt');
-  if (heir === undefined) return 'orphan';
+  if (heir === undefined) return custody.isKept(uid) ? 'kept' : 'orphan';
   view.wake(keyOf(heir));
   return 'inherited';
 }

@@ -9,11 +9,14 @@ import { Watch } from '@kubernetes/client-node/dist/watch.js';
 import type { Logger } from 'pino';
 import { type Backoff, backoffDelayMs } from './backoff.ts';
 import type { ApiAccess } from './client.ts';
+import { isOlderVersion } from './resource-version.ts';
 
 export interface ListWatchDeps<T> {
   readonly access: ApiAccess;
   /** Path of the collection, for all namespaces. */
   readonly path: string;
+  /** The kind of its lists: one that says that it is of another kind is refused. */
+  readonly kind?: string;
   /** One page of the collection; throws what the request throws. */
   readonly list: (query: Record<string, string | number | undefined>, signal: AbortSignal) => Promise<unknown>;
   /**
@@ -21,7 +24,7 @@ export interface ListWatchDeps<T> {
    * is not one that was deleted.
    */
   readonly parse: (object: unknown) => T | undefined;
-  readonly onReplace: (objects: readonly T[]) => void;
+  readonly onReplace: (objects: readonly T[], version: string) => void;
   readonly onChange: (kind: 'applied' | 'deleted', object: T) => void;
   readonly onActivity: (nowMs: number) => void;
   readonly onReconnect: (reason: string) => void;
@@ -177,24 +180,30 @@ async function listAll<T>(deps: ListWatchDeps<T>, known: Known<T>, signal: Abort
   const all: unknown[] = [];
   let page: string | undefined;
   for (;;) {
-    const { items, version, next } = parseList(await deps.list({ limit: pageSize, continue: page }, signal));
+    const { items, version, next } = parseList(await deps.list({ limit: pageSize, continue: page }, signal), deps.kind);
     all.push(...items);
     if (next === undefined) {
-      deps.onReplace(known.takeList(all));
+      deps.onReplace(known.takeList(all), version);
       return version;
     }
     page = next;
   }
 }
 
-function parseList(answer: unknown): { items: unknown[]; version: string; next: string | undefined } {
+function parseList(
+  answer: unknown,
+  wanted: string | undefined,
+): { items: unknown[]; version: string; next: string | undefined } {
   // Each member is looked at before use.
-  const { items, metadata } = (answer ?? {}) as {
+  const { kind, items, metadata } = (answer ?? {}) as {
+    kind?: unknown;
     items?: unknown;
     metadata?: { resourceVersion?: unknown; continue?: unknown };
   };
   if (!Array.isArray(items) || typeof metadata?.resourceVersion !== 'string')
     throw new TypeError('the API server answered a list without items or resourceVersion');
+  if (wanted !== undefined && kind !== undefined && kind !== wanted)
+    throw new TypeError(`the API server answered a list of kind ${JSON.stringify(kind).slice(0, 100)}, not ${wanted}`);
   return {
     items,
     version: metadata.resourceVersion,
@@ -247,7 +256,9 @@ async function watchOnce<T>(
           );
         }
         const version = (raw as { metadata?: { resourceVersion?: unknown } } | null)?.metadata?.resourceVersion;
-        if (typeof version !== 'string') return end({ kind: 'relist', reason: 'bad-event' });
+        // Within one watch they rise; a store that goes back has lost something, which a list will show.
+        if (typeof version !== 'string' || isOlderVersion(version, position.version))
+          return end({ kind: 'relist', reason: 'bad-event' });
         if (kind !== 'BOOKMARK') {
           const object = known.takeEvent(kind, raw);
           if (object !== undefined) deps.onChange(kind === 'DELETED' ? 'deleted' : 'applied', object);
@@ -264,11 +275,10 @@ async function watchOnce<T>(
       if (code === 410) return end({ kind: 'relist', reason: 'expired' });
       if (error === null || error === undefined) return end({ kind: 'resume', reason: 'ended' });
       const isTimeout = error instanceof DOMException && error.name === 'TimeoutError';
-      end(
-        isTimeout
-          ? { kind: 'resume', reason: 'silence' }
-          : { kind: 'failed', reason: typeof code === 'number' ? `http-${code}` : 'connection' },
-      );
+      if (isTimeout) return end({ kind: 'resume', reason: 'silence' });
+      // Who could not be reached may be another one, or have lost something, when it can be: a list will show.
+      if (typeof code !== 'number') return end({ kind: 'relist', reason: 'connection' });
+      end({ kind: 'failed', reason: `http-${code}` });
     };
     const timeoutSeconds = 300 + Math.floor(deps.random() * 300);
     watch

@@ -15,6 +15,7 @@ import { bareEntryKeyOf, type Entry, type ReconcileDeps, sickAfter, signatureOf,
 import { RuntimeCallTimeoutError } from './guarded-runtime.ts';
 import { adopt, decideStray, historyBefore, observeOwnership, reconcileBare } from './handover.ts';
 import { historyFromStatus } from './history-from-status.ts';
+import { laterHistory } from './later-history.ts';
 import { checkCycle, observeDependencies, observeMutable } from './observe.ts';
 import { noteHealth, observeHold, wakeHeld } from './observe-health.ts';
 import { haltOrphan } from './orphans.ts';
@@ -48,6 +49,10 @@ export async function reconcile(
     try {
       const fate = await decideStray(key, other, deps);
       if (fate === 'not-ours') continue;
+      if (fate === 'kept') {
+        hasPredecessor = true;
+        continue;
+      }
       const againInMs = fate === 'inherited' ? pauseMs : await haltOrphan(key, other, deps);
       if (againInMs === undefined) continue;
       outcomes.push({ againInMs, failure: undefined });
@@ -140,11 +145,14 @@ async function reconcileObject(
   }
 }
 
-function entryOf(object: Container, generation: number, { entries, view }: ReconcileDeps): Entry {
+function entryOf(object: Container, generation: number, { entries, view, checkpoint }: ReconcileDeps): Entry {
   const id = containerIDOf(object);
   const known = entries.get(id);
   if (known?.key === keyOf(object)) return known;
-  const history = known?.history ?? historyBefore(object, view) ?? historyFromStatus(object.status, generation);
+  const history =
+    known?.history ??
+    historyBefore(object, view) ??
+    laterHistory(checkpoint.historyOf(id), historyFromStatus(object.status, generation));
   const told = wordsOf({ history });
   const bare = entries.get(bareEntryKeyOf(object));
   const made: Entry = bare ?? { key: keyOf(object), history, told };

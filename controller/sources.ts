@@ -40,12 +40,24 @@ export interface SourceCache extends Sources {
   refer(key: string, refs: readonly SourceRef[]): void;
   /** Begins to list and watch: once the first containers are known, so that what they refer to is kept from the list. */
   start(): void;
+  /** What is there, by KIND namespace/name. */
+  present(): Iterable<readonly [name: string, source: Source]>;
+  /** The container is not held any more: what the API server says of its objects counts again. */
+  heldNoMore(key: string): void;
   close(): Promise<void>;
 }
 
 export interface SourceCacheDeps {
   readonly access: ApiAccess;
   readonly api: Pick<ContainerApi, 'call'>;
+  /** Before a list is asked for; throws if what this store has is not to be believed yet. */
+  readonly checkStore: (signal: AbortSignal) => Promise<void>;
+  /** What an earlier controller knew, by KIND namespace/name; what is read from the API server counts instead. */
+  readonly recall: (name: string) => Source | undefined;
+  /** What is present has changed. */
+  readonly changed: () => void;
+  /** Whether a container is held against a store that lost it: then what it refers to stays as it was, too. */
+  readonly isHeldKey: (key: string) => boolean;
   /** Called with the key of each container that refers to an object about which something new is known. */
   readonly wake: (key: string) => void;
   readonly onReconnect: (reason: string) => void;
@@ -73,6 +85,14 @@ export function createSourceCache(deps: SourceCacheDeps): SourceCache {
       shelves.Secret.start();
       shelves.ConfigMap.start();
     },
+    *present() {
+      for (const kind of ['Secret', 'ConfigMap'] as const)
+        for (const [name, source] of shelves[kind].present()) yield [`${kind} ${name}`, source];
+    },
+    heldNoMore: (key) => {
+      shelves.Secret.verify(key);
+      shelves.ConfigMap.verify(key);
+    },
     close: async () => {
       await Promise.all([shelves.Secret.close(), shelves.ConfigMap.close()]);
     },
@@ -89,6 +109,8 @@ interface Shelf {
   get(name: string): SourceLookup;
   refer(key: string, names: ReadonlySet<string>): void;
   start(): void;
+  present(): Iterable<readonly [name: string, source: Source]>;
+  verify(key: string): void;
   close(): Promise<void>;
 }
 
@@ -97,6 +119,8 @@ function createShelf(kind: SourceKind, deps: SourceCacheDeps): Shelf {
   const { access, api, wake, log } = deps;
   const path = `/api/v1/${plurals[kind]}`;
   const held = new Map<string, SourceLookup>();
+  /** Names of which `held` has what was known earlier, and may not be so any more. */
+  const stale = new Set<string>();
   const usersOf = new Map<string, Set<string>>();
   const refsOf = new Map<string, ReadonlySet<string>>();
   const stop = new AbortController();
@@ -111,7 +135,14 @@ function createShelf(kind: SourceKind, deps: SourceCacheDeps): Shelf {
   };
   const put = (name: string, lookup: SourceLookup): void => {
     held.set(name, lookup);
+    stale.delete(name);
+    deps.changed();
     for (const key of usersOf.get(name) ?? []) wake(key);
+  };
+  const putMissing = (name: string): void => {
+    const isHeld = [...(usersOf.get(name) ?? [])].some(deps.isHeldKey);
+    if (isHeld && held.get(name)?.kind === 'present') stale.add(name);
+    else put(name, { kind: 'missing' });
   };
   const take = ({ name, source }: Taken): void => {
     if (!usersOf.has(name)) return;
@@ -120,8 +151,9 @@ function createShelf(kind: SourceKind, deps: SourceCacheDeps): Shelf {
   };
   /** Reads one object that is wanted since after the list; what the watch brings meanwhile is newer and counts. */
   const fetchOne = (name: string): void => {
-    held.delete(name);
-    const isStillWanted = (): boolean => !stop.signal.aborted && usersOf.has(name) && !held.has(name);
+    if (!stale.has(name)) held.delete(name);
+    const isStillWanted = (): boolean =>
+      !stop.signal.aborted && usersOf.has(name) && (!held.has(name) || stale.has(name));
     const [namespace, own] = name.split('/', 2);
     const request = api
       .call({
@@ -135,7 +167,7 @@ function createShelf(kind: SourceKind, deps: SourceCacheDeps): Shelf {
         },
         (error: unknown) => {
           if (!isStillWanted()) return;
-          if (error instanceof ApiError && error.code === 404) return put(name, { kind: 'missing' });
+          if (error instanceof ApiError && error.code === 404) return putMissing(name);
           log.warn({ kind, object: name, err: error }, 'an object that a container refers to could not be read');
           const timer = setTimeout(() => {
             timers.delete(timer);
@@ -156,34 +188,51 @@ function createShelf(kind: SourceKind, deps: SourceCacheDeps): Shelf {
         users?.delete(key);
         if (users?.size !== 0) continue;
         usersOf.delete(name);
-        held.delete(name);
+        stale.delete(name);
+        if (held.delete(name)) deps.changed();
       }
       if (names.size === 0) refsOf.delete(key);
       else refsOf.set(key, names);
       for (const name of names) {
         const users = usersOf.get(name);
         usersOf.set(name, (users ?? new Set()).add(key));
-        if (users === undefined && isListed) fetchOne(name);
+        if (users !== undefined) continue;
+        const known = deps.recall(`${kind} ${name}`);
+        if (known !== undefined) {
+          held.set(name, { kind: 'present', source: known });
+          stale.add(name);
+        }
+        if (isListed) fetchOne(name);
       }
+    },
+    *present() {
+      for (const [name, lookup] of held) if (lookup.kind === 'present') yield [name, lookup.source];
+    },
+    verify: (key) => {
+      for (const name of refsOf.get(key) ?? []) if (stale.has(name) && isListed) fetchOne(name);
     },
     start: () => {
       listWatch = startListWatch<Taken>({
         access,
         path,
-        list: (query, signal) => api.call({ method: 'GET', path, query, signal }),
+        kind: `${kind}List`,
+        list: async (query, signal) => {
+          if (query.continue === undefined) await deps.checkStore(signal);
+          return await api.call({ method: 'GET', path, query, signal });
+        },
         parse,
         onReplace: (objects) => {
           isListed = true;
           const present = new Map(objects.map((one) => [one.name, one]));
           for (const name of [...usersOf.keys()]) {
             const object = present.get(name);
-            if (object === undefined) put(name, { kind: 'missing' });
+            if (object === undefined) putMissing(name);
             else take(object);
           }
         },
         onChange: (change, object) => {
           if (change === 'applied') take(object);
-          else if (usersOf.has(object.name)) put(object.name, { kind: 'missing' });
+          else if (usersOf.has(object.name)) putMissing(object.name);
         },
         onActivity: () => {},
         onReconnect: deps.onReconnect,

@@ -57,6 +57,7 @@ export async function writeBack(
     restartCount: wanted.restartCount ?? 0,
     exitCode: wanted.exitCode,
   });
+  if (deps.custody.isHeld(object.metadata.uid)) return { kind: 'done' };
   const patch = diffStatus(present, wanted);
   const { deletionTimestamp, finalizers } = object.metadata;
   const needsFinalizer = deletionTimestamp === undefined && finalizers?.includes(finalizer) !== true;

@@ -28,6 +28,8 @@ interface Seen {
 }
 
 export class Rig {
+  /** Of the controller that runs. */
+  metrics = new Registry();
   readonly behaviours = new Map<string, (earlierRuns: number) => Behaviour>();
   readonly #signal = new AbortController().signal;
   readonly #closers: (() => Promise<void>)[] = [];
@@ -85,10 +87,13 @@ export class Rig {
 
   async startController(): Promise<void> {
     const { access, runtime } = this.#open;
+    this.metrics = new Registry();
     const controller = createController({
       ...{ access, runtime, log, now: Date.now, random: Math.random },
       nodeName: 'test-host',
-      metrics: new Registry(),
+      metrics: this.metrics,
+      checkpointDir: join(this.#dataDir, 'controller'),
+      storePatienceMs: 300,
       relistMs: 200,
     });
     this.#controller = controller;

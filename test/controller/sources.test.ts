@@ -83,6 +83,10 @@ describe('createSourceCache', () => {
     cache = createSourceCache({
       access,
       api: { call: (request) => callApi(access, request) },
+      checkStore: async () => {},
+      recall: () => undefined,
+      changed: () => {},
+      isHeldKey: () => false,
       wake: (key) => woken.push(key),
       onReconnect: () => {},
       now: Date.now,

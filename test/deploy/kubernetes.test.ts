@@ -29,6 +29,7 @@ describe('deploy/kubernetes/rbac.yaml', () => {
       { apiGroups: ['holdfast.dev'], resources: ['containers/status'], verbs: ['patch'] },
       { apiGroups: [''], resources: ['events'], verbs: ['create', 'patch'] },
       { apiGroups: [''], resources: ['secrets', 'configmaps'], verbs: ['get', 'list', 'watch'] },
+      { apiGroups: [''], resources: ['namespaces'], resourceNames: ['kube-system'], verbs: ['get'] },
     ]);
   });
 

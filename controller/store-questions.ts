@@ -1,0 +1,73 @@
+/** What the controller asks the API server when a list is not to be believed at its word: who are you, and is it really gone? Effects. */
+import type { Container } from '../crds/index.ts';
+import { type ContainerApi, containersPath, parseContainer } from './api.ts';
+import { ApiError } from './client.ts';
+import { formatRenamedFrom, renamedFromAnnotation } from './container-id.ts';
+
+type Api = Pick<ContainerApi, 'call'>;
+
+const identityPath = '/api/v1/namespaces/kube-system';
+
+/**
+ * The uid of the namespace kube-system, by which a cluster is known (OpenTelemetry's k8s.cluster.uid is the same). undefined:
+ * the server does not let us read it. Throws what the request throws.
+ */
+export async function identifyStore({ call }: Api, signal: AbortSignal): Promise<string | undefined> {
+  try {
+    const answer = await call({ method: 'GET', path: identityPath, signal });
+    // Each member is looked at before use.
+    const uid = (answer as { metadata?: { uid?: unknown } | null } | null)?.metadata?.uid;
+    if (typeof uid !== 'string' || uid === '')
+      throw new TypeError(`GET ${identityPath}: the API server answered with something that is no Namespace`);
+    return uid;
+  } catch (error) {
+    if (error instanceof ApiError && [403, 404, 405].includes(error.code)) return undefined;
+    throw error;
+  }
+}
+
+/** Throws for every answer other than the object itself and the API server's own 404. */
+export async function askForObject(
+  { call }: Api,
+  key: string,
+  signal: AbortSignal,
+): Promise<{ readonly kind: 'gone' } | { readonly kind: 'there'; readonly object: Container }> {
+  const path = pathOf(key);
+  try {
+    const object = parseContainer(await call({ method: 'GET', path, signal }));
+    if (object === undefined)
+      throw new TypeError(`GET ${path}: the API server answered with something that is no Container`);
+    return { kind: 'there', object };
+  } catch (error) {
+    if (error instanceof ApiError && error.code === 404 && error.reason === 'NotFound') return { kind: 'gone' };
+    throw error;
+  }
+}
+
+/** Says of an object that it takes over the container of another one of its name. undefined: it is gone meanwhile. */
+export async function markAsHeir(
+  { call }: Api,
+  heir: Container,
+  former: Parameters<typeof formatRenamedFrom>[0],
+  signal: AbortSignal,
+): Promise<Container | undefined> {
+  const { namespace, name, uid, resourceVersion } = heir.metadata;
+  try {
+    const answer = await call({
+      method: 'PATCH',
+      path: pathOf(`${namespace}/${name}`),
+      contentType: 'application/merge-patch+json',
+      body: { metadata: { uid, resourceVersion, annotations: { [renamedFromAnnotation]: formatRenamedFrom(former) } } },
+      signal,
+    });
+    return parseContainer(answer);
+  } catch (error) {
+    if (error instanceof ApiError && error.code === 404) return undefined;
+    throw error;
+  }
+}
+
+function pathOf(key: string): string {
+  const [namespace = '', name = ''] = key.split('/', 2);
+  return `${containersPath.replace('/containers', `/namespaces/${namespace}/containers`)}/${name}`;
+}

@@ -57,12 +57,15 @@ export class Rig {
     this.#parts = {
       store,
       access: tokenAccess({ server: store.url, ca: store.caCertificate, token: store.adminToken }),
-      runtime: createSimulatedRuntime({
-        now: Date.now,
-        behaviourOf: ({ name }, runs) => this.behaviours.get(name.replace('default/', ''))?.(runs) ?? {},
-      }),
+      runtime: this.#createRuntime(),
     };
     await this.startController();
+  }
+  #createRuntime(): SimulatedRuntime {
+    return createSimulatedRuntime({
+      now: Date.now,
+      behaviourOf: ({ name }, runs) => this.behaviours.get(name.replace('default/', ''))?.(runs) ?? {},
+    });
   }
 
   async close(): Promise<void> {
@@ -77,6 +80,23 @@ export class Rig {
   #createStore(): Promise<Store> {
     const listen = { host: '127.0.0.1', port: this.#port };
     return createStore({ dataDir: this.#dataDir, listen, crdFiles, log, metrics: new Registry() });
+  }
+  get checkpointDir(): string {
+    return join(this.#dataDir, 'controller');
+  }
+  /** The store's file is gone, and an empty store answers at the same address. */
+  async loseStore(): Promise<void> {
+    await this.stopStore();
+    for (const suffix of ['', '-wal', '-shm']) await rm(join(this.#dataDir, `store.db${suffix}`), { force: true });
+    await this.startStore();
+  }
+  async loseCheckpoint(): Promise<void> {
+    await rm(this.checkpointDir, { recursive: true, force: true });
+  }
+  /** The host was switched off and on: no container is left on it. Begin it without a controller. */
+  async reboot(): Promise<void> {
+    await this.#open.runtime.close();
+    this.#open.runtime = this.#createRuntime();
   }
   stopStore(): Promise<void> {
     return this.#open.store.close();

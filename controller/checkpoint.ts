@@ -269,8 +269,10 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
 /** The checksum says that it is as it was written; this, that it was written by a program that meant the same. */
 function parseHistory(value: unknown): History | undefined {
   if (!isRecord(value)) return undefined;
-  const counts = [value.restartCount, value.failures, value.imageFailures];
-  if (!counts.every(Number.isSafeInteger) || typeof value.isHalted !== 'boolean') return undefined;
+  for (const [name, like] of Object.entries(emptyHistory)) {
+    const seen = value[name];
+    if (typeof seen !== typeof like || (typeof seen === 'number' && !Number.isFinite(seen))) return undefined;
+  }
   // What is counted is there; the rest is optional, and was written from a History.
   return { ...emptyHistory, ...(value as Partial<History>) };
 }

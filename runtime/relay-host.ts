@@ -1,11 +1,12 @@
 /**
- * The process that relays are forked from. Starting perl anew takes some 10 ms and blocks us for a part of them; a fork
- * of one that is there takes less than one. It starts with the first session and ends when there was none for a while.
- * Effects.
+ * The process that relays are forked from. Starting perl anew takes some 10 ms and blocks us for a part of them. It starts
+ * with the first session and ends when there was none for a while; as long as it is there one relay waits, forked ahead
+ * of need, since that takes 10 ms as well until it runs. Effects.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
+import { createInterface, type Interface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { describeSpawnError, programPath } from './command.ts';
 import { RuntimeOperationError } from './interface.ts';
@@ -23,16 +24,24 @@ export interface RelayStreams extends Readonly<Partial<Record<RelayRole, Socket>
 interface Host {
   readonly process: ChildProcess;
   readonly control: Socket;
-  readonly socketPath: string;
+  /** What it says. */
+  readonly lines: Interface;
+  /** Of the host and its relays, as a path that a socket's address has room for. */
+  readonly dir: string;
   /** Why it cannot enter containers by itself; undefined: it can. */
   readonly obstacle: string | undefined;
+  /** The relay that waits, or will in a moment. */
+  spare: Promise<string> | undefined;
 }
 
 const startDeadlineMs = 10_000;
 /** How long it is kept after the last session began: some 10 MB. */
 const idleMs = 60_000;
-/** sun_path of unix(7), with its NUL. */
+/** sun_path of unix(7), without the NUL. */
 const maxSocketPathBytes = 107;
+const sessionBytes = 8;
+/** Not at once: the session that has just begun needs the processors more. */
+const refillDelayMs = 10;
 
 export class RelayHost {
   /** Absolute; it holds the socket. */
@@ -54,22 +63,59 @@ export class RelayHost {
 
   /** Connects to a new relay that runs MODE with these arguments. Throws RuntimeOperationError when none can be had. */
   async open(roles: readonly RelayRole[], args: readonly string[]): Promise<RelayStreams> {
-    const { socketPath, control: hostControl } = await this.#ensure();
-    const session = this.#randomHex(8);
+    const host = await this.#ensure();
+    const session = await this.#take(host);
+    const path = join(host.dir, session);
     const connectAs = (role: RelayRole | 'control', line: string): Socket => {
-      const socket = connect({ path: socketPath, allowHalfOpen: role === 'connection' });
+      const socket = connect({ path, allowHalfOpen: role === 'connection' });
       socket.on('error', () => {}); // the session's end says so
       socket.write(`${line}\n`);
       return socket;
     };
     const streams: Partial<Record<RelayRole, Socket>> = {};
-    for (const role of roles) streams[role] = connectAs(role, `${session} ${role}`);
-    const words = [session, 'control', ['control', ...roles].join(','), ...args.map(encode)];
+    for (const role of roles) streams[role] = connectAs(role, role);
+    const words = ['control', ['control', ...roles].join(','), ...args.map(encode)];
     return {
       ...streams,
       control: connectAs('control', words.join(' ')),
-      kill: () => void hostControl.write(`kill ${session}\n`),
+      kill: () => void host.control.write(`kill ${session}\n`),
     };
+  }
+
+  /** The name of a relay that waits. */
+  #take(host: Host): Promise<string> {
+    const taken = host.spare ?? this.#fork(host);
+    host.spare = undefined;
+    setTimeout(() => {
+      if (this.#isClosed || host.process.exitCode !== null) return;
+      if (host.spare !== undefined) return;
+      const spare = this.#fork(host);
+      host.spare = spare;
+      spare.catch(() => {
+        if (host.spare === spare) host.spare = undefined; // the next session asks again, and is told
+      });
+    }, refillDelayMs).unref();
+    return taken;
+  }
+
+  #fork(host: Host): Promise<string> {
+    const session = this.#randomHex(sessionBytes);
+    const forked = Promise.withResolvers<string>();
+    const fail = (problem: string): void => forked.reject(new RuntimeOperationError('relay', problem));
+    const timer = setTimeout(() => fail(`no relay began within ${startDeadlineMs} ms; try again`), startDeadlineMs);
+    const hear = (line: string): void => {
+      if (line === `ready ${session}`) forked.resolve(session);
+      else if (line.startsWith('failed ')) fail(line);
+    };
+    const ended = (): void => fail('the host of the relays has ended; try again');
+    host.lines.on('line', hear);
+    host.process.once('exit', ended);
+    host.control.write(`relay ${session}\n`);
+    return forked.promise.finally(() => {
+      clearTimeout(timer);
+      host.lines.off('line', hear);
+      host.process.off('exit', ended);
+    });
   }
 
   /** Sessions that are open go on. */
@@ -101,17 +147,16 @@ export class RelayHost {
     });
     // 'pipe' in stdio makes it a socket; a spawn that fails leaves it undefined and emits 'error'.
     const control = child.stdio[3] as Socket | undefined;
-    let heard = '';
     const started = Promise.withResolvers<RegExpExecArray>();
     const fail = (problem: string, cause?: unknown): void =>
       started.reject(new RuntimeOperationError('relay', problem, { cause }));
-    control?.on('data', (chunk: Buffer) => {
-      heard += chunk.toString();
-      const line = /^started ([0-9]+) (.*)\n/.exec(heard);
-      if (line !== null) started.resolve(line);
-      else if (heard.includes('\n')) fail(`the host of the relays did not start: ${heard.trim()}`);
-    });
     control?.on('error', () => {}); // 'exit' follows
+    const lines = control === undefined ? undefined : createInterface({ input: control }).setMaxListeners(0);
+    lines?.once('line', (text) => {
+      const line = /^started ([0-9]+) (.*)$/.exec(text);
+      if (line === null) fail(`the host of the relays did not start: ${text}`);
+      else started.resolve(line);
+    });
     child.once('error', (error: NodeJS.ErrnoException) => fail(describeSpawnError('perl', error), error));
     child.once('exit', () => fail('the host of the relays ended as it began; try again'));
     const timer = setTimeout(() => {
@@ -120,10 +165,13 @@ export class RelayHost {
     }, startDeadlineMs);
     try {
       const [, pid = '', seal = ''] = await started.promise;
-      if (control === undefined) throw new RuntimeOperationError('relay', 'the host of the relays has no control');
-      const direct = join(this.#dir, 'relay');
-      const socketPath = Buffer.byteLength(direct) < maxSocketPathBytes ? direct : `/proc/${pid}/cwd/relay`;
-      return { process: child, control, socketPath, obstacle: seal === 'sealed' ? undefined : seal };
+      if (control === undefined || lines === undefined) {
+        throw new RuntimeOperationError('relay', 'the host of the relays has no control');
+      }
+      const isShort = Buffer.byteLength(this.#dir) + 1 + 2 * sessionBytes <= maxSocketPathBytes;
+      const dir = isShort ? this.#dir : `/proc/${pid}/cwd`;
+      child.setMaxListeners(0);
+      return { process: child, control, lines, dir, obstacle: seal === 'sealed' ? undefined : seal, spare: undefined };
     } finally {
       clearTimeout(timer);
     }
@@ -136,7 +184,7 @@ export class RelayHost {
     const host = await dropped?.catch(() => undefined); // told to whoever wanted it
     if (host === undefined || host.process.exitCode !== null || host.process.signalCode !== null) return;
     const gone = new Promise<void>((resolve) => host.process.once('exit', () => resolve()));
-    // It takes its socket away.
+    // Those that wait end with it.
     host.control.end();
     const timer = setTimeout(() => host.process.kill('SIGKILL'), startDeadlineMs);
     await gone;

@@ -451,13 +451,8 @@ sub become {
   $fail->(255, $problem);
 }
 
-# host DIR: forks the relays. DIR gets the socket "relay". Each session makes one connection for each of its descriptors,
-# whose first line says which: "SESSION ROLE", and for control "SESSION control ROLES MODE ARGS...", the arguments
-# percent-encoded, ROLES joined by commas. fd 3 is the daemon's: "kill SESSION\n" comes on it, and its end is ours.
-# Arguments and environment of a program have at most some 6 MB (execve(2)), thrice that when encoded.
-my $max_line = 20_000_000;
-my %places = (stdin => 0, stdout => 1, stderr => 2, control => 3, connection => 4);
-
+# host DIR: forks the relays. fd 3 is the daemon's: "relay SESSION\n" asks for one, which says "ready SESSION\n" there when
+# it waits in DIR on a socket of that name; "kill SESSION\n" ends it; the end of fd 3 is that of us and of those that wait.
 sub run_host {
   my ($dir, $seal) = @_;
   chdir $dir or give_up(0, "chdir $dir: $!");
@@ -467,86 +462,97 @@ sub run_host {
   # So that no connection gets a number that a role has.
   my @reserved;
   do { open(my $unused, '<', '/dev/null') or give_up(0, "/dev/null: $!"); push @reserved, $unused; } while fileno($reserved[-1]) < 4;
-  unlink 'relay';
-  socket(my $listener, $AF_UNIX, $SOCK_STREAM, 0) or give_up(0, "socket: $!");
-  bind($listener, pack('S a*', $AF_UNIX, "relay\0")) or give_up(0, "bind: $!");
-  listen($listener, 4096) or give_up(0, "listen: $!");
-  unblock($listener);
+  # Only we have its writing end: a relay that waits sees by it that we have gone.
+  pipe(my $life, my $living) or give_up(0, "pipe: $!");
   $SIG{CHLD} = sub {};
   $0 = 'holdfast-relay host';
   tell_us("started $$ $seal");
-  my (%news, %sessions, %relays);
+  my %relays;
   for (;;) {
-    # Those whose control is there are watched for its end: a client that went away before all of it had come.
-    my %controls = map { my $control = $sessions{$_}{control}; defined $control ? ($_ => $control) : () } keys %sessions;
-    my $read = '';
-    vec($read, fileno($_), 1) = 1 for $control, $listener, map({ $_->[0] } values %news), values %controls;
-    my $count = select(my $ready = $read, undef, undef, undef);
+    vec(my $ready = '', fileno($control), 1) = 1;
+    my $count = select($ready, undef, undef, undef);
     while ((my $pid = waitpid(-1, $WNOHANG)) > 0) {
       for my $id (keys %relays) { delete $relays{$id} if $relays{$id} == $pid; }
     }
     next if $count < 0;
-    my $is_ready = sub { vec($ready, fileno($_[0]), 1) };
-    if ($is_ready->($control)) {
-      my $got = sysread($control, $told, 4096, length $told);
-      if (defined $got ? $got == 0 : $! != $EINTR && $! != $EAGAIN) { unlink 'relay'; exit 0; }
-      while ($told =~ s/^kill ([0-9a-f]+)\n//) { kill('KILL', $relays{$1}) if defined $relays{$1}; }
-    }
-    # More than the line may have come only where all of it has; then it is no end.
-    for my $id (keys %controls) {
-      next unless $is_ready->($controls{$id});
-      recv($controls{$id}, my $byte, 1, $MSG_PEEK);
-      delete $sessions{$id} if ($byte // '') eq '';
-    }
-    if ($is_ready->($listener)) {
-      while (accept(my $connection, $listener)) { unblock($connection); $news{fileno($connection)} = [$connection, '']; }
-    }
-    for my $number (keys %news) {
-      my $connection = $news{$number}[0];
-      next unless $is_ready->($connection);
-      my $line = first_line($connection, \$news{$number}[1]);
-      next unless defined $line;
-      delete $news{$number};
-      my ($id, $role, @rest) = split / /, $line, -1;
-      next unless defined $role && defined $places{$role} && $id =~ /^[0-9a-f]+$/;
-      my $session = $sessions{$id} //= {};
-      $session->{$role} = $connection;
-      if ($role eq 'control') { ($session->{roles}, @{$session->{args}}) = @rest; }
-      next unless defined $session->{roles} && !grep { !defined $session->{$_} } split /,/, $session->{roles};
-      delete $sessions{$id};
+    $count = sysread($control, $told, 4096, length $told);
+    next if !defined $count && ($! == $EINTR || $! == $EAGAIN);
+    # Those that wait take their sockets away too, but nobody waits for them.
+    if (!$count) { unlink keys %relays; exit 0; }
+    while ($told =~ s/^(relay|kill) ([0-9a-f]+)\n//) {
+      my ($what, $id) = ($1, $2);
+      if ($what eq 'kill') { kill('KILL', $relays{$id}) if defined $relays{$id}; next; }
       my $pid = fork();
-      if (!defined $pid) { syswrite($session->{control}, "failed 0 fork: $!\n"); next; }
+      if (!defined $pid) { tell_us("failed 0 fork: $!"); next; }
       if ($pid != 0) { $relays{$id} = $pid; next; }
       $SIG{CHLD} = 'DEFAULT';
       $told = '';
-      # First: among them are the numbers that the session's own get.
-      close($_) for $listener, map({ $_->[0] } values %news), map({ my $other = $_; map { $other->{$_} // () } keys %places } values %sessions), @reserved;
-      take_places($session);
-      return map { s/%([0-9A-F]{2})/chr hex $1/ger } @{$session->{args}};
+      close($living);
+      return wait_for_session($id, $life, \@reserved);
     }
   }
+}
+
+# Waits for the connections of a session, one for each descriptor that it has. The first line says which: ROLE, and for
+# control "control ROLES MODE ARGS...", the arguments percent-encoded, ROLES joined by commas.
+my %places = (stdin => 0, stdout => 1, stderr => 2, control => 3, connection => 4);
+# Arguments and environment of a program have at most some 6 MB (execve(2)), thrice that when encoded.
+my $max_line = 20_000_000;
+
+sub wait_for_session {
+  my ($id, $life, $reserved) = @_;
+  socket(my $listener, $AF_UNIX, $SOCK_STREAM, 0) or give_up(0, "socket: $!");
+  bind($listener, pack('S a*', $AF_UNIX, "$id\0")) or give_up(0, "bind: $!");
+  listen($listener, 8) or give_up(0, "listen: $!");
+  unblock($listener);
+  $0 = 'holdfast-relay wait';
+  tell_us("ready $id");
+  my (@news, %session, @roles, @args);
+  while (!@roles || grep { !defined $session{$_} } @roles) {
+    my $read = '';
+    vec($read, fileno($_), 1) = 1 for $life, $listener, map({ $_->[0] } @news), $session{control} // ();
+    my $count = select(my $ready = $read, undef, undef, undef);
+    next if $count < 0;
+    if (vec($ready, fileno($life), 1)) { unlink $id; exit 0; }
+    if (vec($ready, fileno($listener), 1)) {
+      while (accept(my $connection, $listener)) { unblock($connection); push @news, [$connection, '']; }
+    }
+    # A client that went away before all of it had come.
+    if (defined $session{control} && vec($ready, fileno($session{control}), 1)) {
+      recv($session{control}, my $byte, 1, $MSG_PEEK);
+      if (($byte // '') eq '') { unlink $id; exit 0; }
+    }
+    for my $new (splice @news) {
+      my $line = first_line($new->[0], \$new->[1]);
+      if (!defined $line) { push @news, $new; next; }
+      my ($role, $roles, @rest) = split / /, $line, -1;
+      next unless defined $role && defined $places{$role};
+      $session{$role} = $new->[0];
+      if ($role eq 'control') { @roles = split /,/, $roles; @args = map { s/%([0-9A-F]{2})/chr hex $1/ger } @rest; }
+    }
+  }
+  unlink $id;
+  # First: among them are the numbers that the session's own get.
+  close($_) for $listener, $life, @$reserved;
+  for my $role (keys %session) {
+    my $handle = $session{$role};
+    fcntl($handle, $F_SETFL, fcntl($handle, $F_GETFL, 0) & ~$O_NONBLOCK);
+    syscall($numbers{dup3}, fileno($handle), $places{$role}, 0) < 0 and give_up(0, "dup: $!");
+    close($handle);
+  }
+  return @args;
 }
 
 # The first line, once all of it has come; what comes after it stays, being for the session. '' if there is none.
 sub first_line {
   my ($connection, $begun) = @_;
-  return '' unless defined recv($connection, my $text, 65536, $MSG_PEEK) || $! == $EAGAIN || $! == $EINTR;
-  return undef unless defined $text;
+  my $text = '';
+  if (!defined recv($connection, $text, 65536, $MSG_PEEK)) { return $! == $EAGAIN || $! == $EINTR ? undef : ''; }
   my $end = index($text, "\n");
   sysread($connection, my $part, $end < 0 ? length $text : $end + 1);
   $$begun .= $part;
   return $$begun =~ s/\n\z//r if $end >= 0;
   return length($text) == 0 || length($$begun) > $max_line ? '' : undef;
-}
-
-sub take_places {
-  my ($session) = @_;
-  for my $role (grep { defined $session->{$_} } keys %places) {
-    my $handle = $session->{$role};
-    fcntl($handle, $F_SETFL, fcntl($handle, $F_GETFL, 0) & ~$O_NONBLOCK);
-    syscall($numbers{dup3}, fileno($handle), $places{$role}, 0) < 0 and give_up(0, "dup: $!");
-    close($handle);
-  }
 }
 
 # What is open in a process can be reached through /proc/PID/exe by those beside it: once a container had written to the

@@ -1,6 +1,6 @@
 /**
  * The process that relays are forked from. Starting perl anew takes some 10 ms and blocks us for a part of them. It starts
- * with the first session and ends when there was none for a while; as long as it is there one relay waits, forked ahead
+ * with the first session and ends when there was none for a while; as long as it is there, relays wait, forked ahead
  * of need, since that takes 10 ms as well until it runs. Effects.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -30,8 +30,8 @@ interface Host {
   readonly dir: string;
   /** Why it cannot enter containers by itself; undefined: it can. */
   readonly obstacle: string | undefined;
-  /** The relay that waits, or will in a moment. */
-  spare: Promise<string> | undefined;
+  /** The relays that wait, or will in a moment. */
+  readonly spares: Promise<string>[];
 }
 
 const startDeadlineMs = 10_000;
@@ -40,8 +40,10 @@ const idleMs = 60_000;
 /** sun_path of unix(7), without the NUL. */
 const maxSocketPathBytes = 107;
 const sessionBytes = 8;
-/** Not at once: the session that has just begun needs the processors more. */
-const refillDelayMs = 10;
+/** The next session finds one, while what was taken is replaced. */
+const spareCount = 2;
+/** What was taken is replaced when its session ends, or after this: the one that begins needs the processors more. */
+const refillDelayMs = 1_000;
 
 export class RelayHost {
   /** Absolute; it holds the socket. */
@@ -64,7 +66,7 @@ export class RelayHost {
   /** Connects to a new relay that runs MODE with these arguments. Throws RuntimeOperationError when none can be had. */
   async open(roles: readonly RelayRole[], args: readonly string[]): Promise<RelayStreams> {
     const host = await this.#ensure();
-    const session = await this.#take(host);
+    const session = await (host.spares.shift() ?? this.#fork(host));
     const path = join(host.dir, session);
     const connectAs = (role: RelayRole | 'control', line: string): Socket => {
       const socket = connect({ path, allowHalfOpen: role === 'connection' });
@@ -75,27 +77,30 @@ export class RelayHost {
     const streams: Partial<Record<RelayRole, Socket>> = {};
     for (const role of roles) streams[role] = connectAs(role, role);
     const words = ['control', ['control', ...roles].join(','), ...args.map(encode)];
+    const control = connectAs('control', words.join(' '));
+    const timer = setTimeout(() => this.#refill(host), refillDelayMs).unref();
+    control.once('close', () => {
+      clearTimeout(timer);
+      this.#refill(host);
+    });
     return {
       ...streams,
-      control: connectAs('control', words.join(' ')),
+      control,
       kill: () => void host.control.write(`kill ${session}\n`),
     };
   }
 
-  /** The name of a relay that waits. */
-  #take(host: Host): Promise<string> {
-    const taken = host.spare ?? this.#fork(host);
-    host.spare = undefined;
-    setTimeout(() => {
-      if (this.#isClosed || host.process.exitCode !== null) return;
-      if (host.spare !== undefined) return;
+  #refill(host: Host): void {
+    if (this.#isClosed || host.process.exitCode !== null || host.process.signalCode !== null) return;
+    while (host.spares.length < spareCount) {
       const spare = this.#fork(host);
-      host.spare = spare;
+      host.spares.push(spare);
       spare.catch(() => {
-        if (host.spare === spare) host.spare = undefined; // the next session asks again, and is told
+        // The next session asks for one of its own, and is told.
+        const at = host.spares.indexOf(spare);
+        if (at >= 0) host.spares.splice(at, 1);
       });
-    }, refillDelayMs).unref();
-    return taken;
+    }
   }
 
   #fork(host: Host): Promise<string> {
@@ -171,7 +176,7 @@ export class RelayHost {
       const isShort = Buffer.byteLength(this.#dir) + 1 + 2 * sessionBytes <= maxSocketPathBytes;
       const dir = isShort ? this.#dir : `/proc/${pid}/cwd`;
       child.setMaxListeners(0);
-      return { process: child, control, lines, dir, obstacle: seal === 'sealed' ? undefined : seal, spare: undefined };
+      return { process: child, control, lines, dir, obstacle: seal === 'sealed' ? undefined : seal, spares: [] };
     } finally {
       clearTimeout(timer);
     }

@@ -56,19 +56,20 @@ function unhealthyOf(because: StopCause, { entry }: Work): Stop['unhealthy'] {
   return because === 'unhealthy' ? entry.history.health?.failure : undefined;
 }
 
+const failedParts = {
+  LivenessProbe: 'liveness probe',
+  StartupProbe: 'startup probe',
+  PostStartHook: 'PostStartHook',
+} as const;
+
 /** Of a failed probe in the kubelet's words. */
 function tellKilling(because: StopCause, { object, entry, desired }: Work, { events }: ReconcileDeps): void {
   const failure = because === 'unhealthy' ? entry.history.health?.failure : undefined;
   const next = desired.restart.policy === 'Never' ? 'its restartPolicy is Never' : 'will be restarted';
-  const what =
-    failure?.by === 'PostStartHook'
-      ? 'PostStartHook'
-      : failure?.by === 'StartupProbe'
-        ? 'startup probe'
-        : 'liveness probe';
+  const cause = because === 'restarted' ? 'something that it depends on was restarted' : because;
   const message =
     failure === undefined
-      ? `stopping the container (${because})`
-      : `Container ${object.metadata.name} failed ${what}, ${next}`;
+      ? `stopping the container (${cause})`
+      : `Container ${object.metadata.name} failed ${failedParts[failure.by]}, ${next}`;
   events.record(object, 'Normal', 'Killing', message);
 }

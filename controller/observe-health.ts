@@ -32,9 +32,11 @@ export function noteHealth(
       runMs: container.state.startedAtMs,
       isIdle: container.state.isPaused === true || (stop !== undefined && !stop.isWithdrawn),
     });
-  if (health === before) return;
+  // Counts alone are not remembered: they change with every probe.
+  const isOfOldRun = before?.runMs !== health?.runMs;
+  if (!isOfOldRun && (before === undefined || health === undefined || !isNewHealth(before, health))) return;
   entry.history = { ...entry.history, health };
-  if (before === undefined || health === undefined || isNewHealth(before, health)) view.stateChanged(entry.key);
+  view.stateChanged(entry.key);
 }
 
 /** Of a container that runs, as others depend on it; undefined: started and ready. */

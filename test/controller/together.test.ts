@@ -129,6 +129,39 @@ describe('containers that depend on each other', function () {
     await until(async () => (await rig.events()).some(({ reason }) => reason === 'FailedPreStopHook'), 'the event');
     assert.equal(stopsOf()[0], 'signal-15 default/app');
   });
+  it('have their hooks done again where the controller ended meanwhile, and none left out', async () => {
+    const begun: string[] = [];
+    let isStuck = true;
+    Object.assign(rig.runtime.containers, {
+      exec: async (_id: string, { args }: { args: readonly string[] }, signal: AbortSignal) => {
+        begun.push(args[0] ?? '');
+        if (isStuck)
+          await new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('aborted'))));
+        return {
+          ...{ stdin: undefined, stdout: Readable.from([]), stderr: undefined, resize: async () => {} },
+          ...{ exit: Promise.resolve(0), close: async () => {} },
+        };
+      },
+    });
+    const exec = (word: string) => ({ exec: { command: [word] } });
+    const lifecycle = { postStart: exec('hello'), preStop: exec('bye') };
+    await rig.create('app', { lifecycle, terminationGracePeriodSeconds: 600 });
+    await until(() => begun.length === 1, 'the postStart hook to begin');
+    await rig.reach('app', ({ started }) => started === false, 'starting');
+    await rig.stopController();
+    isStuck = false;
+    await rig.startController();
+    await rig.reach('app', ({ started }) => started === true, 'started');
+    isStuck = true;
+    await rig.patch('app', { spec: { desiredState: 'Stopped' } });
+    await until(() => begun.length === 3, 'the preStop hook to begin');
+    await rig.stopController();
+    assert.deepEqual(stopsOf(), []);
+    isStuck = false;
+    await rig.startController();
+    await rig.reach('app', ({ reason }) => reason === 'Stopped', 'stopped');
+    assert.deepEqual([begun, stopsOf()], [['hello', 'hello', 'bye', 'bye'], ['signal-15 default/app']]);
+  });
   it('are refused a probe that cannot be, by its field, and what runs goes on', async () => {
     await rig.create('app');
     const pid = await pidOf('app');

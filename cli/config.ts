@@ -1,7 +1,7 @@
 /** The daemon's configuration: flags, then environment, then the config file, then defaults. Parsing is pure. */
 import { isIPv6 } from 'node:net';
 import { parseArgs } from 'node:util';
-import { type ImageCollectionPolicy, parseDurationMs } from '../controller/index.ts';
+import { type ImageCollectionPolicy, parseDurationMs, type StartPolicy } from '../controller/index.ts';
 
 export interface Config {
   /** Survives a reboot: objects, keys, images, layers, logs. */
@@ -22,6 +22,8 @@ export interface Config {
   readonly authFiles: readonly string[];
   /** When unused images are removed. */
   readonly imageCollection: ImageCollectionPolicy;
+  /** How many containers start at once, and how spread over time after a boot. */
+  readonly startPolicy: StartPolicy;
   /** Only for `holdfast controller`. */
   readonly kubeconfig?: string | undefined;
   /** Only for `holdfast controller`: where it serves the streams of this host's containers; undefined: nowhere. */
@@ -96,6 +98,16 @@ export const options: Readonly<Record<string, Option>> = {
     help: 'unused images are removed when the disk is as full as this; 100: never',
   },
   'image-gc-low-threshold': { value: 'PERCENT', fallback: '80', help: '… until it is only as full as this' },
+  'max-concurrent-starts': {
+    value: 'COUNT',
+    fallback: '8',
+    help: 'containers that start at the same time; others wait for their turn',
+  },
+  'boot-jitter': {
+    value: 'TIME',
+    fallback: '1s',
+    help: 'what ran when the host went down starts within this time, each container at a moment of its own',
+  },
   kubeconfig: { value: 'FILE', help: 'of the API server that `holdfast controller` follows' },
   'streams-listen': {
     value: 'HOST:PORT',
@@ -172,6 +184,7 @@ export function parseConfig({ args, env, hostname, readFile }: Sources): Config 
     registriesConf: get('registries-conf').value,
     authFiles: get('auth-file').value === undefined ? defaultAuthFiles(env) : [path('auth-file')],
     imageCollection: parseImageCollection(need),
+    startPolicy: parseStartPolicy(need),
     kubeconfig: get('kubeconfig').value,
     streamsListen: get('streams-listen').value === undefined ? undefined : parseAddress(need('streams-listen')),
     apply: get('apply').value,
@@ -190,6 +203,20 @@ function defaultAuthFiles(env: Sources['env']): readonly string[] {
     `${env.DOCKER_CONFIG ?? `${env.HOME ?? '/root'}/.docker`}/config.json`,
   ];
 }
+
+function parseStartPolicy(need: (key: string) => { value: string; from: string }): StartPolicy {
+  const count = need('max-concurrent-starts');
+  const maxConcurrent = Number(count.value);
+  if (!/^[0-9]+$/.test(count.value) || maxConcurrent < 1 || maxConcurrent > 1_000)
+    throw new ConfigError(`${count.from} is "${count.value}"; write a whole number from 1 to 1000`);
+  const jitter = need('boot-jitter');
+  const bootJitterMs = parseDurationMs(jitter.value);
+  if (bootJitterMs === undefined || bootJitterMs > maxBootJitterMs)
+    throw new ConfigError(`${jitter.from} is "${jitter.value}"; write a time from 0s to 1h, like 30s`);
+  return { maxConcurrent, bootJitterMs };
+}
+
+const maxBootJitterMs = 3_600_000;
 
 function parseImageCollection(need: (key: string) => { value: string; from: string }): ImageCollectionPolicy {
   const time = (key: string): number => {

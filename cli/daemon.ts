@@ -100,6 +100,7 @@ export async function startDaemon(role: Role, config: Config, log: Logger): Prom
         random: Math.random,
         imageCollection: config.imageCollection,
         checkpointDir: join(config.dataDir, 'controller'),
+        startPolicy: config.startPolicy,
       });
       opened.push(() => controller.close());
       unready['the controller has not listed its objects yet'] = () => !controller.isSynced;

@@ -154,7 +154,7 @@ async function createOrStart(
       events.record(object, 'Normal', 'Created', `created the container from the image "${desired.image}"`);
       return;
     }
-    await runtime.containers.start(id, signal);
+    await deps.starts.run(keyOf(object), () => runtime.containers.start(id, signal));
     noteDependencies('start', work);
     puller.forget(id);
     const isFirst = entry.history.seenStartMs === undefined;

@@ -19,6 +19,7 @@ import { createProbeMetrics } from './probe-metrics.ts';
 import { createProber } from './prober.ts';
 import { WorkQueue } from './queue.ts';
 import { reconcile } from './reconcile.ts';
+import { defaultStartPolicy, StartGate, type StartPolicy } from './start-gate.ts';
 import { createStatusPace } from './status-pace.ts';
 import { StoreLink } from './store-link.ts';
 import { createStoreReport } from './store-report.ts';
@@ -41,12 +42,14 @@ export interface ControllerDeps {
   readonly checkpointDir?: string | undefined;
   /** How long the API server may take to answer before the checkpoint has to do; 3 s by default. */
   readonly storePatienceMs?: number | undefined;
-  /** Containers worked on at once; 8 by default. */
+  /** Containers worked on at once; 8 more than may start at once by default. */
   readonly workers?: number;
   /** Defaults of guarded-runtime.ts. */
   readonly deadlines?: Deadlines | undefined;
   /** After so long a worker leaves a key to itself and takes the next; 3 s by default. */
   readonly slowMs?: number | undefined;
+  /** How many start at once, and how spread over time after a boot. */
+  readonly startPolicy?: StartPolicy | undefined;
   /** How often the whole host is looked at, for what no event told; 10 s by default. */
   readonly relistMs?: number;
   /** When unused images go; the kubelet's rules by default. */
@@ -68,7 +71,8 @@ export interface Controller {
 export function createController(deps: ControllerDeps): Controller {
   const { now, random, nodeName } = deps;
   const log = deps.log.child({ part: 'controller' });
-  const workers = deps.workers ?? 8;
+  const startPolicy = deps.startPolicy ?? defaultStartPolicy;
+  const workers = deps.workers ?? startPolicy.maxConcurrent + 8;
   const metrics = createControllerMetrics(deps.metrics, workers);
   /** Keys whose containers fail again and again. */
   const sick = new Set<string>();
@@ -203,6 +207,7 @@ export function createController(deps: ControllerDeps): Controller {
     pace: createStatusPace(),
     checkpoint: side.checkpoint,
     custody: side.custody,
+    starts: new StartGate({ policy: startPolicy, now, wake: (key) => queue.add(key) }),
     nodeName,
     now,
     log,

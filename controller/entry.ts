@@ -12,6 +12,7 @@ import type { Dependency } from './links.ts';
 import type { ControllerMetrics } from './metrics.ts';
 import type { Prober } from './prober.ts';
 import type { Sources } from './sources.ts';
+import type { StartGate } from './start-gate.ts';
 import type { StatusPace } from './status-pace.ts';
 
 /** Failures in a row after which a container counts as sick: others come before it. */
@@ -91,6 +92,7 @@ export interface ReconcileDeps {
     /** No object has this uid, and its container goes on all the same. */
     isKept(uid: string): boolean;
   };
+  readonly starts: StartGate;
   readonly nodeName: string;
   readonly now: () => number;
   readonly log: Logger;

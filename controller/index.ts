@@ -13,4 +13,5 @@ export { type ListWatch, startListWatch } from './list-watch.ts';
 export { runAction } from './probe-actions.ts';
 export { parseKeptAction } from './probe-spec.ts';
 export { parseDurationMs } from './quantity.ts';
+export type { StartPolicy } from './start-gate.ts';
 export { planStop } from './stop-order.ts';

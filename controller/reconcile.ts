@@ -78,7 +78,7 @@ async function reconcileObject(
   deps: ReconcileDeps,
   signal: AbortSignal,
 ): Promise<Outcome> {
-  const { runtime, view, now, log, puller } = deps;
+  const { runtime, view, now, log, puller, starts } = deps;
   const { name, namespace, generation, deletionTimestamp, finalizers } = object.metadata;
   const key = keyOf(object);
   const parsed = checkCycle(object, parseDesired(object), view);
@@ -107,7 +107,7 @@ async function reconcileObject(
     noteHealth({ object, desired, container, entry, secrets }, deps);
     const hold = await observeHold({ object, desired, container, entry }, deps);
     const image = puller.stateOf(desired);
-    const step = decide({
+    const decided = decide({
       isDeleting: deletionTimestamp !== undefined,
       hasFinalizer: finalizers?.includes(finalizer) ?? false,
       desired,
@@ -123,6 +123,9 @@ async function reconcileObject(
       history: entry.history,
       nowMs: now(),
     });
+    const turn = decided.kind === 'start' && container !== undefined ? starts.turnOf(key, container) : undefined;
+    if (turn?.kind === 'wait-briefly') return { againInMs: turn.ms, failure: undefined };
+    const step: Step = turn?.kind === 'wait' ? turn : decided;
     if (step.kind !== 'settled') log.debug({ container: name, namespace, containerID: id, step: step.kind }, 'step');
     const { applied, failure } = await attempt(
       step,

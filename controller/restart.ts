@@ -27,6 +27,8 @@ export type Ending =
   | { readonly kind: 'exit'; readonly code: number; readonly signal?: number | undefined }
   /** It ended while nobody was there to see how. */
   | { readonly kind: 'unseen' }
+  /** The host went down under it. */
+  | { readonly kind: 'reboot' }
   /** It was ended because its probe or hook failed; that is a failure whatever its exit code. */
   | { readonly kind: 'unhealthy'; readonly by: Unhealthy }
   /** The command cannot be run. `code`: as a shell would give it. */
@@ -87,8 +89,9 @@ export type Restart =
 export function decideRestart(input: RestartInput): Restart {
   const { shouldRun, rules, ending, ranForMs, streak, random } = input;
   if (!shouldRun) return { kind: 'down', because: 'Stopped', streak: emptyStreak };
-  if (ending.kind === 'stopped')
-    return { kind: 'again', atMs: input.nowMs, delayMs: 0, attempt: 0, streak: emptyStreak };
+  // Neither did anything wrong. What is down for good by its policy stays so.
+  const isBlameless = ending.kind === 'stopped' || (ending.kind === 'reboot' && rules.policy !== 'Never');
+  if (isBlameless) return { kind: 'again', atMs: input.nowMs, delayMs: 0, attempt: 0, streak: emptyStreak };
   if (ending.kind === 'host-fault') return afterHostFault(input, ending);
 
   const isFirst = streak.failures === 0 || isLongRun(rules.backoff, ranForMs);
@@ -150,6 +153,7 @@ export function meaningOfEnding({ exitCodes }: Pick<RestartRules, 'exitCodes'>, 
     case 'cannot-run':
       return meaningOf(exitCodes, ending);
     case 'unseen':
+    case 'reboot':
     case 'unhealthy':
     case 'host-fault':
       return 'failure';

@@ -12,6 +12,7 @@ export interface Termination {
   readonly signal?: number | undefined;
   readonly startedAtMs?: number | undefined;
   readonly finishedAtMs: number;
+  readonly hostWentDown?: true | undefined;
   /** It was ended as a failed one. */
   readonly endedBy?: Unhealthy | undefined;
 }
@@ -35,7 +36,11 @@ export function terminationOf(
       ...base,
       reason: 'ContainerStatusUnknown',
       exitCode: unseenExitCode,
-      message: 'the container ended while nobody was there to see its exit code (reboot, or its monitor was killed)',
+      message:
+        exit.hostWentDown === true
+          ? 'the host went down while the container ran'
+          : 'the container ended while nobody was there to see its exit code (its monitor was killed)',
+      hostWentDown: exit.hostWentDown,
     };
   if (exit.oomKilled && exit.code !== 0)
     return {
@@ -52,8 +57,9 @@ export function terminationOf(
 const unseenExitCode = 137;
 
 /** The ending that a Termination tells of. */
-export function endingOf({ reason, exitCode, signal, endedBy }: Termination): Ending {
+export function endingOf({ reason, exitCode, signal, endedBy, hostWentDown }: Termination): Ending {
   if (endedBy !== undefined) return { kind: 'unhealthy', by: endedBy };
+  if (hostWentDown === true) return { kind: 'reboot' };
   if (reason === 'ContainerStatusUnknown') return { kind: 'unseen' };
   if (reason === 'StartError') return { kind: 'cannot-run', code: exitCode };
   return { kind: 'exit', code: exitCode, signal };

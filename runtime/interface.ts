@@ -32,6 +32,8 @@ export interface Exit {
   readonly signal?: number | undefined;
   readonly oomKilled: boolean;
   readonly finishedAtMs: number;
+  /** The host went down under it, so nobody saw how it ended. */
+  readonly hostWentDown?: true | undefined;
 }
 
 export type ContainerState =

@@ -65,6 +65,7 @@ function parseExit(value: unknown): Exit | undefined {
     oomKilled: value.oomKilled === true,
     finishedAtMs: value.finishedAtMs,
     ...(typeof value.signal === 'number' ? { signal: value.signal } : {}),
+    ...(value.hostWentDown === true ? { hostWentDown: true } : {}),
   };
 }
 

@@ -30,7 +30,7 @@ export class RunSupervisor {
   resume(entry: ContainerEntry): void {
     // A run that no file of this boot speaks of: the host went down under it.
     if (entry.processes === undefined && entry.lastRun !== undefined && entry.lastRun.exit === undefined) {
-      this.#record(entry, this.#unknownExit());
+      this.#record(entry, { ...this.#unknownExit(), hostWentDown: true });
     }
     this.look(entry);
   }

@@ -65,6 +65,8 @@ export interface SimulatedRuntime extends Runtime {
   readonly collections: readonly Parameters<Images['collect']>[0][];
   /** Ends a running container as if its process had ended, with or without telling. */
   exit(id: string, code: number, options?: { readonly silently?: boolean }): void;
+  /** As if the host had gone down and come up again: what ran has ended, unseen. */
+  reboot(): void;
   /** As if so many debug sessions were open. */
   setDebugSessions(id: string, count: number): void;
   /** Most containers that ran at once. */
@@ -181,6 +183,14 @@ export function createSimulatedRuntime({
       emit({ kind: 'debug', id });
     },
     exit: (id, code, options) => end(id, code, undefined, options?.silently ?? false),
+    reboot: () => {
+      for (const one of containers.values()) {
+        if (one.state.kind !== 'running') continue;
+        clearTimeout(one.timer);
+        const exit = { code: -1, oomKilled: false, finishedAtMs: now(), hostWentDown: true } as const;
+        one.state = { kind: 'exited', startedAtMs: one.state.startedAtMs, exit };
+      }
+    },
     images: {
       ensure: async (reference, policy, signal, options = {}) => {
         await operate('ensure', reference, signal);

@@ -51,12 +51,19 @@ describe('parseConfig', () => {
     const changed = parse(['--image-maximum-gc-age', '168h', ...never]).imageCollection;
     assert.deepEqual([changed.maximumAgeMs, changed.highThresholdPercent], [168 * 3_600_000, 100]);
   });
+  it('takes how many containers start at once, and how spread after a boot', () => {
+    assert.deepEqual(parse([]).startPolicy, { maxConcurrent: 8, bootJitterMs: 1_000 });
+    const changed = parse(['--max-concurrent-starts', '2', '--boot-jitter', '1m30s']).startPolicy;
+    assert.deepEqual(changed, { maxConcurrent: 2, bootJitterMs: 90_000 });
+  });
   it('reads an IPv6 address', () =>
     assert.deepEqual(parse(['--listen', '[::1]:443']).listen, { host: '::1', port: 443 }));
 
   const refused: { args: string[]; env?: Record<string, string>; file?: Record<string, unknown>; says: RegExp }[] = [
     { args: ['--nope', 'x'], says: /--nope/ },
     { args: ['extra'], says: /extra/ },
+    { args: ['--max-concurrent-starts', '0'], says: /--max-concurrent-starts is "0"; write a whole number/ },
+    { args: ['--boot-jitter', '2h'], says: /--boot-jitter is "2h"; write a time from 0s to 1h/ },
     { args: ['--listen', '7443'], says: /--listen is "7443"; write HOST:PORT/ },
     { args: ['--listen', '127.0.0.1:70000'], says: /--listen is/ },
     { args: ['--data-dir', 'relative'], says: /--data-dir is "relative"; write an absolute path/ },

@@ -10,6 +10,7 @@ import {
   containersPath,
   createController,
   parseContainer,
+  type StartPolicy,
   startListWatch,
   tokenAccess,
 } from '../../controller/index.ts';
@@ -105,7 +106,7 @@ export class Rig {
     this.#open.store = await this.#createStore();
   }
 
-  async startController(): Promise<void> {
+  async startController(startPolicy?: StartPolicy): Promise<void> {
     const { access, runtime } = this.#open;
     this.metrics = new Registry();
     const controller = createController({
@@ -115,6 +116,7 @@ export class Rig {
       checkpointDir: join(this.#dataDir, 'controller'),
       storePatienceMs: 300,
       relistMs: 200,
+      startPolicy,
     });
     this.#controller = controller;
     await controller.synced;

@@ -9,6 +9,7 @@ import { createBreaker, createRegistryBreakers, reportingBreaker } from './break
 import type { ApiAccess } from './client.ts';
 import { containerIDOf } from './container-id.ts';
 import { labelKeys, parseDesired } from './desired.ts';
+import { createDriftReporter } from './drift.ts';
 import { type Entry, entryFor, type ReconcileDeps, signatureOf } from './entry.ts';
 import { createEventRecorder } from './events.ts';
 import { type Deadlines, defaultDeadlines, guardRuntime } from './guarded-runtime.ts';
@@ -194,7 +195,15 @@ export function createController(deps: ControllerDeps): Controller {
   };
   const writeEnded = (key: string, failure: unknown): void =>
     failure === undefined ? queue.add(key) : retryLater(key, failure);
+  const drift = createDriftReporter({
+    events,
+    count: metrics.drift,
+    objectOf: (id) => view.object(keyByID(id) ?? ''),
+    nodeName,
+    log,
+  });
   const reconcileDeps: ReconcileDeps = {
+    drift,
     runtime,
     api,
     view,
@@ -271,10 +280,20 @@ export function createController(deps: ControllerDeps): Controller {
     if (isSynced) queue.add(key);
   };
 
+  const wakeByID = (id: string): void => {
+    const key = keyByID(id);
+    if (key !== undefined) queueWhenSynced(key);
+  };
   const keyByID = (id: string): string | undefined => entries.get(id)?.key ?? view.keyOfContainer(id);
   const unsubscribe = runtime.subscribe((event) => {
     if (event.kind === 'relist') {
       if (isSynced) void relistSafely();
+      return;
+    }
+    if (event.kind === 'drift') {
+      drift.report(event.drift);
+      const { containerID } = event.drift;
+      if (containerID !== undefined) wakeByID(containerID);
       return;
     }
     const key = keyByID(event.id);
@@ -329,6 +348,7 @@ export function createController(deps: ControllerDeps): Controller {
     await untilDone(() => relist(true));
     if (stop.signal.aborted) return;
     isSynced = true;
+    drift.begin();
     for (const key of view.keys()) queue.add(key);
     running = runWorkers({ queue, count: workers, work, slowMs: deps.slowMs ?? 3_000, maxSlow: 256 });
   })();

@@ -1,5 +1,5 @@
 /** The next step for one container, from what should be, what is, and what was. Pure. */
-import type { ContainerInfo, PullProgress } from '../runtime/index.ts';
+import type { ContainerInfo, Damage, PullProgress } from '../runtime/index.ts';
 import { findRestarted, findUnmet, type Hold } from './dependencies.ts';
 import { type Desired, labelKeys } from './desired.ts';
 import type { History } from './history.ts';
@@ -46,8 +46,8 @@ export interface DecideInput {
   readonly nowMs: number;
 }
 
-/** What a container is stopped for. */
-export type StopCause = 'deleted' | 'replaced' | 'stopped' | 'unhealthy' | 'restarted';
+/** What a container is stopped for. damaged: only a restart helps it. */
+export type StopCause = 'deleted' | 'replaced' | 'stopped' | 'unhealthy' | 'restarted' | 'damaged';
 
 export type Step =
   /** Lets the deleted object go: nothing of it is left on the host. */
@@ -107,6 +107,9 @@ export function decide(input: DecideInput): Step {
     const runMs = container.state.startedAtMs;
     const restarted = findRestarted(desired, input.dependencies, { startedWith: history.startedWith, runMs });
     if (restarted !== undefined) return decideStop(input, 'restarted');
+    const { damage } = container.state;
+    const mending = damage === undefined ? undefined : decideMending(input, damage);
+    if (mending !== undefined) return mending;
     if (needsUpdate) return { kind: 'update' };
     const isPaused = container.state.isPaused === true;
     if (isPaused !== desired.shouldPause) return { kind: isPaused ? 'resume' : 'pause' };
@@ -121,6 +124,20 @@ function decideRest({ desired: { ttlMs }, history: { restSinceMs }, nowMs }: Dec
   if (ttlMs === undefined || restSinceMs === undefined) return { kind: 'settled' };
   const untilMs = restSinceMs + ttlMs;
   return nowMs >= untilMs ? { kind: 'expire' } : { kind: 'settled', untilMs };
+}
+
+/**
+ * Only a restart helps it. One that may run but once is left as it is, and one whose image is lost runs on until that is
+ * here again. undefined: nothing is to be done now.
+ */
+function decideMending(input: DecideInput, damage: Damage): Step | undefined {
+  const { desired, image, history, nowMs, pullObstacle } = input;
+  if (desired.restart.policy === 'Never') return undefined;
+  if (damage.kind !== 'image-layer' || image.kind === 'present' || history.stop?.isWithdrawn === false)
+    return decideStop(input, 'damaged');
+  if (image.kind === 'pulling' || pullObstacle !== undefined) return undefined;
+  if (history.retry === undefined || history.retry.atMs <= nowMs) return { kind: 'ensure-image' };
+  return { kind: 'settled', untilMs: history.retry.atMs };
 }
 
 /** It should run and does not. */

@@ -5,6 +5,7 @@ import type { ContainerInfo, Runtime } from '../runtime/index.ts';
 import type { ContainerApi } from './api.ts';
 import { containerIDOf } from './container-id.ts';
 import { type Desired, keyOf, type Mutable } from './desired.ts';
+import type { DriftReporter } from './drift.ts';
 import type { EventRecorder } from './events.ts';
 import type { History } from './history.ts';
 import type { ImagePuller } from './images.ts';
@@ -37,6 +38,8 @@ export interface Entry {
   signature?: string | undefined;
   /** Since when its stop waits for those that depend on it. */
   heldSinceMs?: number | undefined;
+  /** See noteFreezing. */
+  freezing?: string | undefined;
   /** Debug sessions that were told of; undefined: ask the status. */
   debugSessions?: number | undefined;
   /** Waits and verdicts that were told of, so that each becomes one event. */
@@ -93,6 +96,7 @@ export interface ReconcileDeps {
     isKept(uid: string): boolean;
   };
   readonly starts: StartGate;
+  readonly drift: DriftReporter;
   readonly nodeName: string;
   readonly now: () => number;
   readonly log: Logger;

@@ -21,6 +21,15 @@ export interface EventSubject {
   readonly metadata: Pick<Container['metadata'], 'namespace' | 'name' | 'uid' | 'resourceVersion'>;
 }
 
+/** As the kubelet's about its node: kubectl shows them with the namespace default. */
+export function nodeSubject(nodeName: string): EventSubject {
+  return {
+    apiVersion: 'v1',
+    kind: 'Node',
+    metadata: { namespace: 'default', name: nodeName, uid: nodeName, resourceVersion: '' },
+  };
+}
+
 export interface EventRecorder {
   /** Never throws and never waits; an event that cannot be written is logged and dropped. */
   record(object: EventSubject, type: 'Normal' | 'Warning', reason: string, message: string): void;

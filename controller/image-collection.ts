@@ -6,7 +6,7 @@ import type { Logger } from 'pino';
 import { Counter, Gauge, type Registry } from 'prom-client';
 import type { Container } from '../crds/index.ts';
 import type { CollectionPolicy, CollectionReport, Images } from '../runtime/index.ts';
-import type { EventRecorder } from './events.ts';
+import { type EventRecorder, nodeSubject } from './events.ts';
 import { formatBytes } from './quantity.ts';
 
 export type ImageCollectionPolicy = Omit<CollectionPolicy, 'isDiskFull'>;
@@ -47,12 +47,7 @@ export function startImageCollection(deps: ImageCollectionDeps): ImageCollection
   const { images, policy, objects, events, nodeName, now, log } = deps;
   const stop = new AbortController();
   const metrics = createCollectionMetrics(deps.metrics);
-  // As the kubelet's about its node: kubectl shows them with the namespace default.
-  const node = {
-    apiVersion: 'v1',
-    kind: 'Node',
-    metadata: { namespace: 'default', name: nodeName, uid: nodeName, resourceVersion: '' },
-  };
+  const node = nodeSubject(nodeName);
   let running: Promise<void> = Promise.resolve();
   let lastUrgentMs: number | undefined;
   let wasShort = false;

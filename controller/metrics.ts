@@ -3,6 +3,7 @@
  * dashboards work. Effects on the registry passed in. Series of a container go when it goes.
  */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import { driftKinds } from '../runtime/index.ts';
 import type { BreakerState } from './breakers.ts';
 
 /** Most containers that get series of their own: beyond it only totals are kept, so that Prometheus is never flooded. */
@@ -245,11 +246,12 @@ export function createControllerMetrics(registry: Registry, workers: number): Co
   });
   const drifts = new Counter({
     name: 'holdfast_drift_total',
-    help: 'Differences between host and memory that a relist found, by kind.',
+    help: 'What was found changed behind our back and put right, by kind.',
     labelNames: ['kind'],
     registers,
   });
-  drifts.inc({ kind: 'state' }, 0);
+  // One that is there from the start also shows its first increase.
+  for (const kind of ['state', ...driftKinds]) drifts.inc({ kind }, 0);
 
   return {
     reconcileStarted: () => {

@@ -11,6 +11,7 @@ import { containerIDOf } from './container-id.ts';
 import { debugNews } from './debug-sessions.ts';
 import { decide, type Step } from './decide.ts';
 import { keyOf, mutableHashOf, parseDesired } from './desired.ts';
+import { noteFreezing } from './drift.ts';
 import { bareEntryKeyOf, type Entry, type ReconcileDeps, sickAfter, signatureOf, type View } from './entry.ts';
 import { RuntimeCallTimeoutError } from './guarded-runtime.ts';
 import { adopt, decideStray, historyBefore, observeOwnership, reconcileBare } from './handover.ts';
@@ -99,6 +100,13 @@ async function reconcileObject(
     view.claim(key, id);
     entry.history = accountFor(entry.history, desired, container, now());
     if (noteSignature(entry, container, view)) wakeHeld(object, desired, deps);
+    const isBeingStopped = deletionTimestamp !== undefined || entry.history.stop !== undefined;
+    const freezing = noteFreezing(entry.freezing, {
+      container: isBeingStopped ? undefined : container,
+      shouldPause: desired.shouldPause,
+    });
+    entry.freezing = freezing.settled;
+    if (freezing.isDrift) deps.drift.report({ kind: 'pause', containerID: id });
     noteDebugSessions({ object, entry, container }, deps);
     const dependencies = await observeDependencies(object, desired, deps);
     const state = await observeMutable(desired, object, dependencies, deps);

@@ -6,6 +6,7 @@
 import { existsSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Addresses } from './addresses.ts';
+import type { Damage } from './drift.ts';
 import type { ContainerInfo, ContainerState, Exit } from './interface.ts';
 import type { ContainerPaths } from './layout.ts';
 import type { ContainerLog } from './log-rotator.ts';
@@ -30,6 +31,10 @@ export interface ContainerEntry {
   isStarting: boolean;
   /** Its end is no news. */
   isRemoving: boolean;
+  /** The run that we have sent SIGKILL: its end is no news either. */
+  killed?: RunProcesses | undefined;
+  /** Of the present run: what only a restart can give back. */
+  damage?: Damage | undefined;
 }
 
 /** Whether its first process runs, or has ended so recently that its monitor is about to say how. */
@@ -78,7 +83,14 @@ export function stateOf(entry: ContainerEntry, isPaused = false): ContainerState
   }
   if (processes === undefined) return { kind: 'created' };
   const { startedAtMs, init } = processes;
-  return { kind: 'running', pid: init.pid, startedAtMs, ...(isPaused ? { isPaused } : {}) };
+  const { damage } = entry;
+  return {
+    kind: 'running',
+    pid: init.pid,
+    startedAtMs,
+    ...(isPaused ? { isPaused } : {}),
+    ...(damage === undefined ? {} : { damage }),
+  };
 }
 
 export function infoOf(entry: ContainerEntry, isPaused: boolean): Omit<ContainerInfo, 'debugSessions'> {

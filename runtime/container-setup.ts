@@ -2,7 +2,8 @@
  * Makes what a run needs, each part only if it is missing: root file system and config.json.
  * It is made anew for every start, so that a reboot needs no path of its own. Effects only.
  */
-import { writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { decideBound } from './capabilities.ts';
 import type { CgroupLayout } from './cgroups.ts';
 import { canLimitSwap } from './cgroups.ts';
@@ -11,7 +12,7 @@ import { type EtcDeps, writeEtcFiles } from './container-etc.ts';
 import { observeDevices } from './devices.ts';
 import type { IdMap } from './id-map.ts';
 import { provideInit } from './init-process.ts';
-import { ContainerConfigError } from './interface.ts';
+import { ContainerConfigError, ImageNotPresentError } from './interface.ts';
 import type { OciMount } from './kernel-mounts.ts';
 import { defaultShmBytes } from './kernel-mounts.ts';
 import type { Layout } from './layout.ts';
@@ -42,8 +43,14 @@ export interface SetupDeps extends EtcDeps {
 /** Throws ImageNotPresentError, RuntimeOperationError. */
 export async function ensureRootfs(deps: SetupDeps, entry: ContainerEntry): Promise<void> {
   const { paths } = entry;
+  const layers = await deps.layersOf(entry.record.config.imageID).catch(async (error: unknown) => {
+    // A root that was mounted from it is of no use, also when the image is fetched again: its layers are others then.
+    if (error instanceof ImageNotPresentError) await deps.syscalls.unmount(paths.rootfs);
+    throw error;
+  });
+  await remakeFolders(deps, entry);
   await mountOverlay({
-    layers: await deps.layersOf(entry.record.config.imageID),
+    layers,
     upper: paths.upper,
     work: paths.work,
     target: paths.rootfs,
@@ -51,6 +58,16 @@ export async function ensureRootfs(deps: SetupDeps, entry: ContainerEntry): Prom
     syscalls: deps.syscalls,
     userNamespace: await ensureUserNamespace(deps, entry),
   });
+}
+
+/** Makes what was removed of the folders that it was created with, and unmounts a root that had one of them. */
+async function remakeFolders({ syscalls }: SetupDeps, { paths }: ContainerEntry): Promise<void> {
+  const isStale = existsSync(paths.staleRoot) || !existsSync(paths.upper) || !existsSync(paths.work);
+  if (isStale) await syscalls.unmount(paths.rootfs);
+  await mkdir(paths.upper, { recursive: true, mode: 0o755 });
+  for (const dir of [paths.work, paths.logDir]) await mkdir(dir, { recursive: true, mode: 0o700 });
+  // Last: until then a later start has to see to it.
+  await rm(paths.staleRoot, { force: true });
 }
 
 /** Of what a volume holds, root is the container's root: the mount shows its owners through the user namespace. */

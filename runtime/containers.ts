@@ -18,6 +18,7 @@ import { type RemovalDeps, removeContainer } from './container-removal.ts';
 import { ensureRootfs, type SetupDeps } from './container-setup.ts';
 import { type StartDeps, startContainer } from './container-start.ts';
 import { DebugSessions } from './debug-sessions.ts';
+import { DriftWatch } from './drift-watch.ts';
 import { ForeignPorts } from './foreign-ports.ts';
 import { freeze, observeFrozen, thaw } from './freezer.ts';
 import type { HostNetwork } from './host-network.ts';
@@ -79,6 +80,7 @@ export class LocalContainers implements Containers {
   readonly #lock = new KeyedLock();
   #startsUnderWay = 0;
   readonly #runs: RunSupervisor;
+  readonly #drift: DriftWatch;
   readonly #streams: ContainerStreams;
   readonly #debugs: DebugSessions;
   readonly #relays: RelayHost;
@@ -100,6 +102,7 @@ export class LocalContainers implements Containers {
       deps.emit(event);
     };
     this.#runs = new RunSupervisor({ ...deps, emit, lock: this.#lock, closing: this.#closing.signal });
+    this.#drift = new DriftWatch({ ...deps, entries, lock: this.#lock, closing: this.#closing.signal });
     const relays = new RelayHost(deps.layout.sessions, deps.randomHex);
     this.#relays = relays;
     this.#debugs = new DebugSessions({ ...deps, relays, changed: (id) => deps.emit({ kind: 'debug', id }) });
@@ -174,6 +177,7 @@ export class LocalContainers implements Containers {
       this.#closing.signal.throwIfAborted();
       const entry = this.#get(id);
       if (entry.processes === undefined || !isRunning(entry)) return;
+      if (signal === SIGKILL) entry.killed = entry.processes;
       await this.#deps.syscalls.kill(entry.processes.init, signal);
       // On cgroup v1 a process that is frozen does not even die.
       if (signal === SIGKILL) await thaw(this.#deps.cgroups, cgroupPathOf(this.#deps.layout, id));
@@ -304,6 +308,11 @@ export class LocalContainers implements Containers {
   check(id: ContainerID): void {
     const entry = this.#entries.get(id);
     if (entry !== undefined) this.#runs.look(entry);
+  }
+
+  /** Looks for what was changed behind our back; resolves when all were looked at. */
+  lookForDrift(): Promise<void> {
+    return this.#drift.look();
   }
 
   checkAll(): void {

@@ -2,7 +2,7 @@
  * Learns of exits: conmon puts a file named after the container into one folder. inotify tells within a millisecond but
  * loses events in silence when its queue is full, so a periodic look at everything stands behind it.
  */
-import { type FSWatcher, watch } from 'node:fs';
+import { type FSWatcher, mkdirSync, statSync, watch } from 'node:fs';
 import type { Logger } from 'pino';
 import type { ContainerID } from './interface.ts';
 
@@ -21,6 +21,8 @@ export class ExitWatch {
   #watcher: FSWatcher;
   readonly #timer: NodeJS.Timeout;
   #isBroken = false;
+  /** Of the folder that is watched. */
+  #inode = 0;
 
   constructor(deps: ExitWatchDeps) {
     this.#deps = deps;
@@ -35,6 +37,8 @@ export class ExitWatch {
   }
 
   #watch(): FSWatcher {
+    mkdirSync(this.#deps.dir, { recursive: true, mode: 0o700 });
+    this.#inode = statSync(this.#deps.dir).ino;
     const watcher = watch(this.#deps.dir, { persistent: false }, (_event, name) => {
       if (name !== null && /^[0-9a-f]{64}$/.test(name)) this.#deps.onExit(name);
     });
@@ -46,6 +50,8 @@ export class ExitWatch {
   }
 
   #look(): void {
+    // A folder that was removed says nothing any more, also when there is another of its name.
+    if (statSync(this.#deps.dir, { throwIfNoEntry: false })?.ino !== this.#inode) this.#isBroken = true;
     if (this.#isBroken) {
       this.#watcher.close();
       try {

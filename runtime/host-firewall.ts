@@ -36,15 +36,18 @@ export function decideMissing(listing: string, rules: readonly Rule[]): readonly
   return rules.filter((rule) => isClosed(rule[0]) && !lines.includes(`-A ${rule.join(' ')}`));
 }
 
-/** Puts in what is missing. Throws RuntimeOperationError. */
-export async function openFirewall({ bridge, hasIPv6 }: FirewallInput, log: Logger): Promise<void> {
+/** Puts in what is missing, and returns how much that was. Throws RuntimeOperationError. */
+export async function openFirewall({ bridge, hasIPv6 }: FirewallInput, log: Logger): Promise<number> {
+  let added = 0;
   for (const program of programs(hasIPv6)) {
     const missing = decideMissing(await list(program), allowances(bridge));
     for (const rule of missing) await change(program, '-I', rule);
+    added += missing.length;
     if (missing.length > 0) {
       log.info({ program, bridge, rules: missing.length }, "the host's firewall drops; the bridge is let through");
     }
   }
+  return added;
 }
 
 /**

@@ -30,6 +30,10 @@ export interface HostNetworkDeps {
   markBridge(): void;
   /** Host ends of the containers' cables, to plug in again when the bridge was made anew. */
   hostInterfaces(): readonly string[];
+  /** A number that changes with every change to nftables; undefined: not known. */
+  nftGeneration(): Promise<string | undefined>;
+  /** Something was found changed and put back. */
+  found(kind: 'bridge' | 'rules' | 'published-port' | 'firewall' | 'forwarding', detail: string): void;
   readonly log: Logger;
 }
 
@@ -54,6 +58,11 @@ export class HostNetwork {
   #hasNat6: boolean;
   /** What was last told of the host's firewall. */
   #obstacle: string | undefined;
+  /** Of the rules when they were last found in order. */
+  #seenGeneration: string | undefined;
+  /** What is missing now was there once. */
+  #wasMade = false;
+  #isOpened = false;
 
   constructor(deps: HostNetworkDeps) {
     this.#deps = deps;
@@ -62,27 +71,70 @@ export class HostNetwork {
 
   /** Makes or mends bridge, forwarding and tables. Cheap when nothing is amiss and `thorough` is not asked for. */
   async ensure(how: 'bridge' | 'thorough' | 'rebuild'): Promise<void> {
-    const { bridge, subnet6, log } = this.#deps;
+    const { bridge } = this.#deps;
     const hasBridge = existsSync(`/sys/class/net/${bridge}`);
     if (!hasBridge) await this.#makeBridge();
     else if (how !== 'bridge') this.#deps.markBridge();
     if (hasBridge && how === 'bridge') return;
-    await writeSysctl('net/ipv4/ip_forward', '1');
-    // Packets from the host's loopback to a published port leave by the bridge.
-    await writeSysctl(`net/ipv4/conf/${bridge}/route_localnet`, '1');
-    if (subnet6 !== undefined) await this.#ensureIPv6(subnet6);
-    await openFirewall({ bridge, hasIPv6: subnet6 !== undefined }, log);
+    await this.#ensureForwarding(hasBridge ? 'made' : 'new');
+    await this.#ensureFirewall();
+    if (how === 'rebuild') await this.rebuildTable();
+    else await this.#inQueue(() => this.#mendTables());
+    this.#wasMade = true;
+  }
+
+  /**
+   * A look that starts no process while nothing was changed: whether bridge, forwarding and tables are as they should be.
+   * What is not is put back.
+   */
+  async mend(): Promise<void> {
+    const { bridge } = this.#deps;
+    if (!existsSync(`/sys/class/net/${bridge}`)) return this.ensure('bridge');
+    await this.#mendBridge();
+    await this.#ensureForwarding('made');
+    const generation = await this.#deps.nftGeneration();
+    const isChanged = generation === undefined || generation !== this.#seenGeneration;
+    if (!isChanged && !hasOldIptables()) return;
+    await this.#ensureFirewall();
+    await this.#inQueue(() => this.#mendTables());
+    // As it was before we looked: whatever was changed since, by us as well, makes the next look look again.
+    this.#seenGeneration = generation;
+  }
+
+  /** Without its address a bridge has no route, as when it is switched off. */
+  async #mendBridge(): Promise<void> {
+    const { bridge, subnet } = this.#deps;
+    if (hasRoute(await readFile('/proc/net/route', 'latin1'), bridge)) return;
+    const lines = [`addr replace ${subnet.gateway}/${subnet.prefixLength} dev ${bridge}`, `link set dev ${bridge} up`];
+    await runSuccessfully('network', ['ip', '-batch', '-'], { deadlineMs, input: lines.join('\n') });
+    this.#found('bridge', `${bridge} had no address or was switched off`);
+  }
+
+  /** Settings of a bridge that was made just now are nobody's doing. */
+  async #ensureForwarding(age: 'made' | 'new'): Promise<void> {
+    const { bridge, subnet6 } = this.#deps;
+    const changed = [
+      await writeSysctl('net/ipv4/ip_forward', '1'),
+      // Packets from the host's loopback to a published port leave by the bridge.
+      await writeSysctl(`net/ipv4/conf/${bridge}/route_localnet`, '1'),
+      ...(subnet6 === undefined ? [] : await this.#ensureIPv6(subnet6, age)),
+    ].filter((name) => name !== undefined);
+    if (changed.length > 0 && age === 'made') this.#found('forwarding', changed.join(', '));
+  }
+
+  async #ensureFirewall(): Promise<void> {
+    const { bridge, subnet6, log } = this.#deps;
+    const added = await openFirewall({ bridge, hasIPv6: subnet6 !== undefined }, log);
+    if (added > 0 && this.#isOpened) this.#found('firewall', `${added} rules of iptables were missing`);
+    this.#isOpened = true;
     const obstacle = await observeObstacle(bridge);
     if (obstacle !== undefined && obstacle !== this.#obstacle) log.warn({ bridge }, obstacle);
     this.#obstacle = obstacle;
-    if (how === 'rebuild') await this.rebuildTable();
-    else await this.#inQueue(() => this.#mendTables());
   }
 
-  /** A look that costs a short process for each table (4 ms): whether they are what they should be, and a missing bridge. */
-  async mend(): Promise<void> {
-    if (!existsSync(`/sys/class/net/${this.#deps.bridge}`)) await this.ensure('bridge');
-    else await this.#inQueue(() => this.#mendTables());
+  /** The first time something is made, nobody has taken it away. */
+  #found(kind: Parameters<HostNetworkDeps['found']>[0], detail: string): void {
+    if (this.#wasMade) this.#deps.found(kind, detail);
   }
 
   async #mendTables(): Promise<void> {
@@ -100,6 +152,7 @@ export class HostNetwork {
       if (fault === undefined) continue;
       log.warn({ family, table, fault }, 'the nftables table was changed by somebody and is made again');
       await this.#applyWhole();
+      this.#found(content === undefined || fault.startsWith('the chain') ? 'rules' : 'published-port', fault);
       return;
     }
   }
@@ -222,6 +275,7 @@ export class HostNetwork {
       throw new RuntimeOperationError('network', `the bridge ${bridge} cannot be made: ${made.stderr.trim()}`);
     }
     this.#deps.markBridge();
+    this.#found('bridge', `${bridge} was gone`);
     const cables = this.#deps.hostInterfaces().filter((name) => existsSync(`/sys/class/net/${name}`));
     if (cables.length === 0) return;
     const plug = cables.flatMap((name) => [`link set dev ${name} master ${bridge}`, `link set dev ${name} up`]);
@@ -231,11 +285,13 @@ export class HostNetwork {
   }
 
   /** The bridge's address, at once and without asking the neighbours whether it is free, and forwarding. */
-  async #ensureIPv6({ gateway, prefixLength }: Subnet): Promise<void> {
+  async #ensureIPv6({ gateway, prefixLength }: Subnet, age: 'made' | 'new'): Promise<readonly (string | undefined)[]> {
     const { bridge } = this.#deps;
-    await writeSysctl(`net/ipv6/conf/${bridge}/disable_ipv6`, '0');
-    // No container tells the host where its routers are.
-    await writeSysctl(`net/ipv6/conf/${bridge}/accept_ra`, '0');
+    const changed = [
+      await writeSysctl(`net/ipv6/conf/${bridge}/disable_ipv6`, '0'),
+      // No container tells the host where its routers are.
+      await writeSysctl(`net/ipv6/conf/${bridge}/accept_ra`, '0'),
+    ];
     const digits = ipv6Digits(gateway);
     const isThere = readFileSync('/proc/net/if_inet6', 'latin1')
       .split('\n')
@@ -243,8 +299,9 @@ export class HostNetwork {
     if (!isThere) {
       const command = ['ip', '-6', 'addr', 'replace', `${gateway}/${prefixLength}`, 'dev', bridge, 'nodad'] as const;
       await runSuccessfully('network', command, { deadlineMs });
+      if (age === 'made') this.#found('bridge', `${bridge} had lost ${gateway}`);
     }
-    if ((await readFile('/proc/sys/net/ipv6/conf/all/forwarding', 'latin1')).trim() === '1') return;
+    if ((await readFile('/proc/sys/net/ipv6/conf/all/forwarding', 'latin1')).trim() === '1') return changed;
     // A host that forwards heeds its routers' announcements only where it is told to: without this it would lose the
     // addresses and routes that it has from them. Source: Linux ip-sysctl.rst, accept_ra.
     for (const name of readdirSync('/proc/sys/net/ipv6/conf')) {
@@ -252,7 +309,21 @@ export class HostNetwork {
       const value = await readFile(`/proc/sys/${path}`, 'latin1').catch(() => ''); // the interface went
       if (value.trim() === '1' && name !== 'lo') await writeSysctl(path, '2');
     }
-    await writeSysctl('net/ipv6/conf/all/forwarding', '1');
+    return [...changed, await writeSysctl('net/ipv6/conf/all/forwarding', '1')];
+  }
+}
+
+/** Pure: whether /proc/net/route has one by that interface. */
+export function hasRoute(routes: string, device: string): boolean {
+  return routes.split('\n').some((line) => line.startsWith(`${device}\t`));
+}
+
+/** Rules of iptables as it was before nftables are in no generation of theirs. */
+function hasOldIptables(): boolean {
+  try {
+    return readFileSync('/proc/net/ip_tables_names', 'latin1').trim() !== '';
+  } catch {
+    return false; // the kernel does not know them
   }
 }
 
@@ -261,11 +332,13 @@ interface PortChange {
   readonly add: readonly PublishedPort[];
 }
 
-async function writeSysctl(name: string, value: string): Promise<void> {
+/** The setting's name if it was another. */
+async function writeSysctl(name: string, value: string): Promise<string | undefined> {
   const path = `/proc/sys/${name}`;
   try {
-    if ((await readFile(path, 'utf8')).trim() === value) return;
+    if ((await readFile(path, 'utf8')).trim() === value) return undefined;
     await writeFile(path, value);
+    return name.replaceAll('/', '.');
   } catch (error) {
     throw new RuntimeOperationError('network', `cannot set ${name.replaceAll('/', '.')} to ${value}`, { cause: error });
   }

@@ -2,6 +2,7 @@
  * runtime/: containers on this host: images, root file systems, networks, OCI bundles, monitors, logs.
  * Used by: controller/, docker/, cli/, store/ never. May import: npm only. Must not know: Kubernetes.
  */
+export { describeDrift, driftKinds, driftTable } from './drift.ts';
 export * from './interface.ts';
 export { createRuntime, type RuntimeDeps } from './local-runtime.ts';
 export { type OpenImageStoreDeps, openImageStore } from './open-image-store.ts';

@@ -9,6 +9,7 @@
  */
 import type { Duplex, Readable } from 'node:stream';
 import type { ContainerConfig, ContainerID, MutableConfig, PortMapping } from './container-config.ts';
+import type { Damage, Drift, DriftKind } from './drift.ts';
 import type { Images } from './image-types.ts';
 import type {
   Archive,
@@ -22,6 +23,7 @@ import type {
 } from './stream-types.ts';
 
 export * from './container-config.ts';
+export type { Damage, Drift, DriftKind, Remedy } from './drift.ts';
 export * from './errors.ts';
 export * from './image-types.ts';
 export * from './stream-types.ts';
@@ -34,6 +36,8 @@ export interface Exit {
   readonly finishedAtMs: number;
   /** The host went down under it, so nobody saw how it ended. */
   readonly hostWentDown?: true | undefined;
+  /** What somebody did to it that ended it; undefined: nothing that can be told from an end of its own. */
+  readonly drift?: DriftKind | undefined;
 }
 
 export type ContainerState =
@@ -45,6 +49,8 @@ export type ContainerState =
       readonly startedAtMs: number;
       /** Its processes are frozen, by pause or by somebody else. */
       readonly isPaused?: true | undefined;
+      /** Somebody took from it what only a restart can give back. */
+      readonly damage?: Damage | undefined;
     }
   /** startedAtMs is undefined when the start itself failed part-way. */
   | { readonly kind: 'exited'; readonly exit: Exit; readonly startedAtMs?: number | undefined };
@@ -77,6 +83,10 @@ export type RuntimeEvent =
   | { readonly kind: 'removed'; readonly id: ContainerID }
   /** A debug session of it has begun or ended. */
   | { readonly kind: 'debug'; readonly id: ContainerID }
+  /** It was frozen or thawed. */
+  | { readonly kind: 'frozen'; readonly id: ContainerID }
+  /** Something that was changed behind our back was found, and what can be done at once was done. */
+  | { readonly kind: 'drift'; readonly drift: Drift }
   /** Something may have been missed: look at everything again. */
   | { readonly kind: 'relist' };
 

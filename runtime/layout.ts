@@ -29,6 +29,8 @@ export interface ContainerPaths {
   /** Gone after a reboot: bundle, monitor's files, network. */
   readonly bundle: string;
   readonly rootfs: string;
+  /** Says that what is mounted as the root is of no use any more. */
+  readonly staleRoot: string;
   /** Of a container that has a user namespace of its own. */
   readonly userNamespace: string;
   readonly ociConfig: string;
@@ -153,6 +155,7 @@ export function createLayout({ dataDir, runDir, bridge }: LayoutInput): Layout {
         log: join(home, 'log', 'ctr.log'),
         bundle,
         rootfs: join(bundle, 'rootfs'),
+        staleRoot: join(bundle, 'stale-root'),
         userNamespace: join(bundle, 'user-namespace'),
         ociConfig: join(bundle, 'config.json'),
         pidFile: join(bundle, 'pidfile'),

@@ -16,6 +16,7 @@ import { isRunning, nameRecordOf } from './container-entry.ts';
 import { hostAddresses } from './container-network.ts';
 import { publishedPorts } from './container-ports.ts';
 import { LocalContainers } from './containers.ts';
+import type { DriftKind } from './drift.ts';
 import { ExitWatch } from './exit-watch.ts';
 import { HostNetwork, hasIPv6 } from './host-network.ts';
 import { createImageStore, type ImageStore, type ImageStoreDeps } from './images/index.ts';
@@ -27,7 +28,7 @@ import { LogRotator } from './log-rotator.ts';
 import { createRuntimeMetrics } from './metrics.ts';
 import { NetnsPool } from './netns-pool.ts';
 import { findMonitor, findOciRuntime, type OciRuntime } from './oci-runtime.ts';
-import { emptyTrash, prepareFolders, recoverContainers } from './recovery.ts';
+import { emptyTrash, prepareFolders, recoverContainers, remakeRunDir } from './recovery.ts';
 import { Resolver } from './resolver.ts';
 import { SeccompFilter } from './seccomp-filter.ts';
 import { Syscalls } from './syscalls.ts';
@@ -54,6 +55,8 @@ export interface RuntimeDeps {
   readonly ociRuntime?: OciRuntime['name'] | undefined;
   /** Network namespaces kept ready; default 8. */
   readonly netnsPoolSize?: number | undefined;
+  /** How often all containers and the network are looked at, for what no event told; default 5 s. */
+  readonly lookIntervalMs?: number | undefined;
   /** Default: createImageStore of runtime/images. */
   readonly openImages?: ((deps: ImageStoreDeps) => Promise<ImageStore>) | undefined;
   readonly nowMs?: (() => number) | undefined;
@@ -62,6 +65,8 @@ export interface RuntimeDeps {
 
 const seccompProfile = '/usr/share/containers/seccomp.json';
 const cniPluginDirs = ['/usr/lib/cni', '/opt/cni/bin', '/usr/libexec/cni'];
+/** Events of drift that are kept until somebody listens. */
+const maxEarly = 1_000;
 const lookIntervalMs = 5_000;
 /** How many looks pass between two checks of all of the network; those of bridge and ports are made at each. */
 const looksPerNetworkCheck = 8;
@@ -107,14 +112,18 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
     const entries = await metrics.time('recover', () =>
       recoverContainers({ ...runDeps, hostAddresses: hostAddresses({ subnet, subnet6 }) }),
     );
-    const resolver = new Resolver({ layout, syscalls, log });
     const listeners = new Set<(event: RuntimeEvent) => void>();
+    /** What was found before anybody listened. */
+    const early: RuntimeEvent[] = [];
+    const found = (kind: DriftKind, detail: string): void => emit({ kind: 'drift', drift: { kind, detail } });
+    const resolver = new Resolver({ layout, syscalls, found: (detail) => found('resolver', detail), log });
     const emit = (event: RuntimeEvent): void => {
       if (event.kind === 'exited') {
         opened.rotator?.end(event.id);
         resolver.stopped(event.id);
       }
       if (event.kind === 'removed') resolver.forget(event.id);
+      if (listeners.size === 0 && event.kind === 'drift' && early.length < maxEarly) early.push(event);
       for (const listener of listeners) listener(event);
     };
     const images = await (deps.openImages ?? createImageStore)({
@@ -133,6 +142,8 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
       markBridge: () => markBridge(layout.bridge, instance),
       subnet,
       subnet6,
+      nftGeneration: () => syscalls.nftGeneration(),
+      found,
       hostInterfaces: () => [...containers.hostInterfaces(), ...pool.readyInterfaces()],
       log,
     });
@@ -202,21 +213,37 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
     closers.push(() => pool.close());
     await pool.open(new Set([...entries.values()].flatMap((entry) => entry.network?.name ?? [])));
     let looks = 0;
+    let isMending = false;
+    // One that is under way is waited for, or it would put back what is being taken down.
+    let mending: Promise<void> = Promise.resolve();
+    closers.push(() => mending);
     const watch = new ExitWatch({
       dir: layout.exits,
       onExit: (id) => containers.check(id),
       onLookAgain(why) {
         containers.checkAll();
+        const lost = remakeRunDir(layout);
+        if (lost.length > 0) found('run-dir', lost.join(', '));
+        containers
+          .lookForDrift()
+          .catch((error: unknown) => log.error({ err: error }, 'the containers cannot be looked at for drift'));
         takeBackDevNull().catch((error: unknown) =>
           log.error({ err: error }, '/dev/null cannot be given back to root'),
         );
         resolver.look();
         looks += 1;
-        const mending = looks % looksPerNetworkCheck === 0 ? hostNetwork.ensure('thorough') : hostNetwork.mend();
-        mending.catch((error: unknown) => log.error({ err: error }, 'the network cannot be mended'));
+        if (!isMending) {
+          isMending = true;
+          const mend = looks % looksPerNetworkCheck === 0 ? hostNetwork.ensure('thorough') : hostNetwork.mend();
+          mending = mend
+            .catch((error: unknown) => log.error({ err: error }, 'the network cannot be mended'))
+            .finally(() => {
+              isMending = false;
+            });
+        }
         if (why === 'afterGap') emit({ kind: 'relist' });
       },
-      intervalMs: lookIntervalMs,
+      intervalMs: deps.lookIntervalMs ?? lookIntervalMs,
       log,
     });
     closers.push(() => watch.close());
@@ -235,6 +262,7 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
       info: () => ({ name: 'holdfast', versions: { [runtime.name]: runtime.version, conmon: conmon.version } }),
       subscribe(listener) {
         listeners.add(listener);
+        for (const event of early.splice(0)) listener(event);
         return () => listeners.delete(listener);
       },
       close,

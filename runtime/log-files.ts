@@ -37,6 +37,11 @@ function nameAfter(youngest: string | undefined): string {
   return `${current}.${(parseRotated(youngest ?? '')?.number ?? 0) + 1}`;
 }
 
+/** Pure: of a further rotated file, younger than the others. */
+export function nextLogName(names: readonly string[]): string {
+  return nameAfter(orderLogFiles(names.filter((name) => name !== current)).at(-1));
+}
+
 export interface LogFile {
   readonly path: string;
   readonly inode: number;

@@ -2,6 +2,7 @@
  * What is kept on disk about a container: what it should be (record.json), how its last run went (last-run.json, both
  * survive a reboot), and the processes of its present run (process.json, does not). Formats only; parsing is pure.
  */
+import { type DriftKind, driftKinds } from './drift.ts';
 import type { IdMap } from './id-map.ts';
 import type { ContainerConfig, Exit, ImageConfig, PortMapping } from './interface.ts';
 import { isObject, type Json } from './json.ts';
@@ -66,7 +67,13 @@ function parseExit(value: unknown): Exit | undefined {
     finishedAtMs: value.finishedAtMs,
     ...(typeof value.signal === 'number' ? { signal: value.signal } : {}),
     ...(value.hostWentDown === true ? { hostWentDown: true } : {}),
+    ...driftOf(value.drift),
   };
+}
+
+function driftOf(value: unknown): { readonly drift?: DriftKind } {
+  const drift = driftKinds.find((kind) => kind === value);
+  return drift === undefined ? {} : { drift };
 }
 
 export function parseLastRun(json: Json | undefined): LastRun | undefined {

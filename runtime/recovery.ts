@@ -2,9 +2,9 @@
  * Reads back what earlier daemons left on disk: containers are taken up as they are, half-made ones are undone, and
  * what belongs to nobody is removed. Nothing that runs is restarted. Effects only.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { Addresses } from './addresses.ts';
 import { readJsonObject } from './atomic-file.ts';
 import type { ContainerEntry } from './container-entry.ts';
@@ -62,6 +62,14 @@ export async function prepareFolders(layout: Layout, bootID: string): Promise<vo
   ];
   for (const dir of [...folders, layout.pool, layout.addresses]) await mkdir(dir, { recursive: true, mode: 0o700 });
   await writeFile(layout.bootID, bootID);
+}
+
+/** Folders of the run dir that hold what cannot be missing; each is made when it is, and named. Synchronous: a few looks. */
+export function remakeRunDir(layout: Layout): readonly string[] {
+  const folders = [layout.bundles, layout.ociRoot, layout.exits, layout.netns, layout.pool, layout.addresses];
+  const missing = [...folders, layout.sessions].filter((dir) => !existsSync(dir));
+  for (const dir of missing) mkdirSync(dir, { recursive: true, mode: 0o700 });
+  return missing.map((dir) => basename(dir));
 }
 
 async function readEntry(paths: ContainerPaths, hostAddresses: Addresses): Promise<ContainerEntry | undefined> {

@@ -5,12 +5,25 @@
 import { readFile, realpath, rm } from 'node:fs/promises';
 import { RuntimeOperationError } from './interface.ts';
 
+/** A line of mountinfo. */
+export interface MountLine {
+  readonly mountPoint: string;
+  /** What of its file system is mounted; ends with "//deleted" when that was deleted since. */
+  readonly root: string;
+}
+
+/** Pure: all mounts of /proc/PID/mountinfo, the earlier first. */
+export function parseMountinfo(text: string): readonly MountLine[] {
+  const plain = (word: string): string =>
+    word.replace(/\\([0-7]{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8)));
+  return text.split('\n').flatMap((line) => {
+    const [, , , root, mountPoint] = line.split(' ');
+    return root === undefined || mountPoint === undefined ? [] : [{ root: plain(root), mountPoint: plain(mountPoint) }];
+  });
+}
+
 function mountPoints(mountinfo: string): string[] {
-  return mountinfo
-    .split('\n')
-    .map((line) =>
-      (line.split(' ')[4] ?? '').replace(/\\([0-7]{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8))),
-    );
+  return parseMountinfo(mountinfo).map(({ mountPoint }) => mountPoint);
 }
 
 /** Pure: mount points below a folder, the deepest first. */

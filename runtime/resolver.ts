@@ -18,6 +18,8 @@ import type { Syscalls } from './syscalls.ts';
 export interface ResolverDeps {
   readonly layout: Layout;
   readonly syscalls: Syscalls;
+  /** It was gone and runs again. */
+  found(detail: string): void;
   readonly log: Logger;
 }
 
@@ -42,6 +44,8 @@ export class Resolver {
   #retryMs = firstRetryMs;
   #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
+  /** How one that ran well came to its end, to be told of when there is another. */
+  #lost: string | undefined;
   /** What was last said about it, so that it is said once. */
   #said: string | undefined;
 
@@ -78,7 +82,10 @@ export class Resolver {
   look(): void {
     if (this.#isClosed || this.isAvailable || this.#timer !== undefined) return;
     void this.#inQueue(async () => {
-      if (!this.isAvailable && this.#timer === undefined) this.#start();
+      if (this.isAvailable || this.#timer !== undefined) return;
+      // One that an earlier daemon started ends without a word to us.
+      if (this.#process !== undefined) this.#lost = 'its process was gone';
+      this.#start();
     });
   }
 
@@ -186,6 +193,10 @@ export class Resolver {
       child.once('exit', (code, signal) => void this.#ended(code, signal));
       const stat = child.pid === undefined ? undefined : observeProcess(child.pid);
       this.#process = stat === undefined ? undefined : { pid: stat.pid, startTicks: stat.startTicks };
+      if (stat !== undefined && this.#lost !== undefined) {
+        this.#deps.found(this.#lost);
+        this.#lost = undefined;
+      }
     } finally {
       close(errors, () => {}); // nothing was written through it by us
     }
@@ -193,6 +204,8 @@ export class Resolver {
 
   async #ended(code: number | null, signal: NodeJS.Signals | null): Promise<void> {
     const said = await readFile(this.#deps.layout.resolver.errors, 'utf8').catch(() => ''); // removed with the instance
+    const isSomebodys = signal !== null && !this.#isClosed;
+    if (isSomebodys) this.#lost = `killed by ${signal}`;
     this.#failed(said.trim() || `it ended with ${signal ?? code}`);
   }
 

@@ -9,6 +9,8 @@ import type { KeyedLock } from './keyed-lock.ts';
 import type { RunProcesses } from './record.ts';
 import { cgroupPathOf, endRun, type RunDeps } from './run.ts';
 
+const SIGKILL = 9;
+
 export interface SupervisorDeps extends RunDeps {
   /** One operation at a time for each container. */
   readonly lock: KeyedLock;
@@ -75,12 +77,16 @@ export class RunSupervisor {
   #conclude(entry: ContainerEntry, exit: Exit): void {
     const { id } = entry.record.config;
     const { processes } = entry;
-    this.#record(entry, exit);
+    const wasKilled = exit.signal === SIGKILL && !exit.oomKilled && entry.killed !== processes;
+    const drift = exit.drift ?? (wasKilled ? 'process' : undefined);
+    this.#record(entry, drift === undefined ? exit : { ...exit, drift });
+    entry.damage = undefined;
     // Before the event, so that a start which it causes finds the field clear.
     this.#inBackground(id, async () => {
       if (entry.processes === processes && !isRunning(entry)) await this.putAway(entry);
     });
     if (exit.oomKilled) this.#deps.emit({ kind: 'oom', id });
+    if (drift !== undefined) this.#deps.emit({ kind: 'drift', drift: { kind: drift, containerID: id } });
     this.#deps.emit({ kind: 'exited', id });
   }
 
@@ -94,7 +100,7 @@ export class RunSupervisor {
     this.#inBackground(id, async () => {
       if (entry.processes !== processes || !isRunning(entry)) return;
       await endRun(this.#deps, id, processes).finally(() => this.#healing.delete(processes));
-      this.#conclude(entry, this.#unknownExit());
+      this.#conclude(entry, { ...this.#unknownExit(), drift: 'monitor' });
     });
   }
 

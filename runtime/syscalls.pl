@@ -17,8 +17,12 @@ my $CLONE_NEWNET = 0x40000000;
 my $OPEN_TREE_CLONE = 1 | 02000000; # close-on-exec too
 my $AT_EMPTY_PATH = 0x1000;
 my $MOVE_MOUNT_F_EMPTY_PATH = 4;
+my $MOVE_MOUNT_T_EMPTY_PATH = 0x40;
+my $AT_RECURSIVE = 0x8000;
+my $MOUNT_ATTR_RDONLY = 1;
 my $MOUNT_ATTR_IDMAP = 0x00100000;
 my $MS_BIND = 4096;
+my $MNT_DETACH = 2;
 my $MS_REC = 16384;
 my $MS_PRIVATE = 1 << 18;
 my $ENOENT = 2;
@@ -262,6 +266,79 @@ sub op_kill {
   die $problem unless $ok;
 }
 
+# Whether the process is still the one that started at the given tick; dies if it is not.
+sub expect_process {
+  my ($pid, $start_ticks) = @_;
+  my $stat = '';
+  if (open(my $file, '<', "/proc/$pid/stat")) { local $/; $stat = <$file> // ''; close $file; }
+  $stat =~ s/^.*\)\s//s;
+  my @fields = split / /, $stat;
+  die { errno => $ESRCH, text => 'another process has this pid' } unless ($fields[19] // '') eq $start_ticks;
+}
+
+sub open_mount_namespace {
+  my ($pid, $start_ticks) = @_;
+  open(my $file, '<', "/proc/$pid/ns/mnt") or die { errno => $! + 0, text => "open mount namespace: $!" };
+  expect_process($pid, $start_ticks);
+  return $file;
+}
+
+# Binds what a process has mounted at a path of its own to a folder of ours.
+sub op_mount_out_of {
+  my ($pid, $start_ticks, $source, $target) = @_;
+  in_child(sub {
+    my $theirs = open_mount_namespace($pid, $start_ticks);
+    open(my $home, '<', '/proc/self/ns/mnt') or die { errno => $! + 0, text => "open own mount namespace: $!" };
+    # Before we leave: its path counts from our root.
+    my $place = open_at($AT_FDCWD, $target, 0);
+    my $empty = '';
+    call('setns', fileno($theirs), $CLONE_NEWNS);
+    my $tree = call('open_tree', $AT_FDCWD, $source, $OPEN_TREE_CLONE);
+    call('setns', fileno($home), $CLONE_NEWNS);
+    call('move_mount', $tree, $empty, $place, $empty, $MOVE_MOUNT_F_EMPTY_PATH | $MOVE_MOUNT_T_EMPTY_PATH);
+  });
+}
+
+# Binds a path of ours to one that a process sees. Its links are followed as the process follows them.
+sub op_mount_into {
+  my ($pid, $start_ticks, $source, $target, $is_read_only) = @_;
+  in_child(sub {
+    my $theirs = open_mount_namespace($pid, $start_ticks);
+    my $empty = '';
+    my $tree = call('open_tree', $AT_FDCWD, $source, $OPEN_TREE_CLONE | $AT_RECURSIVE);
+    my $attributes = pack('QQQQ', $is_read_only ? $MOUNT_ATTR_RDONLY : 0, 0, $MS_PRIVATE, 0);
+    call('mount_setattr', $tree, $empty, $AT_EMPTY_PATH | $AT_RECURSIVE, $attributes, length $attributes);
+    call('setns', fileno($theirs), $CLONE_NEWNS);
+    my $moved = syscall($numbers{move_mount}, $tree, $empty, $AT_FDCWD, $target, $MOVE_MOUNT_F_EMPTY_PATH);
+    if ($moved == -1 && $! + 0 == $ENOENT) {
+      # What is mounted there was deleted, and nothing can be mounted on that.
+      call('umount2', $target, $MNT_DETACH);
+      $moved = syscall($numbers{move_mount}, $tree, $empty, $AT_FDCWD, $target, $MOVE_MOUNT_F_EMPTY_PATH);
+    }
+    die { errno => $! + 0, text => "move_mount to $target: $!" } if $moved == -1;
+  });
+}
+
+# The generation of the nftables rules of this network namespace: NFT_MSG_GETGEN of linux/netfilter/nf_tables.h.
+sub op_nft_generation {
+  socket(my $socket, 16, 3, 12) or return '';
+  my $request = pack('L S S L L C C n', 20, (10 << 8) | 16, 1, 1, 0, 0, 0, 0);
+  defined send($socket, $request, 0) or return '';
+  my $seconds = pack('l!l!', 1, 0);
+  setsockopt($socket, 1, 20, $seconds);
+  my $answer = '';
+  defined recv($socket, $answer, 4096, 0) or return '';
+  my ($length, $type) = unpack('L S', $answer);
+  return '' unless defined $type && $type == ((10 << 8) | 15);
+  for (my $at = 20; $at + 8 <= $length;) {
+    my ($size, $attribute) = unpack('S S', substr($answer, $at, 4));
+    last if $size < 4;
+    return unpack('N', substr($answer, $at + 4, 4)) if $attribute == 1;
+    $at += ($size + 3) & ~3;
+  }
+  return '';
+}
+
 # The text of a regular file below a folder that counts as /, in hexadecimal; nothing if there is none or it is too big.
 # The kernel resolves the links, so that a process which swaps them meanwhile leads nobody out.
 sub op_read {
@@ -280,6 +357,7 @@ sub op_read {
 }
 
 my %operations = (read => \&op_read, mount => \&op_mount, umount => \&op_umount, bind_beneath => \&op_bind_beneath, mkdir_beneath => \&op_mkdir_beneath, netns => \&op_netns, userns => \&op_userns,
+  mount_out_of => \&op_mount_out_of, mount_into => \&op_mount_into, nft_generation => \&op_nft_generation,
   netns_of => \&op_netns_of, mapped_overlay => \&op_mapped_overlay, kill => \&op_kill);
 
 $| = 1;
@@ -288,7 +366,7 @@ while (my $line = <STDIN>) {
   chomp $line;
   my ($id, $name, @args) = map { s/%([0-9A-Fa-f]{2})/chr(hex($1))/ger } split /\t/, $line, -1;
   my $result = eval { [scalar(($operations{$name} // die { errno => 38, text => "no operation $name" })->(@args))] };
-  if (defined $result) { print "$id\tok\t", $name eq 'read' ? $result->[0] : '', "\n"; next; }
+  if (defined $result) { print "$id\tok\t", $name eq 'read' || $name eq 'nft_generation' ? $result->[0] : '', "\n"; next; }
   my ($errno, $text) = ref $@ eq 'HASH' ? ($@->{errno}, $@->{text}) : (5, "$@");
   $text =~ s/[\t\n]+/ /g;
   print "$id\t$errno\t$text\n";

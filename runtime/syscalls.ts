@@ -8,6 +8,7 @@ import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { describeSpawnError, programPath } from './command.ts';
 import { RuntimeOperationError } from './interface.ts';
+import type { ProcessIdentity } from './proc.ts';
 
 /** A system call failed. `errno` is the kernel's number. */
 export class SyscallError extends RuntimeOperationError {
@@ -21,6 +22,10 @@ export class SyscallError extends RuntimeOperationError {
 export const errnos = { ENOENT: 2, ESRCH: 3, EBUSY: 16, EXDEV: 18, ENOTDIR: 20, EINVAL: 22, ELOOP: 40 } as const;
 const MNT_DETACH = 2;
 const maxFileBytes = 1024 * 1024;
+
+function identify({ pid, startTicks }: ProcessIdentity): readonly string[] {
+  return [String(pid), String(startTicks)];
+}
 
 interface Pending {
   readonly operation: string;
@@ -127,6 +132,32 @@ export class Syscalls {
   }): Promise<void> {
     const { userNamespace, scratch, target, options, layers } = request;
     await this.#request('mapped_overlay', [userNamespace, scratch, target, options, ...layers]);
+  }
+
+  /** Binds what a process sees at `source` to `target`, a folder of ours: what it has mounted there, nothing below it. */
+  async mountOutOf(request: {
+    readonly process: ProcessIdentity;
+    readonly source: string;
+    readonly target: string;
+  }): Promise<void> {
+    const { process, source, target } = request;
+    await this.#request('mount_out_of', [...identify(process), source, target]);
+  }
+
+  /** Binds a path of ours, with what is mounted below it, to what a process sees at `target`. */
+  async mountInto(request: {
+    readonly process: ProcessIdentity;
+    readonly source: string;
+    readonly target: string;
+    readonly isReadOnly: boolean;
+  }): Promise<void> {
+    const { process, source, target, isReadOnly } = request;
+    await this.#request('mount_into', [...identify(process), source, target, isReadOnly ? '1' : '0']);
+  }
+
+  /** A number that changes with every change to nftables in our network namespace; undefined: the kernel does not tell. */
+  async nftGeneration(): Promise<string | undefined> {
+    return (await this.#request('nft_generation', [])) || undefined;
   }
 
   /** Signals a process if it is still the one that started at `startTicks`. False if it is gone. */

@@ -5,6 +5,7 @@ import {
   ContainerNotFoundError,
   ContainerNotRunningError,
   type ContainerState,
+  type Damage,
   type ImageInfo,
   ImageNotPresentError,
   type Images,
@@ -67,6 +68,8 @@ export interface SimulatedRuntime extends Runtime {
   exit(id: string, code: number, options?: { readonly silently?: boolean }): void;
   /** As if the host had gone down and come up again: what ran has ended, unseen. */
   reboot(): void;
+  /** As if somebody had taken from a running container what only a restart can give back. */
+  damage(id: string, damage: Damage): void;
   /** As if so many debug sessions were open. */
   setDebugSessions(id: string, count: number): void;
   /** Most containers that ran at once. */
@@ -177,6 +180,12 @@ export function createSimulatedRuntime({
     collections,
     get peakRunning() {
       return peakRunning;
+    },
+    damage: (id, damage) => {
+      const one = find(id);
+      if (one.state.kind !== 'running') return;
+      one.state = { ...one.state, damage };
+      emit({ kind: 'drift', drift: { kind: damage.kind, containerID: id, detail: damage.detail } });
     },
     setDebugSessions: (id, count) => {
       find(id).debugSessions = count;

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { type DecideInput, decide, type Step } from '../../controller/decide.ts';
 import { labelKeys } from '../../controller/desired.ts';
 import { emptyHistory, type History, type Retry } from '../../controller/history.ts';
+import type { ContainerState, DriftKind } from '../../runtime/index.ts';
 import { container, desired, exited, paused, running } from './fixtures.ts';
 
 const base: DecideInput = {
@@ -30,6 +31,12 @@ const retry: Retry = {
 const stopped = desired({ spec: { desiredState: 'Stopped' } });
 const frozen = desired({ spec: { desiredState: 'Paused' } });
 const signalled = desired({ annotations: { 'holdfast.dev/signal': 'HUP@2' } });
+const once = desired({ spec: { restartPolicy: 'Never' } });
+const damaged = (kind: DriftKind): ContainerState => {
+  const state = running();
+  assert.ok(state.kind === 'running');
+  return { ...state, damage: { kind, detail: '' } };
+};
 const shortLived = desired({ spec: { ttlSecondsAfterFinished: 5 } });
 const final = { reason: 'Completed', message: '' };
 const linked = desired({ spec: { links: [{ name: 'db' }] } });
@@ -76,6 +83,39 @@ const cases: { it: string; given: Partial<DecideInput>; want: Step }[] = [
     it: 'starts again what was stopped by its spec',
     given: { container: container(exited(143)), history: history({ isHalted: true }) },
     want: { kind: 'start' },
+  },
+  {
+    it: 'stops what only a restart can help, to start it again',
+    given: { container: container(damaged('upper-layer')) },
+    want: { kind: 'stop', killAtMs: 40_000, because: 'damaged' },
+  },
+  {
+    it: 'leaves a damaged container that may run but once',
+    given: { container: container(damaged('volume')), desired: once },
+    want: { kind: 'settled', untilMs: undefined },
+  },
+  {
+    it: 'fetches a lost image before it restarts its container',
+    given: { container: container(damaged('image-layer')) },
+    want: { kind: 'ensure-image' },
+  },
+  {
+    it: 'lets a container run on while its lost image is fetched',
+    given: { container: container(damaged('image-layer')), image: { kind: 'pulling' } },
+    want: { kind: 'settled', untilMs: undefined },
+  },
+  {
+    it: 'lets a container run on while its lost image cannot be fetched',
+    given: {
+      container: container(damaged('image-layer')),
+      history: history({ retry: { ...retry, of: 'image', isHostFault: true } }),
+    },
+    want: { kind: 'settled', untilMs: 12_000 },
+  },
+  {
+    it: 'restarts a container once its lost image is here again',
+    given: { container: container(damaged('image-layer')), image: present },
+    want: { kind: 'stop', killAtMs: 40_000, because: 'damaged' },
   },
   {
     it: 'changes a running container in place',

@@ -21,6 +21,8 @@ const network = new HostNetwork({
   subnet6: deriveSubnet6(bridge),
   markBridge: () => markBridge(bridge, instance),
   hostInterfaces: () => [],
+  nftGeneration: async () => undefined,
+  found: () => {},
   log,
 });
 const rules = (): object => ({

@@ -1,0 +1,58 @@
+/** What is changed behind the runtime's back is put back in containers that run on, or is said to need a restart. */
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { ContainerInfo, DriftKind } from '../../runtime/index.ts';
+import { driftTable } from '../../runtime/index.ts';
+import { harms, type Victim } from '../drift-harms.ts';
+import { TestHost, until } from './host.ts';
+
+const inPlace = (Object.keys(harms) as DriftKind[]).filter(
+  (kind) => driftTable[kind].remedy === 'put-back' && kind !== 'pause' && kind !== 'firewall',
+);
+
+describe('drift', () => {
+  let host: TestHost;
+  before(async () => {
+    host = await TestHost.open({ lookIntervalMs: 100 });
+  });
+  after(() => host.close());
+  afterEach(async () => {
+    for (const info of await host.runtime.containers.list()) await host.runtime.containers.remove(info.id);
+  });
+
+  const start = (): Promise<ContainerInfo> =>
+    host.run({
+      cmd: ['sh', '-c', 'i=0; while :; do i=$((i+1)); echo line $i; sleep 0.1; done'],
+      ports: [{ containerPort: 80, hostPort: 0, protocol: 'tcp' }],
+      volumes: [
+        { name: 'named', source: { kind: 'named', name: 'named' } },
+        { name: 'memory', source: { kind: 'memory' } },
+      ],
+      mounts: [
+        { volume: 'named', path: '/named', isReadOnly: false, copiesUp: false },
+        { volume: 'memory', path: '/memory', isReadOnly: false, copiesUp: false },
+      ],
+    });
+  const victimOf = (info: ContainerInfo): Victim => {
+    assert.ok(info.state.kind === 'running');
+    const { dataDir, runDir, bridge } = host.deps;
+    return { id: info.id, pid: info.state.pid, ip: info.ip ?? '', dataDir, runDir, bridge };
+  };
+
+  for (const kind of inPlace) {
+    it(`${kind}: ${driftTable[kind].what}; it ${driftTable[kind].healedBy}, and the process runs on`, async () => {
+      const info = await start();
+      const victim = victimOf(info);
+      const { inflict, isHarmed } = harms[kind];
+      assert.equal(isHarmed(victim), false, 'it is well before');
+      // The first look remembers what it is like.
+      await until('the first look', () => existsSync(join(victim.runDir, 'containers', victim.id, 'oci-state')));
+      host.events.length = 0;
+      inflict(victim);
+      await until('to be told', () => host.events.some((event) => event.kind === 'drift' && event.drift.kind === kind));
+      await until('to be healed', () => !isHarmed(victim));
+      assert.deepEqual((await host.runtime.containers.inspect(info.id))?.state, info.state);
+    });
+  }
+});

@@ -1,5 +1,5 @@
 /** Takes note of what the runtime and the clock show: each new run and each new exit exactly once. Pure. */
-import type { ContainerInfo } from '../runtime/index.ts';
+import type { ContainerInfo, Exit } from '../runtime/index.ts';
 import { accountForEnding, accountForEndingAnew, basisOf } from './account-failures.ts';
 import type { Desired } from './desired.ts';
 import { followClock, type History } from './history.ts';
@@ -146,8 +146,18 @@ function accountForExit(
     stop: undefined,
     restSinceMs: undefined,
   };
-  const asked = isOurs && unhealthy === undefined ? true : undefined;
   const sinceMs = isUnseenRun ? finishedAtMs : (history.runSinceMs ?? finishedAtMs);
   const ranForMs = Math.max(ranForMsOf(termination), finishedAtMs - sinceMs);
-  return accountForEnding(seen, desired, { termination, asked, ranForMs }, nowMs);
+  const isAsked = (isOurs && unhealthy === undefined) || isOnlyMonitor(state.exit, desired, ranForMs);
+  return accountForEnding(seen, desired, { termination, asked: isAsked ? true : undefined, ranForMs }, nowMs);
 }
+
+/**
+ * Its monitor was killed, so it had to be ended, to start anew: that is no failure of its own. One that may run but once
+ * is not started, and where monitors die again and again at once, the backoff counts all the same.
+ */
+function isOnlyMonitor({ drift }: Exit, { restart }: Desired, ranForMs: number): boolean {
+  return drift === 'monitor' && restart.policy !== 'Never' && ranForMs >= soundRunMs;
+}
+
+const soundRunMs = 10_000;

@@ -68,10 +68,10 @@ export async function startContainer(deps: StartDeps, entry: ContainerEntry, sig
     ]);
     entry.monitor = prepared.monitor;
     // Before anything else can happen: while it does not run, nobody changes the file.
-    markRun(paths.log, prepared.processes.startedAtMs);
+    withoutSpace(deps, entry, () => markRun(paths.log, prepared.processes.startedAtMs));
     entry.processes = prepared.processes;
     await seccomp.learn(filter, paths.ociState);
-    writeLastRun(entry, { startedAtMs: prepared.processes.startedAtMs });
+    withoutSpace(deps, entry, () => writeLastRun(entry, { startedAtMs: prepared.processes.startedAtMs }));
     if (entry.record.idMap !== undefined) await takeBackDevNull();
     await releaseStart(runtime, { id: config.id, ociRoot: layout.ociRoot, paths });
   } catch (error) {
@@ -82,6 +82,23 @@ export async function startContainer(deps: StartDeps, entry: ContainerEntry, sig
   monitor?.onEnd(() => {
     if (entry.monitor === monitor) deps.runs.look(entry);
   });
+}
+
+/**
+ * What a start writes to the data dir is not worth a container that stays down: without it, a later daemon knows of the
+ * start from the run dir, and the log does not tell where this run began.
+ */
+function withoutSpace({ log }: StartDeps, entry: ContainerEntry, write: () => void): void {
+  try {
+    write();
+  } catch (error) {
+    const isFull = error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT');
+    if (!isFull) throw error;
+    log.warn(
+      { err: error, containerID: entry.record.config.id },
+      'the disk is full; the container starts all the same',
+    );
+  }
 }
 
 /** Leaves nothing of the run; what was known of the one before is known again. */

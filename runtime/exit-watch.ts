@@ -2,12 +2,14 @@
  * Learns of exits: conmon puts a file named after the container into one folder. inotify tells within a millisecond but
  * loses events in silence when its queue is full, so a periodic look at everything stands behind it.
  */
-import { type FSWatcher, mkdirSync, statSync, watch } from 'node:fs';
+import { type FSWatcher, statSync, watch } from 'node:fs';
 import type { Logger } from 'pino';
 import type { ContainerID } from './interface.ts';
 
 export interface ExitWatchDeps {
   readonly dir: string;
+  /** Makes the folder again if it was removed. Synchronous. */
+  ensureDir(): void;
   /** Something happened to the exit file of this container; may be called more than once for one exit. */
   onExit(id: ContainerID): void;
   /** Look at every container. `afterGap`: events may have been missed just now. */
@@ -37,7 +39,6 @@ export class ExitWatch {
   }
 
   #watch(): FSWatcher {
-    mkdirSync(this.#deps.dir, { recursive: true, mode: 0o700 });
     this.#inode = statSync(this.#deps.dir).ino;
     const watcher = watch(this.#deps.dir, { persistent: false }, (_event, name) => {
       if (name !== null && /^[0-9a-f]{64}$/.test(name)) this.#deps.onExit(name);
@@ -50,6 +51,11 @@ export class ExitWatch {
   }
 
   #look(): void {
+    try {
+      this.#deps.ensureDir();
+    } catch (error) {
+      this.#deps.log.error({ err: error }, 'the folder of exits cannot be made again; the next look tries again');
+    }
     // A folder that was removed says nothing any more, also when there is another of its name.
     if (statSync(this.#deps.dir, { throwIfNoEntry: false })?.ino !== this.#inode) this.#isBroken = true;
     if (this.#isBroken) {

@@ -219,11 +219,13 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
     closers.push(() => mending);
     const watch = new ExitWatch({
       dir: layout.exits,
+      ensureDir() {
+        const lost = remakeRunDir(layout);
+        if (lost.length > 0) found('run-dir', lost.join(', '));
+      },
       onExit: (id) => containers.check(id),
       onLookAgain(why) {
         containers.checkAll();
-        const lost = remakeRunDir(layout);
-        if (lost.length > 0) found('run-dir', lost.join(', '));
         containers
           .lookForDrift()
           .catch((error: unknown) => log.error({ err: error }, 'the containers cannot be looked at for drift'));

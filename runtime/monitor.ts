@@ -3,7 +3,7 @@
  * writes its log and its exit code, and outlives us. Effects only; what its answers mean is parseSyncMessage (pure).
  */
 import { spawn } from 'node:child_process';
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, rmSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { describeSpawnError, programPath } from './command.ts';
@@ -88,6 +88,8 @@ export async function startMonitor(request: MonitorRequest): Promise<Monitor> {
   const { paths, deadlineMs, signal } = request;
   signal.throwIfAborted();
   const logFd = openSync(paths.monitorLog, 'w', 0o600);
+  // The OCI runtime appends to its own: what it said of an earlier start is no reason why this one fails.
+  rmSync(paths.runtimeLog, { force: true });
   const child = spawn(request.conmon, conmonArgs(request), {
     cwd: paths.bundle,
     detached: true,

@@ -147,7 +147,14 @@ export class VolumeStore implements Volumes {
     const folder = this.#folderOf(key);
     return await this.#lock.run('name' in key ? key.name : folder, async () => {
       const data = join(folder, 'data');
-      if ((await this.#read(key)) !== undefined) return data;
+      if ((await this.#read(key)) !== undefined) {
+        // Removed from under its record: it is an empty volume now.
+        if (!existsSync(data)) {
+          await mkdir(data, { mode: 0o700 });
+          await chmod(data, how.mode);
+        }
+        return data;
+      }
       const { layout, randomHex, nowMs } = this.#deps;
       const parent = 'name' in key ? layout.volumes : join(layout.ownVolumes, key.owner);
       const half = join(parent, `.new-${randomHex(6)}`);

@@ -105,6 +105,38 @@ describe('accountFor', () => {
   it('clears the failures during a long run', () => {
     assert.equal(accountFor({ ...ran, failures: 4 }, wanted, container(running(1_000)), 61_000).failures, 0);
   });
+  for (const { it: what, ranMs, policy, want } of [
+    {
+      it: 'is no failure after a sound run',
+      ranMs: 20_000,
+      policy: 'Always',
+      want: { failures: 0, final: undefined, delayMs: undefined },
+    },
+    {
+      it: 'is one right after the start',
+      ranMs: 500,
+      policy: 'Always',
+      want: { failures: 1, final: undefined, delayMs: 1_000 },
+    },
+    {
+      it: 'is the end of what may run but once',
+      ranMs: 20_000,
+      policy: 'Never',
+      want: { failures: 1, final: 'ContainerStatusUnknown', delayMs: undefined },
+    },
+  ] as const) {
+    it(`an end for a killed monitor ${what}`, () => {
+      const exit = { code: -1, oomKilled: false, finishedAtMs: 1_000 + ranMs, drift: 'monitor' } as const;
+      const state = { kind: 'exited', startedAtMs: 1_000, exit } as const;
+      const after = accountFor(
+        { ...ran, seenStartMs: 1_000 },
+        desired({ spec: { restartPolicy: policy } }),
+        container(state),
+        1_000 + ranMs,
+      );
+      assert.deepEqual({ failures: after.failures, final: after.final?.reason, delayMs: after.retry?.delayMs }, want);
+    });
+  }
   it('reports an exit that nobody saw as ContainerStatusUnknown and restarts', () => {
     const after = accountFor(ran, wanted, container(exited(-1)), 2_100);
     assert.deepEqual(

@@ -55,4 +55,25 @@ describe('drift', () => {
       assert.deepEqual((await host.runtime.containers.inspect(info.id))?.state, info.state);
     });
   }
+
+  it('keeps every line of a log that was removed while the process writes', async () => {
+    const info = await host.run({ cmd: ['sh', '-c', 'i=0; while :; do i=$((i+1)); echo line $i; sleep 0.02; done'] });
+    const victim = victimOf(info);
+    await host.printed(info.id, 'line 20\n');
+    await until('the first look', () => existsSync(join(victim.runDir, 'containers', victim.id, 'oci-state')));
+    harms.log.inflict(victim);
+    await until('to be told', () =>
+      host.events.some(({ kind, ...event }) => kind === 'drift' && 'drift' in event && event.drift.kind === 'log'),
+    );
+    const before = (await host.output(info.id)).trim().split('\n').length;
+    const output = await host.printed(info.id, `line ${before + 10}\n`);
+    const lines = output
+      .trim()
+      .split('\n')
+      .slice(0, before + 10);
+    assert.deepEqual(
+      lines,
+      lines.map((_, index) => `line ${index + 1}`),
+    );
+  });
 });

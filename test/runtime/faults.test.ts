@@ -143,6 +143,8 @@ describe('faults of the host', () => {
         assert.equal(await small.runtime.containers.inspect(config.id), undefined);
         await small.runtime.containers.signal(running.id, 9);
         await small.exited(running.id);
+        const again = await small.runtime.containers.start(running.id, never);
+        assert.equal(again.state.kind, 'running', 'what ran before runs again, full or not');
         await rm(filler);
         await small.runtime.containers.create(config, never);
         assert.equal((await small.runtime.containers.start(config.id, never)).state.kind, 'running');

@@ -131,8 +131,11 @@ describe('a network that somebody takes away', () => {
         exec "$0" "$2" "$1/data" "$1/run" hffwd`;
       const dir = join(host.dir, policy);
       const args = ['--net', '--mount', 'sh', '-c', script, process.execPath, dir, program];
-      const { before, during, after } = JSON.parse(execFileSync('unshare', args).toString());
+      const { before, during, mended, found, after } = JSON.parse(execFileSync('unshare', args).toString());
       assert.deepEqual(after, before);
+      // A rule that was taken out in between is put in again, and told of once.
+      assert.deepEqual(found, policy === 'DROP' ? ['firewall'] : []);
+      assert.deepEqual(mended.iptables.split('\n').sort(), during.iptables.split('\n').sort());
       assert.match(during.nft, /table ip holdfast_hffwd[\s\S]*table ip6 holdfast_hffwd/);
       const ours = ['FORWARD -i hffwd', 'FORWARD -o hffwd', 'INPUT -i hffwd -p udp -m udp --dport 53'];
       for (const listing of [during.iptables, during.ip6tables]) {

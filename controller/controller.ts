@@ -7,6 +7,7 @@ import { createContainerApi, isStoreFailure } from './api.ts';
 import { type Backoff, backoffDelayMs } from './backoff.ts';
 import { createBreaker, createRegistryBreakers, reportingBreaker } from './breakers.ts';
 import type { ApiAccess } from './client.ts';
+import { watchClock } from './clock-watch.ts';
 import { containerIDOf } from './container-id.ts';
 import { labelKeys, parseDesired } from './desired.ts';
 import { createDriftReporter } from './drift.ts';
@@ -53,6 +54,8 @@ export interface ControllerDeps {
   readonly startPolicy?: StartPolicy | undefined;
   /** How often the whole host is looked at, for what no event told; 10 s by default. */
   readonly relistMs?: number;
+  /** Milliseconds that only ever go on, whatever happens to `now`; by default the process's. */
+  readonly monotonic?: () => number;
   /** When unused images go; the kubelet's rules by default. */
   readonly imageCollection?: ImageCollectionPolicy | undefined;
   /** How often they are looked at; 5 minutes by default. */
@@ -77,8 +80,10 @@ export function createController(deps: ControllerDeps): Controller {
   const metrics = createControllerMetrics(deps.metrics, workers);
   /** Keys whose containers fail again and again. */
   const sick = new Set<string>();
+  const monotonic = deps.monotonic ?? (() => performance.now());
   const queue = new WorkQueue({
-    now,
+    // Of two delayed adds the earlier counts, also when the wall clock was set in between.
+    now: monotonic,
     metrics: createQueueMetrics(deps.metrics, 'container'),
     isSick: (key) => sick.has(key),
   });
@@ -327,6 +332,15 @@ export function createController(deps: ControllerDeps): Controller {
     if (isSynced) relisting = relisting.then(relistSafely);
   }, deps.relistMs ?? 10_000);
 
+  const clockWatch = watchClock({
+    now,
+    monotonic,
+    onJump: (byMs) => {
+      log.warn({ byMs }, 'the clock was set, or the host slept: looking at everything again');
+      for (const key of view.keys()) queueWhenSynced(key);
+    },
+  });
+
   let running: Promise<unknown> = Promise.resolve();
   const untilDone = async <T>(look: () => Promise<T>): Promise<T | undefined> => {
     for (let attempt = 1; !stop.signal.aborted; attempt += 1) {
@@ -364,6 +378,7 @@ export function createController(deps: ControllerDeps): Controller {
     close: async () => {
       stop.abort(new Error('the controller was closed'));
       clearInterval(timer);
+      clockWatch.close();
       unsubscribe();
       queue.close();
       await puller.close();

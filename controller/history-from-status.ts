@@ -11,7 +11,7 @@ const unhealthyWords: readonly Unhealthy[] = ['LivenessProbe', 'StartupProbe', '
 const finalReasons = new Set<string>([...terminationReasons, ...Object.values(giveUpReasons)]);
 const imageReasons = new Set(['ErrImagePull', 'ImagePullBackOff', 'ErrImageNeverPull', 'InvalidImageName']);
 const createReasons = new Set(['CreateContainerError', 'CreateContainerConfigError', 'HostPortConflict']);
-const hostReasons = new Set([...createReasons, 'FailedMount']);
+const hostReasons = new Set([...createReasons, 'FailedMount', 'RuntimeCallTimeout']);
 
 /**
  * Unknown or broken values are left out. `generation`: the object's; a status that speaks of an earlier one was written

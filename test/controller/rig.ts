@@ -32,6 +32,9 @@ export class Rig {
   /** Of the controller that runs. */
   metrics = new Registry();
   readonly behaviours = new Map<string, (earlierRuns: number) => Behaviour>();
+  /** How far the host's clock has been set, for the controller and the runtime. */
+  clockOffsetMs = 0;
+  readonly #now = (): number => Date.now() + this.clockOffsetMs;
   readonly #signal = new AbortController().signal;
   readonly #closers: (() => Promise<void>)[] = [];
   #dataDir = '';
@@ -54,6 +57,7 @@ export class Rig {
     this.#dataDir = await mkdtemp(join(tmpdir(), 'holdfast-rig-'));
     this.#port = await freePort();
     this.behaviours.clear();
+    this.clockOffsetMs = 0;
     const store = await this.#createStore();
     this.#parts = {
       store,
@@ -64,7 +68,7 @@ export class Rig {
   }
   #createRuntime(): SimulatedRuntime {
     return createSimulatedRuntime({
-      now: Date.now,
+      now: this.#now,
       behaviourOf: ({ name }, runs) => this.behaviours.get(name.replace('default/', ''))?.(runs) ?? {},
     });
   }
@@ -110,7 +114,7 @@ export class Rig {
     const { access, runtime } = this.#open;
     this.metrics = new Registry();
     const controller = createController({
-      ...{ access, runtime, log, now: Date.now, random: Math.random },
+      ...{ access, runtime, log, now: this.#now, random: Math.random },
       nodeName: 'test-host',
       metrics: this.metrics,
       checkpointDir: join(this.#dataDir, 'controller'),

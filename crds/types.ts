@@ -123,7 +123,7 @@ export interface ContainerSpec {
       readonly action: 'Success' | 'Failure' | 'Fatal';
       /** Exit codes, such as 3, and ranges of them, such as '64-78'. 128 + n is also the exit code of what signal n ended. */
       readonly codes?: readonly (number | string)[] | undefined;
-      /** Signals that ended process 1, such as SIGSEGV, TERM or 9. A program that catches one and exits has an exit code instead. */
+      /** Signals that ended process 1, such as SIGSEGV, TERM or 9 (a kill for memory is KILL). A program that exits with 128 + n by itself counts as one that signal n ended. */
       readonly signals?: readonly string[] | undefined;
     }[] | undefined;
   };

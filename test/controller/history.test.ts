@@ -8,6 +8,7 @@ import { formatStatus } from '../../controller/status.ts';
 import { container, desired, exited, object, running } from './fixtures.ts';
 
 const wanted = desired();
+const wantedBackoff = object().spec.backoff;
 const ran: History = { ...emptyHistory, seenStartMs: 1_000 };
 
 describe('accountFor', () => {
@@ -197,6 +198,61 @@ describe('a changed spec', () => {
       'Error',
     );
   });
+  it('is tried at once when what it died of was changed in place, with a count that begins anew', () => {
+    const limited = { resources: { limits: { pids: 9, memory: '64Mi' } } };
+    const gaveUp = exitedUnder({ spec: { restart: { maxRetries: 0 }, ...limited } }, 137);
+    assert.equal(gaveUp.final?.reason, 'BackoffLimitExceeded');
+    const roomier = { resources: { limits: { pids: 9, memory: '128Mi' } } };
+    const again = accountFor(
+      gaveUp,
+      desired({ spec: { restart: { maxRetries: 1 }, ...roomier } }),
+      container(exited(137)),
+      1e9,
+    );
+    assert.deepEqual([again.final, again.retry?.attempt, (again.retry?.atMs ?? 1e9) < 1e9], [undefined, 1, true]);
+  });
+  it('does not start what has done its work, nor what no policy starts again', () => {
+    const roomier = { resources: { limits: { pids: 10 } } };
+    const done = exitedUnder({ spec: { restartPolicy: 'OnFailure' } }, 0);
+    const after = accountFor(
+      done,
+      desired({ spec: { restartPolicy: 'OnFailure', ...roomier } }),
+      container(exited(0)),
+      3_000,
+    );
+    assert.equal(after.final?.reason, 'Completed');
+    const failed = exitedUnder({ spec: { restartPolicy: 'Never' } }, 1);
+    const still = accountFor(
+      failed,
+      desired({ spec: { restartPolicy: 'Never', ...roomier } }),
+      container(exited(1)),
+      3_000,
+    );
+    assert.equal(still.final?.reason, 'Error');
+  });
+  it('goes on within a longer maxDuration, with the time that was counted', () => {
+    const bounded = (maxDuration: string) => desired({ spec: { restart: { maxDuration } } });
+    const failing: History = { ...ran, failures: 3, failingMs: 52_000 };
+    const gaveUp = accountFor(failing, bounded('1m'), container(exited(1)), 2_100);
+    assert.equal(gaveUp.final?.reason, 'DeadlineExceeded');
+    assert.match(
+      gaveUp.final?.message ?? '',
+      /more than 60s after the first of 4 exits in a row \(spec\.restart\.maxDuration\)/,
+    );
+    const again = accountFor(gaveUp, bounded('2m'), container(exited(1)), 2_200);
+    assert.deepEqual([again.final, again.retry?.attempt, again.failingMs], [undefined, 4, 52_000 + 1_000 + 8_000]);
+  });
+  it('lets the host try at once what it could not do for the old one', () => {
+    const fault = { of: 'create', reason: 'HostPortConflict', message: 'taken', exitCode: undefined } as const;
+    const waiting = accountForStartFailure(ran, wanted, fault, 5_000);
+    const after = accountFor(
+      waiting,
+      desired({ spec: { backoff: { ...wantedBackoff, max: '2s' } } }),
+      undefined,
+      5_100,
+    );
+    assert.equal(after.retry, undefined);
+  });
   it('does not wait out the wait for an image that it no longer names', () => {
     const failed = accountForImageFailure(emptyHistory, wanted, { reason: 'ErrImagePull', message: 'x' }, 0);
     assert.equal(accountFor(failed, wanted, undefined, 10).retry?.reason, 'ErrImagePull');
@@ -336,6 +392,25 @@ describe('historyFromStatus', () => {
     const info = container(running(1_000));
     const after = historyFromStatus(statusOf({ ...ran, failures: 4 }, info));
     assert.equal(accountFor(after, wanted, container(exited(1, 2_000)), 2_100).retry?.attempt, 5);
+  });
+  it('keeps exits and faults of the host apart, and what made it end a run', () => {
+    const fault = { of: 'start', reason: 'FailedMount', message: 'x', exitCode: undefined } as const;
+    const lastTermination = { reason: 'Error', exitCode: 0, finishedAtMs: 2_000, endedBy: 'LivenessProbe' } as const;
+    const failing: History = {
+      ...ran,
+      seenExitMs: 2_000,
+      failures: 3,
+      failingMs: 9_500,
+      hostFailures: 1,
+      lastTermination,
+    };
+    const before = accountForStartFailure(failing, wanted, fault, 2_500);
+    const after = historyFromStatus(statusOf(before, container({ kind: 'created' })));
+    assert.deepEqual(
+      [after.failures, after.failingMs, after.hostFailures, after.retry?.isHostFault, after.retry?.atMs],
+      [3, 9_500, 2, true, before.retry?.atMs],
+    );
+    assert.equal(after.lastTermination?.endedBy, 'LivenessProbe');
   });
   it('takes a container that waits for a dependency for one that may run', () => {
     assert.equal(historyFromStatus({ state: 'Exited', reason: 'WaitingForDependency', message: 'x' }).final, undefined);

@@ -210,13 +210,30 @@ describe('bad input and faults', function () {
       restartPolicy: 'OnFailure',
       restart: { maxRetries: 2 },
     });
+    const exitCodes = [
+      { action: 'Success', codes: ['7-9'] },
+      { action: 'Fatal', signals: ['SIGKILL'] },
+    ];
+    await instance.create('works', {
+      ...idle,
+      command: ['sh', '-c', 'exit 8'],
+      restartPolicy: 'OnFailure',
+      restart: { exitCodes },
+    });
+    await instance.create('fatal', { ...idle, restart: { exitCodes } });
+    const runs = await instance.waitFor('fatal', ({ state }) => state === 'Running', 'running');
+    process.kill(runs.status?.pid ?? 0, 'SIGKILL');
     const never = await instance.waitFor('never', ({ state }) => state === 'Exited', 'exited');
     assert.deepEqual([never.status?.reason, never.status?.exitCode, never.status?.restartCount], ['Error', 3, 0]);
     const done = await instance.waitFor('done', ({ state }) => state === 'Exited', 'exited');
     assert.deepEqual([done.status?.reason, done.status?.exitCode], ['Completed', 0]);
     const tries = await instance.waitFor('tries', ({ state }) => state === 'Exited', 'exited');
     assert.deepEqual([tries.status?.reason, tries.status?.restartCount], ['BackoffLimitExceeded', 2]);
-    for (const name of ['never', 'done', 'tries']) await instance.remove(name);
+    const works = await instance.waitFor('works', ({ state }) => state === 'Exited', 'exited');
+    assert.deepEqual([works.status?.reason, works.status?.exitCode], ['Completed', 8]);
+    const fatal = await instance.waitFor('fatal', ({ state }) => state === 'Exited', 'exited');
+    assert.deepEqual([fatal.status?.reason, fatal.status?.exitCode], ['FatalExitCode', 137]);
+    for (const name of ['never', 'done', 'tries', 'works', 'fatal']) await instance.remove(name);
   });
   it('doubles the wait between restarts: a container that prints the date shows it in its log', async () => {
     await instance.create('backoff-detector', { image, imagePullPolicy: 'Never', command: ['date', '+%s'] });

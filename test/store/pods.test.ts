@@ -74,6 +74,11 @@ describe('podOf', () => {
       want: { phase: 'Succeeded', status: 'Completed', ready: false, state: 'terminated', lastState: undefined },
     },
     {
+      it: 'has Succeeded after an exit that its spec calls a success',
+      status: { state: 'Exited', exitCode: 3, lastTermination: { ...ended, reason: 'Completed' } },
+      want: { phase: 'Succeeded', status: 'Completed', ready: false, state: 'terminated', lastState: undefined },
+    },
+    {
       it: 'names the signal where there is no reason',
       status: { state: 'Exited', exitCode: 137, lastTermination: { exitCode: 137, signal: 9 } },
       want: { phase: 'Failed', status: 'Signal:9', ready: false, state: 'terminated', lastState: undefined },

@@ -134,7 +134,10 @@ function accountForExit(
   const isRestart = isUnseenRun && history.seenStartMs !== undefined && !history.isHalted;
   const { stop } = history;
   const isOurs = stop !== undefined && (!stop.isWithdrawn || finishedAtMs <= stop.killAtMs);
-  const unhealthy = isOurs ? stop.unhealthy : undefined;
+  const { health } = history;
+  const failed = health?.runMs === startedAtMs ? health?.failure : undefined;
+  // Without a stop that is remembered it is one all the same: the controller ended in between, or the process was quicker.
+  const unhealthy = isOurs ? stop.unhealthy : failed;
   const termination = terminationOf(state, desired, unhealthy);
   const seen: History = {
     ...history,

@@ -105,10 +105,25 @@ export function isNewHealth(before: Health, after: Health): boolean {
   );
 }
 
+const failedBy: readonly Unhealthy[] = ['LivenessProbe', 'StartupProbe', 'PostStartHook'];
+
+/** The failure that describeUnready told of. */
+export function parseFailure(reason: string, message: string): HealthFailure | undefined {
+  const by = failedBy.find((one) => reason === `${one}Failed`);
+  return by === undefined ? undefined : { by, message };
+}
+
+/** Of two memories of one run, the one that has gone further; the first, where they are alike. */
+export function furtherHealth(one: Health | undefined, other: Health | undefined): Health | undefined {
+  if (one === undefined || other === undefined) return one ?? other;
+  if (one.runMs !== other.runMs || one.failure !== undefined) return one;
+  return other.failure !== undefined || (other.isStarted && !one.isStarted) ? other : one;
+}
+
 /** Why a running container is not ready; undefined if it is. */
 export function describeUnready(health: Health | undefined): { reason: string; message: string } | undefined {
   if (health === undefined || (health.isReady && health.failure === undefined)) return undefined;
-  if (health.failure !== undefined) return { reason: 'Unhealthy', message: health.failure.message };
+  if (health.failure !== undefined) return { reason: `${health.failure.by}Failed`, message: health.failure.message };
   if (health.postStart === 'due') return { reason: 'Starting', message: 'its postStart hook has not succeeded yet' };
   if (!health.isStarted) return { reason: 'Starting', message: 'its startup probe has not succeeded yet' };
   const message =

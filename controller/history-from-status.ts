@@ -1,6 +1,6 @@
 /** What a new controller can know of a container's past: from the status that an earlier one wrote. Pure. */
 import type { ContainerStatus } from '../crds/index.ts';
-import type { Health } from './health.ts';
+import { type Health, parseFailure } from './health.ts';
 import { emptyHistory, giveUpReasons, type History, type Retry } from './history.ts';
 import { emptyStreak, type Streak, type Unhealthy } from './restart.ts';
 import type { Termination } from './termination.ts';
@@ -56,10 +56,13 @@ function parseMs(time: string | undefined): number | undefined {
 }
 
 /** What was started stays started: no startup probe and no postStart hook is made twice in a run. */
-function healthFrom({ startedAt, started = true, ready = true }: ContainerStatus): Health | undefined {
+function healthFrom({ startedAt, started = true, ready = true, conditions }: ContainerStatus): Health | undefined {
   const runMs = parseMs(startedAt);
   if (runMs === undefined) return undefined;
-  return { runMs, postStart: started ? 'done' : 'due', isStarted: started, isReady: started && ready, streaks: {} };
+  const told = conditions?.find(({ type }) => type === 'Ready');
+  const failure = told?.status === 'False' ? parseFailure(told.reason, told.message) : undefined;
+  const found = { runMs, isStarted: started, isReady: started && ready, failure, streaks: {} };
+  return { ...found, postStart: started ? 'done' : 'due' };
 }
 
 type Kind = Pick<Retry, 'of' | 'isHostFault'>;

@@ -1,4 +1,5 @@
 /** Which of two memories of one container is the later one: the host's checkpoint, or the status in the store. Pure. */
+import { furtherHealth } from './health.ts';
 import type { History } from './history.ts';
 
 /**
@@ -17,5 +18,6 @@ export function laterHistory(checkpointed: History | undefined, fromStatus: Hist
     const other = theirs[index] ?? 0;
     if (ours !== other) return ours > other ? checkpointed : fromStatus;
   }
-  return checkpointed;
+  const health = furtherHealth(checkpointed.health, fromStatus.health);
+  return health === checkpointed.health ? checkpointed : { ...checkpointed, health };
 }

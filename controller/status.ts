@@ -167,7 +167,9 @@ function formatConditions(
   const last = history.lastTermination;
   const isPaused = container?.state.kind === 'running' && container.state.isPaused === true;
   const isFine = isRunning && !isPaused && history.stop?.isWithdrawn !== false;
-  const unready = isFine ? describeUnready(history.health) : undefined;
+  // What ends a run is told until it has ended, so that a restarted controller knows it.
+  const hasFailed = isRunning && history.health?.failure !== undefined;
+  const unready = isFine || hasFailed ? describeUnready(history.health) : undefined;
   const whyNot = {
     reason: reason ?? 'NotRunning',
     message: message ?? (last === undefined ? 'it has not started yet' : describe(last)),

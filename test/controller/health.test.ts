@@ -7,8 +7,10 @@ import {
   describeUnready,
   dueProbes,
   followPlan,
+  furtherHealth,
   type Health,
   type ProbeOutcome,
+  parseFailure,
   probeDelayMs,
 } from '../../controller/health.ts';
 import type { HealthPlan, ProbeKind, ProbeSettings } from '../../controller/probe-spec.ts';
@@ -67,13 +69,13 @@ const cases: {
     it: 'fails with the startup probe after its threshold',
     plan: { startup: probe({ failureThreshold: 2 }) },
     given: times(2, 'startup', 'failure'),
-    want: { isStarted: false, isReady: false, failure: 'StartupProbe', due: [], unready: 'Unhealthy' },
+    want: { isStarted: false, isReady: false, failure: 'StartupProbe', due: [], unready: 'StartupProbeFailed' },
   },
   {
     it: 'fails with the postStart hook',
     plan: all,
     given: [['postStart', 'failure']],
-    want: { isStarted: false, isReady: false, failure: 'PostStartHook', due: [], unready: 'Unhealthy' },
+    want: { isStarted: false, isReady: false, failure: 'PostStartHook', due: [], unready: 'PostStartHookFailed' },
   },
   {
     it: 'takes a postStart hook that could not be run as due still',
@@ -91,7 +93,7 @@ const cases: {
     it: 'fails with the liveness probe after its threshold',
     plan: { liveness: probe() },
     given: times(3, 'liveness', 'failure'),
-    want: { isStarted: true, isReady: false, failure: 'LivenessProbe', due: [], unready: 'Unhealthy' },
+    want: { isStarted: true, isReady: false, failure: 'LivenessProbe', due: [], unready: 'LivenessProbeFailed' },
   },
   {
     it: 'counts failures in a row only',
@@ -160,6 +162,27 @@ describe('the health of a run', () => {
     });
     const second = afterProbe(plan, first, 'readiness', { result: 'failure', message: 'second' });
     assert.equal(describeUnready(second)?.message, 'readiness probe failed: first');
+  });
+  it('is known again from what is told of it, and the memory that has gone further counts', () => {
+    const plan = { liveness: probe({ failureThreshold: 1 }) };
+    const begun = run(all, []);
+    const fine = run(plan, [['liveness', 'success']]);
+    const failed = run(plan, [['liveness', 'failure']]);
+    const told = describeUnready(failed);
+    assert.deepEqual(parseFailure(told?.reason ?? '', told?.message ?? ''), {
+      by: 'LivenessProbe',
+      message: 'liveness probe failed: said failure',
+    });
+    assert.equal(parseFailure('Terminating', 'was asked to stop'), undefined);
+    for (const [one, other, want] of [
+      [begun, fine, fine],
+      [fine, begun, fine],
+      [fine, failed, failed],
+      [failed, fine, failed],
+      [undefined, fine, fine],
+      [fine, { ...failed, runMs: 2 }, fine],
+    ] as const)
+      assert.equal(furtherHealth(one, other), want);
   });
   it('never goes back from a failure, nor from having started, whatever comes', () => {
     const kinds = fc.constantFrom<Happening[0]>('startup', 'liveness', 'readiness', 'postStart');

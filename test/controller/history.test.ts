@@ -12,6 +12,29 @@ const wantedBackoff = object().spec.backoff;
 const ran: History = { ...emptyHistory, seenStartMs: 1_000 };
 
 describe('accountFor', () => {
+  it('takes the end of a run that had failed its probe for a failure, also by a controller that knows only the status', () => {
+    const onFailure = desired({ spec: { restartPolicy: 'OnFailure' } });
+    const failure = { by: 'LivenessProbe', message: 'liveness probe failed: no' } as const;
+    const health = { runMs: 1_000, postStart: 'done', isStarted: true, isReady: false, failure, streaks: {} } as const;
+    const stop = { sinceMs: 1_500, killAtMs: 31_500, isWithdrawn: false, unhealthy: failure };
+    const status = formatStatus({
+      ...{
+        object: object(),
+        desired: onFailure,
+        container: container(running(1_000)),
+        history: { ...ran, health, stop },
+      },
+      ...{ image: { kind: 'unknown' }, step: { kind: 'settled' }, nodeName: 'host', nowMs: 1_600 },
+    });
+    assert.deepEqual([status.state, status.reason, status.ready], ['Running', 'Terminating', false]);
+    for (const history of [{ ...ran, health, stop }, historyFromStatus(status)]) {
+      const after = accountFor(history, onFailure, container(exited(0)), 2_100);
+      assert.deepEqual(
+        [after.final, after.retry?.attempt, after.lastTermination?.endedBy],
+        [undefined, 1, 'LivenessProbe'],
+      );
+    }
+  });
   it('does not count the first run as a restart', () =>
     assert.equal(accountFor(emptyHistory, wanted, container(running(1_000)), 1_500).restartCount, 0));
   it('counts each further run once', () => {

@@ -1,15 +1,16 @@
 /** `holdfast up`, `store` and `controller`: wires the parts of the daemon and takes them down again. Effects. */
 import { mkdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
-import { type ApiAccess, createController, tokenAccess } from '../controller/index.ts';
+import { type ApiAccess, createController, hasCheckpoint } from '../controller/index.ts';
 import { crdFiles } from '../crds/index.ts';
 import { createRuntime, type Runtime } from '../runtime/index.ts';
-import { createStore, type Store, startStreamListener } from '../store/index.ts';
+import { type Store, startStreamListener } from '../store/index.ts';
 import { type Config, ConfigError } from './config.ts';
+import { openEmbeddedStore } from './embedded-store.ts';
 import { createContainerFinder } from './find-container.ts';
+import { checkpointDirOf } from './held.ts';
 import { lockInstance } from './instance-lock.ts';
 import { loadKubeconfig } from './kubeconfig.ts';
 import { serveMetrics } from './serve-metrics.ts';
@@ -70,20 +71,19 @@ export async function startDaemon(role: Role, config: Config, log: Logger): Prom
     let store: Store | undefined;
     let access: ApiAccess | undefined;
     if (role !== 'controller') {
-      const made = await createStore({
+      const made = await openEmbeddedStore({
         dataDir: config.dataDir,
         listen: config.listen,
         crdFiles,
         log: log.child({ part: 'store' }),
         metrics: registry,
+        hasCheckpoint: async () => role === 'up' && (await hasCheckpoint(checkpointDirOf(config.dataDir))),
         ...(runtime === undefined ? {} : { streams: createStreamSource(runtime) }),
       });
       opened.push(() => made.close());
-      store = made;
-      unready['the store cannot write'] = () => !made.healthy().isHealthy;
-      const token = tokenAccess({ server: made.url, ca: made.caCertificate, token: made.adminToken });
-      opened.push(() => token.close());
-      access = token;
+      store = made.store;
+      access = made.access;
+      unready['the store cannot be opened, or cannot write'] = () => made.problem() !== undefined;
     } else {
       if (config.kubeconfig === undefined)
         throw new ConfigError('`holdfast controller` needs --kubeconfig FILE: the API server to follow');
@@ -99,7 +99,7 @@ export async function startDaemon(role: Role, config: Config, log: Logger): Prom
         now: Date.now,
         random: Math.random,
         imageCollection: config.imageCollection,
-        checkpointDir: join(config.dataDir, 'controller'),
+        checkpointDir: checkpointDirOf(config.dataDir),
         startPolicy: config.startPolicy,
       });
       opened.push(() => controller.close());

@@ -14,6 +14,7 @@ import { type Daemon, type Role, startDaemon } from './daemon.ts';
 import { DebugError, debug, parseDebugArgs } from './debug.ts';
 import { diagnose, formatFindings, observeHost } from './doctor.ts';
 import { down } from './down.ts';
+import { HeldError, parseHeldArgs, runHeld } from './held.ts';
 import { imageUsage, parseImageCommand, runImageCommand } from './image-command.ts';
 import { InstanceRunsError } from './instance-lock.ts';
 import { loadKubeconfig } from './kubeconfig.ts';
@@ -38,6 +39,8 @@ Commands:
                give a container another name while it runs on
   debug NAME [-n NAMESPACE] [-- PROGRAM ARGUMENT…]
                a shell, or another program, in a container whose own program is down
+  held [list | restore | confirm]
+               containers that run on although the store has lost their objects: put those back, or end them
   doctor       say what this host lacks, and how to get it
 
 Flags (each is also a key of the config file, and HOLDFAST_… in the environment):
@@ -99,7 +102,8 @@ async function present(
 ): Promise<{ close(): Promise<void> } | undefined> {
   const { access, runtime, store } = daemon;
   if (access === undefined) return undefined;
-  if (config.apply !== undefined) {
+  const canApply = store !== undefined || config.kubeconfig !== undefined;
+  if (config.apply !== undefined && canApply) {
     const created = await applyFolderOnce(
       { access, folder: config.apply, markerFile: join(config.dataDir, 'applied') },
       signal,
@@ -174,6 +178,12 @@ async function main(): Promise<void> {
       process.stdout.write(`${namespace}/${from} is ${namespace}/${to} now\n`);
       return;
     }
+    case 'held': {
+      const { action, rest } = parseHeldArgs(args);
+      const { kubeconfig, dataDir } = configOf(rest);
+      const access = () => loadKubeconfig(kubeconfig ?? join(dataDir, 'admin.kubeconfig'));
+      return await runHeld(action, { dataDir, access, say: (line) => void process.stdout.write(`${line}\n`) });
+    }
     case 'debug': {
       const { rest, ...wanted } = parseDebugArgs(args);
       const { kubeconfig, dataDir } = configOf(rest);
@@ -201,6 +211,7 @@ try {
     InstanceConflictError,
     DocumentError,
     RenameError,
+    HeldError,
     DebugError,
     ListenError,
     DatabaseOpenError,

@@ -38,13 +38,22 @@ export async function writeConfirmations(dir: string, uids: readonly string[]): 
   await rename(beside, path);
 }
 
-/** What a controller's checkpoint says is held, with the objects as they were last seen; for those who ask from outside. */
-export async function readHeld(
-  dir: string,
-): Promise<readonly { readonly held: Held; readonly object: Container | undefined }[]> {
+export interface HeldObject {
+  readonly held: Held;
+  /** As it was last seen; undefined: only its container is known. */
+  readonly object: Container | undefined;
+}
+
+/** What a controller's checkpoint says is held; for those who ask from outside. */
+export async function readHeld(dir: string): Promise<readonly HeldObject[]> {
   const records = await readJournal(dir, checkpointFile);
   return [...records].flatMap(([name, value]) => {
     const held = name.startsWith('held ') ? parseHeld(value) : undefined;
     return held === undefined ? [] : [{ held, object: parseContainer(records.get(`object ${held.uid}`)) }];
   });
+}
+
+/** Whether there is anything that containers could be kept by. */
+export async function hasCheckpoint(dir: string): Promise<boolean> {
+  return [...(await readJournal(dir, checkpointFile)).keys()].some((name) => name.startsWith('object '));
 }

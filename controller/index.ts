@@ -4,6 +4,7 @@
  */
 export { containersPath, parseContainer } from './api.ts';
 export { type ApiAccess, ApiError, callApi, tokenAccess } from './client.ts';
+export { type HeldObject, hasCheckpoint, readHeld, writeConfirmations } from './confirmations.ts';
 export { containerIDOf, formatRenamedFrom, parseRename, renamedFromAnnotation } from './container-id.ts';
 export { type Controller, type ControllerDeps, createController } from './controller.ts';
 export { afterPreStopMs } from './decide.ts';
@@ -13,5 +14,6 @@ export { type ListWatch, startListWatch } from './list-watch.ts';
 export { runAction } from './probe-actions.ts';
 export { parseKeptAction } from './probe-spec.ts';
 export { parseDurationMs } from './quantity.ts';
+export { readRememberedSources } from './source-memory.ts';
 export type { StartPolicy } from './start-gate.ts';
 export { planStop } from './stop-order.ts';

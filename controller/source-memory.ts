@@ -4,7 +4,7 @@
  * value that was replaced or is not referred to any more does not stay behind. Effects.
  */
 import type { Logger } from 'pino';
-import { type Journal, type JournalRecord, openJournal } from './checkpoint-journal.ts';
+import { type Journal, type JournalRecord, openJournal, readJournal } from './checkpoint-journal.ts';
 import type { Source } from './sources.ts';
 
 export interface SourceMemory {
@@ -42,6 +42,26 @@ export async function openSourceMemory(deps: SourceMemoryDeps): Promise<SourceMe
     log.error({ err: error, dir }, 'the last known Secrets and ConfigMaps can neither be read nor be written');
     return { recall: () => undefined, changed: () => {}, close: async () => {} };
   }
+}
+
+/** As the API takes them; for those who put them back into a store that lost them. */
+export async function readRememberedSources(
+  dir: string,
+): Promise<
+  readonly { readonly kind: string; readonly namespace: string; readonly name: string; readonly body: object }[]
+> {
+  const known = [...(await readJournal(dir, fileName))].flatMap(([name, value]) => parseEntry(name, value));
+  return known.map(([id, { type, data, binaryKeys }]) => {
+    const [, kind = '', namespace = '', name = ''] = /^(\w+) ([^/]+)\/(.+)$/.exec(id) ?? [];
+    const encode = (keys: readonly string[], encoding: 'base64' | 'utf8'): Record<string, string> =>
+      Object.fromEntries(keys.map((key) => [key, data.get(key)?.toString(encoding) ?? '']));
+    const texts = [...data.keys()].filter((key) => !binaryKeys.has(key));
+    const body =
+      kind === 'Secret'
+        ? { type, data: encode([...data.keys()], 'base64') }
+        : { data: encode(texts, 'utf8'), binaryData: encode([...binaryKeys], 'base64') };
+    return { kind, namespace, name, body };
+  });
 }
 
 function startMemory(deps: SourceMemoryDeps, journal: Journal, known: ReadonlyMap<string, Source>): SourceMemory {

@@ -99,8 +99,8 @@ export class Instance {
     return this.#log;
   }
 
-  /** Starts the daemon and waits until it is ready. Throws with the end of its log. */
-  async start(): Promise<void> {
+  /** Starts the daemon and waits until it is ready, or only until it answers. Throws with the end of its log. */
+  async start(wanted: 'ready' | 'alive' = 'ready'): Promise<void> {
     const child = spawn(program, ['up', ...this.flags], { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;
     for (const stream of [child.stdout, child.stderr]) {
@@ -113,7 +113,9 @@ export class Instance {
       await until(
         async () => {
           if (!isAlive()) throw new Error('the daemon ended');
-          return await fetch(`${this.metricsUrl}/readyz`, { signal: AbortSignal.timeout(5_000) }).then(
+          return await fetch(`${this.metricsUrl}/${wanted === 'ready' ? 'readyz' : 'healthz'}`, {
+            signal: AbortSignal.timeout(5_000),
+          }).then(
             (response) => response.status === 200,
             () => false, // It does not listen yet.
           );

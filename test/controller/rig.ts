@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import {
+  type ApiAccess,
   type Controller,
   callApi,
   containersPath,
@@ -29,6 +30,8 @@ interface Seen {
 }
 
 export class Rig {
+  /** How the controller reaches the store; directly by default. */
+  controllerAccess: ApiAccess | undefined;
   /** Of the controller that runs. */
   metrics = new Registry();
   readonly behaviours = new Map<string, (earlierRuns: number) => Behaviour>();
@@ -111,7 +114,8 @@ export class Rig {
   }
 
   async startController(startPolicy?: StartPolicy): Promise<void> {
-    const { access, runtime } = this.#open;
+    const { runtime } = this.#open;
+    const access = this.controllerAccess ?? this.#open.access;
     this.metrics = new Registry();
     const controller = createController({
       ...{ access, runtime, log, now: this.#now, random: Math.random },

@@ -1,0 +1,99 @@
+/**
+ * The store of `holdfast up`. If its database cannot be opened and there is a checkpoint to go by, the daemon starts without
+ * it: containers are healed as they were last asked for, nothing is deleted, and the database is tried again until it is
+ * mended or restored. Effects.
+ */
+import type { Logger } from 'pino';
+import { type ApiAccess, tokenAccess } from '../controller/index.ts';
+import { createStore, DatabaseOpenError, type Store, type StoreDeps } from '../store/index.ts';
+
+export interface EmbeddedStore {
+  /** undefined while it cannot be opened. */
+  readonly store: Store | undefined;
+  readonly access: ApiAccess;
+  /** Why it does not serve, for people; undefined when it does. */
+  problem(): string | undefined;
+  close(): Promise<void>;
+}
+
+export interface EmbeddedStoreDeps extends StoreDeps {
+  /** Whether there is something to go by without it. */
+  readonly hasCheckpoint: () => Promise<boolean>;
+  readonly log: Logger;
+  readonly retryMs?: number | undefined;
+}
+
+/** The embedded store is asked while its database cannot be opened. */
+export class StoreNotOpenError extends Error {
+  override readonly name = 'StoreNotOpenError';
+}
+
+const retryMs = 5_000;
+
+/** Throws what createStore throws, but for a database that can be done without. */
+export async function openEmbeddedStore(deps: EmbeddedStoreDeps): Promise<EmbeddedStore> {
+  let open: { store: Store; access: ReturnType<typeof tokenAccess> } | undefined;
+  let problem: string | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  let trying: Promise<void> = Promise.resolve();
+  let isClosed = false;
+  const tryOnce = async (): Promise<void> => {
+    const store = await createStore(deps);
+    open = {
+      store,
+      access: tokenAccess({ server: store.url, ca: store.caCertificate, token: store.adminToken }),
+    };
+    problem = undefined;
+  };
+  const tryLater = (): void => {
+    if (isClosed) return;
+    timer = setTimeout(() => {
+      trying = tryOnce().then(
+        () => deps.log.info('the store could be opened; containers follow it again'),
+        (error: unknown) => {
+          const now = error instanceof Error ? error.message : String(error);
+          if (now !== problem) deps.log.error({ err: error }, 'the store still cannot be opened');
+          problem = now;
+          tryLater();
+        },
+      );
+    }, deps.retryMs ?? retryMs);
+  };
+  try {
+    await tryOnce();
+  } catch (error) {
+    if (!(error instanceof DatabaseOpenError) || !(await deps.hasCheckpoint())) throw error;
+    problem = error.message;
+    deps.log.error(
+      { err: error },
+      'the store cannot be opened; containers are kept by the checkpoint, none is deleted, and the store is tried again until it can be',
+    );
+    tryLater();
+  }
+  return {
+    get store() {
+      return open?.store;
+    },
+    access: {
+      // Nobody listens at port 0; a request fails before it is sent, below.
+      getCurrentCluster: () =>
+        open?.access.getCurrentCluster() ?? { name: 'embedded', server: 'https://127.0.0.1:0', skipTLSVerify: false },
+      applySecurityAuthentication: async (context) => {
+        if (open === undefined) throw new StoreNotOpenError(problem ?? 'the store is not open yet');
+        await open.access.applySecurityAuthentication(context);
+      },
+    },
+    problem: () => {
+      if (open === undefined) return problem ?? 'not open yet';
+      const health = open.store.healthy();
+      return health.isHealthy ? undefined : health.problem;
+    },
+    close: async () => {
+      isClosed = true;
+      clearTimeout(timer);
+      await trying;
+      await open?.access.close();
+      await open?.store.close();
+    },
+  };
+}

@@ -1,0 +1,184 @@
+/** Whatever the API server answers while containers crash: they are restarted by policy, none ends, and the truth counts after. */
+import assert from 'node:assert/strict';
+import type { ServerResponse } from 'node:http';
+import { containersPath } from '../../controller/api.ts';
+import { until } from '../until.ts';
+import { type HostileStore, type Nonsense, startHostileStore } from './hostile-store.ts';
+import { Rig } from './rig.ts';
+
+const isWatch = (url: URL): boolean => url.searchParams.get('watch') === 'true';
+const isList = (url: URL): boolean => url.pathname === containersPath && !isWatch(url);
+const json = (response: ServerResponse, body: unknown, status = 200): void => {
+  response.writeHead(status, { 'content-type': 'application/json' });
+  response.end(JSON.stringify(body));
+};
+const list = (items: unknown, version: string): object => ({
+  apiVersion: 'holdfast.dev/v1',
+  kind: 'ContainerList',
+  metadata: { resourceVersion: version },
+  items,
+});
+/** As the store, but for lists of Containers, which `change` may alter; watches stay open and tell nothing. */
+const lists =
+  (change: (answer: Record<string, unknown>) => unknown): Nonsense =>
+  async (response, url, real) => {
+    if (isWatch(url)) return void response.flushHeaders();
+    const { status, json: answer } = await real();
+    json(response, isList(url) ? change(answer) : answer, status);
+  };
+/** As the store, but for the events of watches of Containers. */
+const events =
+  (...told: readonly unknown[]): Nonsense =>
+  async (response, url, real) => {
+    if (!isWatch(url)) {
+      const { status, json: answer } = await real();
+      return json(response, answer, status);
+    }
+    response.flushHeaders();
+    if (url.pathname === containersPath) response.write(told.map((one) => `${JSON.stringify(one)}\n`).join(''));
+  };
+
+describe('the controller, when its store answers with nonsense', function () {
+  this.timeout(120_000);
+  const rig = new Rig();
+  let hostile: HostileStore;
+  let uids: ReadonlyMap<string, string> = new Map();
+  const names = ['loop', 'steady', 'other'];
+  const startsOf = (name: string): number => rig.runtime.calls.filter((one) => one === `start default/${name}`).length;
+  const endings = (): string[] => rig.runtime.calls.filter((one) => /^(signal|remove)/.test(one));
+  const isConnected = async (): Promise<boolean> =>
+    /holdfast_store_reachable 1/.test(await rig.metrics.getSingleMetricAsString('holdfast_store_reachable'));
+
+  before(async () => {
+    await rig.open();
+    rig.behaviours.set('loop', () => ({ exitAfterMs: 5, exitCode: 1 }));
+    await rig.stopController();
+    hostile = await startHostileStore(rig.access);
+    rig.controllerAccess = hostile.access;
+    await rig.startController();
+    for (const name of names) await rig.create(name);
+    for (const name of ['steady', 'other']) await rig.reach(name, ({ state }) => state === 'Running', 'running');
+    await rig.reach('loop', ({ restartCount }) => (restartCount ?? 0) > 0, 'restarted');
+    uids = new Map((await rig.list()).map(({ metadata }) => [metadata.name, metadata.uid]));
+  });
+  after(async () => {
+    await rig.close();
+    await hostile.close();
+  });
+
+  const stranger = (name: string, uid: string, version: string): object => ({
+    apiVersion: 'holdfast.dev/v1',
+    kind: 'Container',
+    metadata: { name, namespace: 'default', uid, resourceVersion: version, generation: 9 },
+  });
+  const cases: { it: string; answer: () => Nonsense; isAsked?: (url: string) => boolean }[] = [
+    {
+      it: 'a page of HTML',
+      answer: () => (response) => {
+        response.writeHead(200, { 'content-type': 'text/html' });
+        response.end('<html><body>Please log in</body></html>');
+      },
+    },
+    {
+      it: 'errors without a Status, also 404 for all there is',
+      answer: () => (response, url) => {
+        response.writeHead(isList(url) ? 500 : 404, { 'content-type': 'text/plain' });
+        response.end('no');
+      },
+    },
+    {
+      it: 'Status objects where something else was asked for',
+      answer: () => (response) => json(response, { kind: 'Status', status: 'Success' }),
+    },
+    {
+      it: 'JSON that is cut short',
+      answer: () => async (response, url, real) => {
+        if (isWatch(url)) return void response.end('{"type":"MODIFIED","obj');
+        const text = JSON.stringify((await real()).json);
+        response.writeHead(200, { 'content-type': 'application/json' });
+        response.end(text.slice(0, text.length / 2));
+      },
+    },
+    {
+      it: 'a body that comes a byte at a time, and never ends',
+      answer: () => (response) => {
+        response.flushHeaders();
+        const drip = setInterval(() => response.write(' '), 50);
+        response.on('close', () => clearInterval(drip));
+      },
+    },
+    { it: 'nothing at all, on connections that stay open', answer: () => () => {} },
+    { it: 'an empty list', answer: () => lists((answer) => ({ ...answer, items: [] })) },
+    {
+      it: 'a list of which most is missing',
+      answer: () => lists((answer) => ({ ...answer, items: (answer.items as unknown[]).slice(0, 1) })),
+    },
+    {
+      it: 'a list of which one is missing, that is there when it is asked for',
+      answer: () => lists((answer) => ({ ...answer, items: (answer.items as unknown[]).slice(1) })),
+      isAsked: (url) => /\/containers\/(loop|other|steady)$/.test(url),
+    },
+    { it: 'an empty list of a version of long ago', answer: () => lists(() => list([], '1')) },
+    {
+      it: 'a list of another kind, with the same names',
+      answer: () =>
+        lists(() => ({
+          ...list([], '99999'),
+          kind: 'SecretList',
+          items: names.map((name) => ({ metadata: { name } })),
+        })),
+    },
+    {
+      it: 'objects with half of their fields',
+      answer: () =>
+        lists((answer) => ({
+          ...answer,
+          items: (answer.items as Record<string, unknown>[]).map((item) => ({ ...item, spec: { image: 'x' } })),
+        })),
+    },
+    {
+      it: 'events that delete what was never seen to be deleted, or is another object',
+      answer: () =>
+        events(
+          { type: 'DELETED', object: stranger('steady', 'another', '900001') },
+          {
+            type: 'DELETED',
+            object: { ...stranger('steady', uids.get('steady') ?? '', '900002'), spec: { image: 'x' } },
+          },
+          { type: 'DELETED', object: 'steady' },
+        ),
+    },
+    {
+      it: 'events of other kinds, of older versions, and lines that are none',
+      answer: () =>
+        events(
+          { type: 'MODIFIED', object: { kind: 'Secret', metadata: { name: 'steady', namespace: 'default' } } },
+          { type: 'ADDED', object: null },
+          { type: 7 },
+          { type: 'MODIFIED', object: stranger('steady', uids.get('steady') ?? '', '1') },
+        ),
+    },
+  ];
+  for (const { it: title, answer, isAsked } of cases)
+    it(`goes on through ${title}`, async () => {
+      hostile.answerWith(answer());
+      const before = startsOf('loop');
+      const isTold = isAsked ?? (() => true);
+      await until(() => hostile.asked.some(isTold), 'a question');
+      await until(() => startsOf('loop') >= before + 3, 'three more starts');
+      assert.deepEqual(endings(), []);
+      hostile.answerWith(undefined);
+      await until(isConnected, 'the store to be believed again');
+    });
+  it('has told the truth about all of it in the end, holds nothing, and has started nothing twice', async () => {
+    const count = startsOf('loop');
+    await rig.reach('loop', ({ restartCount }) => (restartCount ?? 0) >= count, 'told of');
+    await until(
+      async () => !/\} [1-9]/.test(await rig.metrics.getSingleMetricAsString('holdfast_held_objects')),
+      'nothing to be held',
+    );
+    assert.deepEqual([startsOf('steady'), startsOf('other'), endings()], [1, 1, []]);
+    await rig.remove('steady');
+    await rig.gone('steady');
+  });
+});

@@ -219,6 +219,7 @@ export function createController(deps: ControllerDeps): Controller {
     events,
     metrics,
     pace: createStatusPace(),
+    recentOutage: () => link.recentOutage,
     checkpoint: side.checkpoint,
     custody: side.custody,
     starts: new StartGate({ policy: startPolicy, now, wake: (key) => queue.add(key) }),

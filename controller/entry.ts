@@ -87,6 +87,8 @@ export interface ReconcileDeps {
   readonly events: EventRecorder;
   readonly metrics: ControllerMetrics;
   readonly pace: StatusPace;
+  /** An outage of the store that goes on, or ended a moment ago. */
+  readonly recentOutage: () => { readonly sinceMs: number; readonly lastedMs: number } | undefined;
   /** What an earlier controller remembered of a container. */
   readonly checkpoint: { historyOf(containerID: string): History | undefined };
   readonly custody: {

@@ -22,6 +22,8 @@ export interface StatusInput {
   /** It has no container of its own yet: it waits to take one over. */
   readonly isBare?: true | undefined;
   readonly nowMs: number;
+  /** The API server was away until a moment ago, and this status is what it missed. */
+  readonly outage?: { readonly sinceMs: number; readonly lastedMs: number } | undefined;
 }
 
 type Condition = NonNullable<ContainerStatus['conditions']>[number];
@@ -193,6 +195,8 @@ function formatConditions(
   const before = new Map((object.status?.conditions ?? []).map((one) => [one.type, one]));
   const debug = debugVerdict(container?.debugSessions ?? 0, before.has('DebugSession'));
   if (debug !== undefined) verdicts.DebugSession = debug;
+  const reachable = reachableVerdict(input, before.get('StoreReachable'));
+  if (reachable !== undefined) verdicts.StoreReachable = reachable;
   const now = new Date(input.nowMs).toISOString();
   return Object.entries(verdicts).map(([type, verdict]) => {
     const old = before.get(type);
@@ -223,6 +227,16 @@ function imageVerdict(container: ContainerInfo | undefined, image: ImageState, h
     reason: image.kind === 'pulling' ? 'Pulling' : 'NotNeededYet',
     message: image.kind === 'pulling' ? 'the image is being fetched' : 'the image was not asked for yet',
   };
+}
+
+/** Only of those that an outage kept from telling; it stays until there is another one. */
+function reachableVerdict({ outage }: StatusInput, before: Condition | undefined): Verdict | undefined {
+  if (outage === undefined)
+    return before === undefined ? undefined : { status: before.status, reason: before.reason, message: before.message };
+  const seconds = Math.round(outage.lastedMs / 1000);
+  const since = new Date(outage.sinceMs).toISOString();
+  const message = `the API server was away for ${seconds} s since ${since}; the container was kept by this host's checkpoint`;
+  return { status: 'True', reason: 'BackAgain', message };
 }
 
 function formatTime(ms: number | undefined): string | undefined {

@@ -16,15 +16,29 @@ export interface StoreLinkDeps {
 
 /** Failures in a row that are no accident any more. */
 const failuresOfOutage = 3;
+const recentMs = 60_000;
 
 export class StoreLink {
   readonly #deps: StoreLinkDeps;
   #failures = 0;
   #failingSinceMs: number | undefined;
   #isAway = false;
+  #lastOutage: Outage | undefined;
 
   constructor(deps: StoreLinkDeps) {
     this.#deps = deps;
+  }
+
+  /**
+   * One that ended within the last minute, in which statuses that were behind follow; or the present one, since the write
+   * that succeeds is what ends it.
+   */
+  get recentOutage(): Outage | undefined {
+    const sinceMs = this.#failingSinceMs;
+    if (this.#isAway && sinceMs !== undefined) return { sinceMs, lastedMs: Math.max(0, this.#deps.now() - sinceMs) };
+    const outage = this.#lastOutage;
+    if (outage === undefined) return undefined;
+    return Math.abs(this.#deps.now() - outage.sinceMs - outage.lastedMs) < recentMs ? outage : undefined;
   }
 
   get isAway(): boolean {
@@ -37,8 +51,9 @@ export class StoreLink {
     this.#failures = 0;
     this.#failingSinceMs = undefined;
     this.#isAway = false;
-    if (wasAway && sinceMs !== undefined)
-      this.#deps.onBack({ sinceMs, lastedMs: Math.max(0, this.#deps.now() - sinceMs) });
+    if (!wasAway || sinceMs === undefined) return;
+    this.#lastOutage = { sinceMs, lastedMs: Math.max(0, this.#deps.now() - sinceMs) };
+    this.#deps.onBack(this.#lastOutage);
   }
 
   failed(error: unknown): void {

@@ -40,13 +40,14 @@ export async function writeBack(
   const latest = view.object(key);
   const isUnseen = entry.written?.over.includes(latest?.metadata.resourceVersion ?? '') === true;
   const present = isUnseen ? entry.written?.status : (latest ?? object).status;
-  const wanted = formatStatus({
+  const statusInput = {
     ...input,
     object: { ...object, status: present },
     history: entry.history,
     nodeName,
     nowMs: now(),
-  });
+  };
+  const wanted = formatStatus(statusInput);
   metrics.report(key, {
     namespace: object.metadata.namespace,
     container: object.metadata.name,
@@ -58,7 +59,10 @@ export async function writeBack(
     exitCode: wanted.exitCode,
   });
   if (deps.custody.isHeld(object.metadata.uid)) return { kind: 'done' };
-  const patch = diffStatus(present, wanted);
+  const news = diffStatus(present, wanted);
+  const outage = deps.recentOutage();
+  const patch =
+    news === undefined || outage === undefined ? news : diffStatus(present, formatStatus({ ...statusInput, outage }));
   const { deletionTimestamp, finalizers } = object.metadata;
   const needsFinalizer = deletionTimestamp === undefined && finalizers?.includes(finalizer) !== true;
   if (patch === undefined && !needsFinalizer) return { kind: 'done' };

@@ -39,6 +39,8 @@ describe('the controller without its store', function () {
     rig.behaviours.set('loop', crashing);
     await rig.create('web');
     await rig.create('loop');
+    await rig.create('quiet');
+    await rig.reach('quiet', isRunning, 'running');
     const web = await rig.reach('web', isRunning, 'running');
     await rig.stopStore();
     await restartsGoOn('loop');
@@ -46,11 +48,19 @@ describe('the controller without its store', function () {
     await until(() => startsOf('web') === 2, 'web to be started again');
     await until(async () => /holdfast_store_reachable 0/.test(await metric('holdfast_store_reachable')), 'the outage');
     await rig.startStore();
-    await rig.reach('web', (status) => isRunning(status) && status.restartCount === 1, 'told of');
+    const { status } = await rig.reach('web', (one) => isRunning(one) && one.restartCount === 1, 'told of');
+    const condition = status?.conditions?.find(({ type }) => type === 'StoreReachable');
+    assert.deepEqual([condition?.status, condition?.reason], ['True', 'BackAgain']);
     await rig.reach('loop', ({ restartCount }) => (restartCount ?? 0) >= 3, 'told of');
     await until(async () => /holdfast_store_reachable 1/.test(await metric('holdfast_store_reachable')), 'its end');
     await until(async () => (await rig.events()).some(({ reason }) => reason === 'StoreWasAway'), 'the event');
     assert.deepEqual(endings(), []);
+    // Who had nothing to tell is not written to, and who was told keeps it.
+    const quiet = await rig.get('quiet');
+    assert.equal(
+      quiet.status?.conditions?.find(({ type }) => type === 'StoreReachable'),
+      undefined,
+    );
   });
   it('boots from its checkpoint, in the order of dependencies, with the last known values, and counts on', async () => {
     await rig.call('POST', '/api/v1/namespaces/default/secrets', {

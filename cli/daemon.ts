@@ -13,6 +13,7 @@ import { createContainerFinder } from './find-container.ts';
 import { checkpointDirOf } from './held.ts';
 import { lockInstance } from './instance-lock.ts';
 import { loadKubeconfig } from './kubeconfig.ts';
+import { lowerOomScore } from './oom-score.ts';
 import { serveMetrics } from './serve-metrics.ts';
 import { createStreamSource } from './stream-source.ts';
 
@@ -38,6 +39,7 @@ export async function startDaemon(role: Role, config: Config, log: Logger): Prom
     mkdirSync(config.dataDir, { recursive: true, mode: 0o700 });
     const lock = await lockInstance(config.dataDir);
     opened.push(() => lock.close());
+    lowerOomScore(log);
 
     const registry = new Registry();
     // The default of 10 ms wakes the process a hundred times a second, which is half of what it uses at rest.

@@ -3,7 +3,7 @@
  * flock(2), so SQLite takes the lock (fcntl(2), with the races between starters thought of). Nobody without access to the
  * data dir, which is root's, can hold it or say who does. Effects.
  */
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 
@@ -21,6 +21,9 @@ const askDeadlineMs = 5_000;
 const lockFileOf = (dataDir: string): string => join(dataDir, 'instance.lock');
 const pidFileOf = (dataDir: string): string => join(dataDir, 'instance.pid');
 
+/** Always of one length, so that a full disk does not keep a daemon from starting: what is there is written over. */
+const pidFileBytes = 64;
+
 /** Takes the lock until close() or the end of the process. Throws InstanceRunsError. */
 export async function lockInstance(dataDir: string): Promise<{ close(): Promise<void> }> {
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
@@ -28,11 +31,10 @@ export async function lockInstance(dataDir: string): Promise<{ close(): Promise<
   for (let attempt = 1; ; attempt += 1) {
     const database = hold(lockFileOf(dataDir), 'BEGIN EXCLUSIVE');
     if (database !== undefined) {
-      writeFileSync(pidFileOf(dataDir), formatProcess(process.pid) ?? '', { mode: 0o600 });
+      writeInPlace(pidFileOf(dataDir), (formatProcess(process.pid) ?? '').padEnd(pidFileBytes));
       return {
         close: async () => {
           if (!database.isOpen) return;
-          rmSync(pidFileOf(dataDir), { force: true });
           database.close();
         },
       };
@@ -50,7 +52,7 @@ export async function findInstance(dataDir: string, deadlineMs = askDeadlineMs):
   const endMs = Date.now() + deadlineMs;
   for (;;) {
     if (!isLocked(dataDir)) return undefined;
-    const text = readIfThere(pidFileOf(dataDir));
+    const text = readIfThere(pidFileOf(dataDir))?.trimEnd();
     const pid = Number(text?.split(' ')[0]);
     // The start time tells the holder from a stranger that got the process id of one that was killed.
     if (Number.isInteger(pid) && pid > 1 && text === formatProcess(pid)) return pid;
@@ -83,6 +85,17 @@ function hold(path: string, statement: string): DatabaseSync | undefined {
     throw new Error(`the lock ${path} cannot be taken; if the file is damaged, remove it while no holdfast runs`, {
       cause: error,
     });
+  }
+}
+
+/** Without cutting the file off first, which would give its block away. */
+function writeInPlace(path: string, text: string): void {
+  createPrivately(path);
+  const fd = openSync(path, 'r+');
+  try {
+    writeSync(fd, text, 0);
+  } finally {
+    closeSync(fd);
   }
 }
 

@@ -45,6 +45,9 @@ export function describeSpawnError(program: string, error: NodeJS.ErrnoException
   if (error.code === 'EAGAIN' || error.code === 'ENOMEM') {
     return `${program} cannot be started: the host is out of processes or memory (${error.code})`;
   }
+  if (error.code === 'EMFILE' || error.code === 'ENFILE') {
+    return `${program} cannot be started: out of file descriptors (${error.code}); raise LimitNOFILE of the service, or fs.file-max`;
+  }
   return `${program} cannot be started: ${error.message}`;
 }
 

@@ -3,7 +3,7 @@
  * truth about processes is /proc. `observeState` and `settleExit` read files synchronously (some 100 µs), so that
  * nothing else happens between looking and concluding.
  */
-import { existsSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Addresses } from './addresses.ts';
 import type { Damage } from './drift.ts';
@@ -15,6 +15,7 @@ import type { Network } from './netns-pool.ts';
 import { isAlive } from './proc.ts';
 import { type ContainerRecord, exitOf, type LastRun, type RunProcesses } from './record.ts';
 import type { NameRecord } from './resolver-files.ts';
+import { isDiskFull, isShortage } from './shortage.ts';
 
 export interface ContainerEntry {
   readonly paths: ContainerPaths;
@@ -150,7 +151,8 @@ function readExit({ paths, lastRun }: ContainerEntry, oomKills: () => number): E
   try {
     text = readFileSync(paths.exit, 'latin1');
     finishedAtMs = statSync(paths.exit).mtimeMs;
-  } catch {
+  } catch (error) {
+    if (isShortage(error)) throw error;
     return undefined; // not written (yet)
   }
   const code = Number.parseInt(text, 10);
@@ -178,9 +180,30 @@ export function settleExit(entry: ContainerEntry, exit: Exit): void {
   writeLastRun(entry, { exit, ...(startedAtMs === undefined ? {} : { startedAtMs }) });
 }
 
-/** Not made durable: after a power failure an exit that was lost counts as unknown, which is true then. */
+/**
+ * Not made durable: after a power failure an exit that was lost counts as unknown, which is true then. A full disk is no
+ * failure: what is in memory counts, and of a run that nothing is written of a later daemon asks the processes.
+ */
 export function writeLastRun(entry: ContainerEntry, lastRun: LastRun): void {
   entry.lastRun = lastRun;
-  writeFileSync(`${entry.paths.lastRun}.new`, JSON.stringify(lastRun), { mode: 0o600 });
-  renameSync(`${entry.paths.lastRun}.new`, entry.paths.lastRun);
+  const path = entry.paths.lastRun;
+  try {
+    replaceLastRun(path, lastRun);
+  } catch (error) {
+    if (!isDiskFull(error)) throw error;
+    rmSync(`${path}.new`, { force: true });
+    // The old one would say of this run that it has ended. Its place may be enough for the new one.
+    rmSync(path, { force: true });
+    try {
+      replaceLastRun(path, lastRun);
+    } catch (again) {
+      if (!isDiskFull(again)) throw again;
+      rmSync(`${path}.new`, { force: true });
+    }
+  }
+}
+
+function replaceLastRun(path: string, lastRun: LastRun): void {
+  writeFileSync(`${path}.new`, JSON.stringify(lastRun), { mode: 0o600 });
+  renameSync(`${path}.new`, path);
 }

@@ -53,6 +53,7 @@ import { RelayHost } from './relay-host.ts';
 import type { Resolver } from './resolver.ts';
 import { cgroupPathOf, type RunDeps } from './run.ts';
 import { RunSupervisor } from './run-supervisor.ts';
+import { isDiskFull } from './shortage.ts';
 import { ContainerStreams } from './streams.ts';
 import { dropVolumes, prepareMounts, type VolumeDeps, writeFiles } from './volumes/index.ts';
 
@@ -409,7 +410,7 @@ export class LocalContainers implements Containers {
 /** A failed system call of Node's own is told as what it is for the caller: a step of the host that failed. */
 function explain(operation: string, error: unknown): unknown {
   if (!(error instanceof Error) || !('syscall' in error) || !('code' in error)) return error;
-  const hint = error.code === 'ENOSPC' || error.code === 'EDQUOT' ? '; free space on that disk' : '';
+  const hint = isDiskFull(error) ? '; free space on that disk' : '';
   return new RuntimeOperationError(operation, `${error.message}${hint}`, { cause: error });
 }
 

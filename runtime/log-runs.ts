@@ -4,6 +4,7 @@
  */
 import { closeSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
 import { formatRunMark } from './log-format.ts';
+import { isDiskFull } from './shortage.ts';
 
 /**
  * Marks the beginning of a run. A line that a full disk cut short is ended first, or the mark would be part of it.
@@ -18,6 +19,9 @@ export function markRun(path: string, startedAtMs: number): void {
     if (size > 0) readSync(fd, last, 0, 1, size - 1);
     const isTorn = size > 0 && last[0] !== 0x0a;
     writeSync(fd, `${isTorn ? '\n' : ''}${formatRunMark(startedAtMs)}`);
+  } catch (error) {
+    // Without its mark the run's log is taken for more of the one before; that is no reason not to run.
+    if (!isDiskFull(error)) throw error;
   } finally {
     closeSync(fd);
   }

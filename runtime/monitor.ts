@@ -2,7 +2,6 @@
  * Starts conmon, the monitor that stays with a container: it creates it through the OCI runtime, keeps its output,
  * writes its log and its exit code, and outlives us. Effects only; what its answers mean is parseSyncMessage (pure).
  */
-import { spawn } from 'node:child_process';
 import { closeSync, openSync, rmSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
@@ -10,6 +9,7 @@ import { describeSpawnError, programPath } from './command.ts';
 import { type ContainerConfig, type ContainerID, RuntimeOperationError } from './interface.ts';
 import type { ContainerPaths } from './layout.ts';
 import { createError, type OciRuntime } from './oci-runtime.ts';
+import { spawnChild } from './spawn-child.ts';
 
 export interface MonitorRequest {
   readonly id: ContainerID;
@@ -90,7 +90,7 @@ export async function startMonitor(request: MonitorRequest): Promise<Monitor> {
   const logFd = openSync(paths.monitorLog, 'w', 0o600);
   // The OCI runtime appends to its own: what it said of an earlier start is no reason why this one fails.
   rmSync(paths.runtimeLog, { force: true });
-  const child = spawn(request.conmon, conmonArgs(request), {
+  const child = spawnChild(request.conmon, conmonArgs(request), {
     cwd: paths.bundle,
     detached: true,
     stdio: ['ignore', 'ignore', logFd, 'pipe'],
@@ -132,7 +132,7 @@ export async function startMonitor(request: MonitorRequest): Promise<Monitor> {
 }
 
 interface FirstLineInput {
-  readonly child: ReturnType<typeof spawn>;
+  readonly child: ReturnType<typeof spawnChild>;
   readonly deadlineMs: number;
   readonly signal: AbortSignal;
 }

@@ -1,5 +1,6 @@
 /** Reads /proc: is a process still the one we knew? Pids are reused, so a start time always goes with them. */
 import { readdirSync, readFileSync } from 'node:fs';
+import { isShortage } from './shortage.ts';
 
 /** A process that cannot be mistaken for another with the same pid. */
 export interface ProcessIdentity {
@@ -24,16 +25,20 @@ export function parseProcStat(text: string): ProcessStat | undefined {
   return { pid, startTicks, state };
 }
 
-/** undefined if there is no such process. Synchronous: a read of /proc takes some 20 µs, a thread hop more. */
+/**
+ * undefined if there is no such process. Synchronous: a read of /proc takes some 20 µs, a thread hop more. Throws what the
+ * file system throws when the host has no room for the answer: a process that cannot be looked at is not gone.
+ */
 export function observeProcess(pid: number): ProcessStat | undefined {
   try {
     return parseProcStat(readFileSync(`/proc/${pid}/stat`, 'latin1'));
-  } catch {
+  } catch (error) {
+    if (isShortage(error)) throw error;
     return undefined; // gone, or going: both mean that it does not run
   }
 }
 
-/** Whether exactly that process is there and no zombie. */
+/** Whether exactly that process is there and no zombie. Throws as observeProcess. */
 export function isAlive(process: ProcessIdentity): boolean {
   const stat = observeProcess(process.pid);
   return stat !== undefined && stat.startTicks === process.startTicks && stat.state !== 'Z' && stat.state !== 'X';

@@ -3,13 +3,14 @@
  * with the first session and ends when there was none for a while; as long as it is there, relays wait, forked ahead
  * of need, since that takes 10 ms as well until it runs. Effects.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { describeSpawnError, programPath } from './command.ts';
 import { RuntimeOperationError } from './interface.ts';
+import { spawnChild } from './spawn-child.ts';
 
 /** A descriptor of a relay: its standard streams, or fd 4. */
 export type RelayRole = 'stdin' | 'stdout' | 'stderr' | 'connection';
@@ -146,7 +147,7 @@ export class RelayHost {
 
   async #start(): Promise<Host> {
     const script = fileURLToPath(new URL('relay.pl', import.meta.url));
-    const child = spawn('perl', [script, 'host', this.#dir], {
+    const child = spawnChild('perl', [script, 'host', this.#dir], {
       stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
       env: { PATH: programPath, LC_ALL: 'C' },
     });

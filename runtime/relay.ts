@@ -2,7 +2,6 @@
  * Begins a relay (relay.pl) or archive.pl, one process for each session: what it carries are its standard streams, which
  * Node reads and writes as they are; what it says on fd 3 is parsed here. Effects; parseRelayMessage is pure.
  */
-import { spawn } from 'node:child_process';
 import type { Socket } from 'node:net';
 import { PassThrough, pipeline, type Readable, type Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
@@ -10,6 +9,7 @@ import { describeSpawnError, programPath } from './command.ts';
 import { boundSize } from './exec-process.ts';
 import { RuntimeOperationError, type TerminalSize } from './interface.ts';
 import type { RelayHost } from './relay-host.ts';
+import { spawnChild } from './spawn-child.ts';
 
 export type RelayMessage =
   /** pid: the process of an exec, else the relay's own. text: what else it said. */
@@ -105,7 +105,7 @@ async function openEnds(request: RelayRequest): Promise<RelayEnds> {
 
 function spawnEnds(script: string, { operation, args, hasStdin, hasOutput }: RelayRequest): RelayEnds {
   const output = hasOutput ? 'pipe' : 'ignore';
-  const child = spawn('perl', [fileURLToPath(new URL(script, import.meta.url)), ...args], {
+  const child = spawnChild('perl', [fileURLToPath(new URL(script, import.meta.url)), ...args], {
     stdio: [hasStdin ? 'pipe' : 'ignore', output, output, 'pipe'],
     env: { PATH: programPath, LC_ALL: 'C' },
   });

@@ -55,7 +55,12 @@ export class Resolver {
 
   /** Whether it runs: a container that starts now may rely on it. */
   get isAvailable(): boolean {
-    return this.#process !== undefined && isAlive(this.#process);
+    if (this.#process === undefined) return false;
+    try {
+      return isAlive(this.#process);
+    } catch {
+      return true; // the host has no room for the answer: as it was
+    }
   }
 
   /** Takes up the resolver that an earlier daemon left, or starts one. A host that cannot have one does without. */
@@ -177,7 +182,13 @@ export class Resolver {
     const { resolver } = this.#deps.layout;
     // A file: a pipe to us would end with us.
     this.#startedAtMs = performance.now();
-    const errors = openSync(resolver.errors, 'w', 0o600);
+    let errors: number;
+    try {
+      errors = openSync(resolver.errors, 'w', 0o600);
+    } catch (error) {
+      this.#failed(error instanceof Error ? error.message : String(error));
+      return;
+    }
     try {
       const child = spawn(program, [...this.#args()], {
         stdio: ['ignore', errors, errors],

@@ -3,11 +3,19 @@
  * `look` decides from files and /proc at once; what takes time happens later, under the container's lock.
  */
 import { observeOomKills } from './cgroups.ts';
-import { type ContainerEntry, isRunning, noteMemoryKills, observeRun, settleExit } from './container-entry.ts';
+import {
+  type ContainerEntry,
+  isRunning,
+  noteMemoryKills,
+  observeRun,
+  type RunFate,
+  settleExit,
+} from './container-entry.ts';
 import type { ContainerID, Exit, RuntimeEvent } from './interface.ts';
 import type { KeyedLock } from './keyed-lock.ts';
 import type { RunProcesses } from './record.ts';
 import { cgroupPathOf, endRun, type RunDeps } from './run.ts';
+import { isShortage } from './shortage.ts';
 
 const SIGKILL = 9;
 
@@ -49,11 +57,25 @@ export class RunSupervisor {
 
   /** Looks at a run and concludes: settles an exit, heals one whose monitor is gone. Does nothing about the others. */
   look(entry: ContainerEntry): void {
-    const { id } = entry.record.config;
     if (entry.isStarting || entry.isRemoving) return;
-    const fate = observeRun(entry, () => this.#memoryKills(id));
+    const fate = this.#observe(entry);
     if (fate.kind === 'ended') this.#conclude(entry, fate.exit);
     else if (fate.kind === 'unmonitored') this.#heal(entry);
+  }
+
+  /** A host without free file descriptors hides all processes: what was known counts until it can be looked at again. */
+  #observe(entry: ContainerEntry): RunFate {
+    const { id } = entry.record.config;
+    try {
+      return observeRun(entry, () => this.#memoryKills(id));
+    } catch (error) {
+      if (!isShortage(error)) throw error;
+      this.#deps.log.error(
+        { err: error, containerID: id },
+        'a container cannot be looked at; it is taken to be as it was',
+      );
+      return { kind: 'none' };
+    }
   }
 
   /** Looks for processes that the kernel killed for memory while their container runs on, and tells of them. */

@@ -2,13 +2,14 @@
  * System calls that Node lacks, made by a long-lived perl process (syscalls.pl): 0.3 ms each, where spawning mount(8)
  * costs 5. It is started at first use, again when it died, and ends with us since it reads our pipe. Effects only.
  */
-import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import type { ChildProcessByStdio } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { describeSpawnError, programPath } from './command.ts';
 import { RuntimeOperationError } from './interface.ts';
 import type { ProcessIdentity } from './proc.ts';
+import { spawnChild } from './spawn-child.ts';
 
 /** A system call failed. `errno` is the kernel's number. */
 export class SyscallError extends RuntimeOperationError {
@@ -195,7 +196,7 @@ export class Syscalls {
 
   #start(): Helper {
     const script = fileURLToPath(new URL('./syscalls.pl', import.meta.url));
-    const helper = spawn('perl', [script], {
+    const helper = spawnChild('perl', [script], {
       stdio: ['pipe', 'pipe', 'pipe'],
       env: { PATH: programPath, LC_ALL: 'C' },
     });

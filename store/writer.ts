@@ -15,6 +15,9 @@ const maxObjectBytes = 1.5 * 1024 * 1024;
 /** Writes in one commit at most, so that the first of them does not wait for too many others. */
 const maxBatch = 512;
 
+/** Milliseconds for deciding about the writes of one commit: the event loop is held up for so long. */
+const maxDecideMs = 10;
+
 /** Writes that may wait; more are turned away, so that an overload cannot fill the memory. */
 const maxQueued = 20_000;
 
@@ -130,18 +133,22 @@ export class Writer {
   }
 
   #commitBatch(): void {
-    const waiting = this.#queue.slice(0, maxBatch);
-    this.#queue = this.#queue.slice(waiting.length);
     const batch = new Batch(this, this.#revision, 'commit');
+    const begun = performance.now();
+    const waiting: Waiting[] = [];
     // Told only once the batch is on disk, the refused too: they may have been refused for what others of it did.
-    const settlements = waiting.map((write) => {
+    const settlements: (() => void)[] = [];
+    for (const write of this.#queue) {
+      if (waiting.length >= maxBatch || performance.now() - begun > maxDecideMs) break;
+      waiting.push(write);
       try {
         batch.attempt(write.run);
-        return write.succeed;
+        settlements.push(write.succeed);
       } catch (error) {
-        return () => write.fail(error);
+        settlements.push(() => write.fail(error));
       }
-    });
+    }
+    this.#queue = this.#queue.slice(waiting.length);
     if (batch.changes.length > 0 && !this.#store(batch, waiting)) return;
     for (const settle of settlements) settle();
   }

@@ -2,7 +2,6 @@
  * Images out of archives and into archives, whole files and streams. Effects; what an archive holds is decided in
  * plan-import.ts. What is written on the way lies in a scratch folder that goes at the end, or at the next start.
  */
-import { spawn } from 'node:child_process';
 import { createReadStream, createWriteStream } from 'node:fs';
 import { mkdir, open, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -10,6 +9,7 @@ import type { Readable, Transform, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip, createZstdDecompress } from 'node:zlib';
 import { ImagePullError, RuntimeOperationError } from '../interface.ts';
+import { spawnChild } from '../spawn-child.ts';
 import { type PlannedImport, planImport } from './plan-import.ts';
 import { runTool } from './skopeo.ts';
 
@@ -148,7 +148,7 @@ async function tar(args: readonly string[], signal: AbortSignal): Promise<void> 
 /** Packs what is in a folder; no intermediate file. The target is ended. */
 async function packTo(tree: string, target: Writable, signal: AbortSignal): Promise<void> {
   const args = ['--create', '--file=-', '--sort=name', '--owner=0', '--group=0', '--numeric-owner', '--mtime=@0'];
-  const child = spawn('tar', [...args, `--directory=${tree}`, '.'], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawnChild('tar', [...args, `--directory=${tree}`, '.'], { stdio: ['ignore', 'pipe', 'pipe'] });
   let stderr = '';
   child.stderr.on('data', (chunk: Buffer) => {
     stderr = (stderr + chunk.toString('utf8')).slice(-4096);

@@ -2,7 +2,7 @@
  * `make bench`: Holdfast and Debian's dockerd side by side, as a table; where it is about healing, systemd and supervisord
  * as well. As root; needs `make setup-tests` for dockerd and supervisord.
  * Flags: --samples N, --containers N, --idle-seconds N, --only holdfast|dockerd|systemd|supervisord,
- * --figures all|streams|heal.
+ * --figures all|streams|heal|scale.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
@@ -15,6 +15,7 @@ import { startHoldfast } from './holdfast.ts';
 import { type OpenKeeper, openSupervisord, openSystemd } from './keepers.ts';
 import { healing, measure } from './measure.ts';
 import { type Column, describeTargets, formatTable, noFigures } from './report.ts';
+import { measureScale } from './scale.ts';
 
 const engines: Readonly<Record<string, (image: BenchImage) => Promise<Engine>>> = {
   holdfast: startHoldfast,
@@ -42,9 +43,13 @@ const count = (flag: string, text: string): number => {
     throw new Error(`--${flag} is "${text}"; write 1 to 1000`);
   return value;
 };
+if (values.figures === 'scale') {
+  console.log(await measureScale((line) => console.error(line)));
+  process.exit();
+}
 const figuresOf = (text: string): 'all' | 'streams' | 'heal' => {
   if (text !== 'all' && text !== 'streams' && text !== 'heal')
-    throw new Error(`--figures is "${text}"; write all, streams or heal`);
+    throw new Error(`--figures is "${text}"; write all, streams, heal or scale`);
   return text;
 };
 const options = {
@@ -110,6 +115,8 @@ if (columns.some(({ engine }) => /^(systemd|supervisord) /.test(engine)))
   console.log(
     'systemd (PID 1 of namespaces of its own here) and supervisord keep plain processes, without a container',
   );
+if (options.figures === 'all' && values.only === undefined)
+  console.log(`\n${await Promise.race([measureScale(options.say), interrupted])}`);
 for (const line of missing) console.log(`not measured: ${line}`);
 if (missing.length > 0) process.exitCode = 1;
 

@@ -145,6 +145,8 @@ describe('faults of the host', () => {
         await small.exited(running.id);
         const again = await small.runtime.containers.start(running.id, never);
         assert.equal(again.state.kind, 'running', 'what ran before runs again, full or not');
+        await small.reopen();
+        assert.deepEqual((await small.runtime.containers.inspect(running.id))?.state, again.state);
         await rm(filler);
         await small.runtime.containers.create(config, never);
         assert.equal((await small.runtime.containers.start(config.id, never)).state.kind, 'running');

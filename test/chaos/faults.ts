@@ -2,44 +2,24 @@
  * The kinds of fault, one row each: what it can hit, how it is done to the host, and when it counts as healed. Effects.
  * Whatever is hit must do its duty again (soundness.ts); what is more is said in the row.
  */
-import { Resolver } from 'node:dns/promises';
-import { readlinkSync } from 'node:fs';
-import { rm, statfs, writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
-import { type Instance, run } from '../instance.ts';
-import type { DaemonKeeper } from './daemon-keeper.ts';
+import { fillDisk, findNameFlaw, resolverPid, writeState } from './host-harm.ts';
+import { observeCable } from './host-view.ts';
 import {
-  argumentsOf,
-  observeCable,
-  observeCgroups,
-  observeMonitor,
-  observeProcesses,
-  observeRunning,
-  type Run,
-  uptimeSeconds,
-} from './host-view.ts';
+  command,
+  type FaultDeps,
+  hasFile,
+  type Injury,
+  isKnownToCrun,
+  ociRootOf,
+  onHost,
+  onMany,
+  onProcess,
+} from './injuries.ts';
 import type { FaultKind } from './plan.ts';
 import type { Member } from './roster.ts';
-import { findFlaw } from './soundness.ts';
-import type { Watcher } from './watcher.ts';
-
-export interface FaultDeps {
-  readonly instance: Instance;
-  readonly daemon: DaemonKeeper;
-  readonly watcher: Watcher;
-  readonly residents: readonly Member[];
-  /** Where the disk of the data dir is mounted. */
-  readonly diskDir: string;
-}
-
-/** A fault that was done. */
-export interface Injury {
-  /** When healing could begin, by performance.now(). */
-  readonly atMs: number;
-  /** undefined: healed; else what is still wrong. */
-  findFlaw(): Promise<string | undefined>;
-}
 
 /** Faults of one scope are done one after the other: each container is one, so are network and daemon. */
 export type Scope = 'container' | 'network' | 'daemon';
@@ -60,116 +40,6 @@ const isNetworked = ({ duty }: Member): boolean => duty.kind === 'serves' || dut
 const isLimited = ({ duty }: Member): boolean => duty.kind === 'idles' && duty.pidsLimit !== undefined;
 const all = (): boolean => true;
 
-/** Of a fault that ends the container's process: another one must have come in its place. */
-async function onProcess(
-  target: Member | undefined,
-  deps: FaultDeps,
-  harm: (run: Run, containerID: string, monitorPid: number) => Promise<void> | void,
-): Promise<Injury> {
-  const { member, victim, monitor } = victimOf(target, deps);
-  await harm(victim, monitor.id, monitor.pid);
-  const sinceSeconds = uptimeSeconds();
-  return {
-    atMs: performance.now(),
-    findFlaw: async () =>
-      deps.watcher.runOf(member.name)?.pid === victim.pid
-        ? 'it was not started again'
-        : await findFlaw(member, deps, sinceSeconds),
-  };
-}
-
-/** Of a fault that the container's process may survive. */
-async function onHost(
-  target: Member | undefined,
-  deps: FaultDeps,
-  harm: (run: Run, containerID: string, monitorPid: number) => Promise<void>,
-): Promise<Injury> {
-  const { member, victim, monitor } = victimOf(target, deps);
-  await harm(victim, monitor.id, monitor.pid);
-  const sinceSeconds = uptimeSeconds();
-  return { atMs: performance.now(), findFlaw: () => findFlaw(member, deps, sinceSeconds) };
-}
-
-function victimOf(target: Member | undefined, { watcher }: FaultDeps) {
-  const victim = target === undefined ? undefined : watcher.runOf(target.name);
-  const monitor = victim === undefined ? undefined : observeMonitor(victim);
-  if (target === undefined || victim === undefined || monitor === undefined)
-    throw new Error(`${target?.name ?? 'nobody'} does not run, so the fault has no victim`);
-  return { member: target, victim, monitor };
-}
-
-/** Of a fault of network or daemon: all that it concerns must be well. */
-function onMany(
-  isConcerned: (member: Member) => boolean,
-  deps: FaultDeps,
-  first: () => Promise<string | undefined> | string | undefined = () => undefined,
-): Injury {
-  const sinceSeconds = uptimeSeconds();
-  return {
-    atMs: performance.now(),
-    findFlaw: async () =>
-      (await first()) ?? (await findFlawOfAny(deps.residents.filter(isConcerned), deps, sinceSeconds)),
-  };
-}
-
-/** The first flaw of any of these, with its name. */
-export async function findFlawOfAny(
-  members: readonly Member[],
-  deps: Pick<FaultDeps, 'instance' | 'watcher'>,
-  sinceSeconds = 0,
-): Promise<string | undefined> {
-  for (const member of members) {
-    const flaw = await findFlaw(member, deps, sinceSeconds);
-    if (flaw !== undefined) return `${member.name}: ${flaw}`;
-  }
-  return undefined;
-}
-
-/** Throws with what the program said if it fails. */
-export async function command(program: string, ...args: readonly string[]): Promise<void> {
-  const { code, stderr } = await run(program, args);
-  if (code !== 0) throw new Error(`${program} ${args.join(' ')} ended with ${code}: ${stderr}`);
-}
-
-async function writeState(
-  pid: number,
-  [v1, v1File, v1Value]: readonly [string, string, string],
-  [v2File, v2Value]: readonly [string, string],
-): Promise<void> {
-  const folders = observeCgroups(pid);
-  const folder = folders.get(v1);
-  if (folder === undefined) await writeFile(join(folders.get('') ?? '', v2File), v2Value);
-  else await writeFile(join(folder, v1File), v1Value);
-}
-
-/** Writes until nothing more fits. */
-async function fillDisk(dir: string): Promise<string> {
-  const path = join(dir, 'filler');
-  const { bavail, bsize } = await statfs(dir);
-  await run('fallocate', ['-l', String(bavail * bsize), path]);
-  await writeFile(join(dir, 'last-blocks'), Buffer.alloc(1_000_000)).catch(() => {}); // no space: as it should be
-  return path;
-}
-
-/** Who answers to names; undefined while nobody does. */
-function resolverPid({ runDir }: Instance): number | undefined {
-  const isResolver = (pid: number): boolean => argumentsOf(pid).some((one) => one.includes(`${runDir}/resolver`));
-  return observeProcesses().find(({ pid, command }) => command === 'dnsmasq' && isResolver(pid))?.pid;
-}
-
-/** Asks the resolver for the address of a server, as a container would. */
-async function findNameFlaw({ instance, watcher, residents }: FaultDeps): Promise<string | undefined> {
-  const { name } = residents.find(serves) ?? {};
-  const address = name === undefined ? undefined : watcher.stored?.get(name)?.podIP;
-  if (address === undefined) return `the address of ${name} is not known`;
-  const resolver = new Resolver({ timeout: 1_000, tries: 1 });
-  resolver.setServers([address.replace(/[0-9]+$/, '1')]);
-  const found = await resolver.resolve4(`${name}.default.holdfast.internal`).catch((): string[] => []); // it does not answer yet
-  return found.includes(address)
-    ? undefined
-    : `${name} has the address ${found} for the resolver of ${instance.bridge}`;
-}
-
 export const faults: readonly Fault[] = [
   {
     kind: 'process killed',
@@ -187,8 +57,8 @@ export const faults: readonly Fault[] = [
     does: 'SIGKILL to the conmon of a container',
     hits: lives,
     inject: ({ target }, deps) =>
-      onHost(target, deps, async (_run, _id, monitorPid) => {
-        process.kill(monitorPid, 'SIGKILL');
+      onHost(target, deps, ({ parentPid }) => {
+        process.kill(parentPid, 'SIGKILL');
       }),
   },
   {
@@ -196,22 +66,103 @@ export const faults: readonly Fault[] = [
     scope: 'container',
     does: 'crun delete -f',
     hits: lives,
-    inject: async ({ target }, deps) => {
-      const ociRoot = join(deps.instance.runDir, 'oci');
-      const injury = await onProcess(target, deps, (_run, id) =>
-        command('crun', '--root', ociRoot, 'delete', '-f', id),
-      );
-      const isKnown = async (): Promise<boolean> => {
-        const again = target === undefined ? undefined : deps.watcher.runOf(target.name);
-        const id = again === undefined ? undefined : observeMonitor(again)?.id;
-        return id !== undefined && (await observeRunning(ociRoot)).has(id);
-      };
-      return {
-        ...injury,
-        findFlaw: async () =>
-          (await injury.findFlaw()) ?? ((await isKnown()) ? undefined : 'crun does not know that it runs'),
-      };
+    inject: ({ target }, deps) =>
+      onProcess(
+        target,
+        deps,
+        (_run, id) => command('crun', '--root', ociRootOf(deps), 'delete', '-f', id),
+        isKnownToCrun,
+      ),
+  },
+  {
+    kind: "crun's record removed",
+    scope: 'container',
+    does: 'rm -r of the folder in which crun keeps the state of a container',
+    hits: lives,
+    inject: ({ target }, deps) =>
+      onHost(target, deps, (_run, id) => rm(join(ociRootOf(deps), id), { recursive: true }), isKnownToCrun),
+  },
+  {
+    kind: 'bundle removed',
+    scope: 'container',
+    does: 'umount of the root and rm -r of the bundle of a container',
+    hits: lives,
+    inject: ({ target }, deps) =>
+      onHost(
+        target,
+        deps,
+        async (_run, id) => {
+          await command('umount', '-l', join(bundleOf(deps, id), 'rootfs'));
+          await rm(bundleOf(deps, id), { recursive: true });
+        },
+        hasFile((id) => join(bundleOf(deps, id), 'config.json')),
+      ),
+  },
+  {
+    kind: 'record removed',
+    scope: 'container',
+    does: 'rm of the record on disk that says what a container is',
+    hits: lives,
+    inject: ({ target }, deps) => {
+      const recordOf = (id: string): string => join(deps.instance.dataDir, 'containers', id, 'record.json');
+      return onHost(target, deps, (_run, id) => rm(recordOf(id)), hasFile(recordOf));
     },
+  },
+  {
+    kind: 'root unmounted',
+    scope: 'container',
+    does: 'umount of the overlay of a container',
+    hits: lives,
+    inject: ({ target }, deps) =>
+      onHost(target, deps, (_run, id) => command('umount', '-l', join(bundleOf(deps, id), 'rootfs'))),
+  },
+  {
+    kind: 'upper layer removed',
+    scope: 'container',
+    does: 'rm -r of the folder that holds what a container changed of its image',
+    hits: lives,
+    inject: ({ target }, deps) =>
+      onProcess(target, deps, (_run, id) =>
+        rm(join(deps.instance.dataDir, 'containers', id, 'upper'), { recursive: true }),
+      ),
+  },
+  {
+    kind: 'cable deleted',
+    scope: 'container',
+    does: 'ip link delete of the host end of the veth of a container',
+    hits: serves,
+    inject: ({ target }, deps) =>
+      onHost(target, deps, async ({ pid }) => {
+        const cable = await observeCable(pid);
+        if (cable === undefined) throw new Error(`process ${pid} has no cable`);
+        await command('ip', 'link', 'delete', cable);
+      }),
+  },
+  {
+    kind: 'log removed',
+    scope: 'container',
+    does: 'rm -r of the log folder of a container',
+    hits: logs,
+    inject: ({ target }, deps) =>
+      onHost(target, deps, (_run, id) => rm(join(deps.instance.dataDir, 'containers', id, 'log'), { recursive: true })),
+  },
+  {
+    kind: 'limit changed',
+    scope: 'container',
+    does: 'another pids.max written into the control group of a container',
+    hits: isLimited,
+    inject: ({ target }, deps) =>
+      onHost(target, deps, ({ pid }) => writeState(pid, ['pids', 'pids.max', '7'], ['pids.max', '7'])),
+  },
+  {
+    kind: 'frozen',
+    scope: 'container',
+    does: 'the control group of a container frozen',
+    hits: lives,
+    inject: ({ target }, deps) =>
+      onHost(target, deps, ({ pid }) =>
+        writeState(pid, ['freezer', 'freezer.state', 'FROZEN'], ['cgroup.freeze', '1']),
+      ),
   },
   {
     kind: 'bridge deleted',
@@ -240,6 +191,17 @@ export const faults: readonly Fault[] = [
     hits: isNetworked,
     inject: async (_input, deps) => {
       await command('nft', 'delete', 'table', 'ip', `holdfast_${deps.instance.bridge}`);
+      return onMany(isNetworked, deps);
+    },
+  },
+  {
+    kind: 'forwarding off',
+    scope: 'network',
+    does: '0 written into route_localnet of the bridge',
+    hits: isNetworked,
+    inject: async (_input, deps) => {
+      const setting = `/proc/sys/net/ipv4/conf/${deps.instance.bridge}/route_localnet`;
+      await writeFile(setting, '0');
       return onMany(isNetworked, deps);
     },
   },
@@ -301,69 +263,9 @@ export const faults: readonly Fault[] = [
   },
 ];
 
-/** Those whose healing is being built. */
-export const faultsToCome: readonly Fault[] = [
-  {
-    kind: 'root unmounted',
-    scope: 'container',
-    does: 'umount of the overlay of a container',
-    hits: lives,
-    inject: ({ target }, deps) =>
-      onHost(target, deps, async (_run, _id, monitorPid) => {
-        await command('umount', '-l', join(readlinkSync(`/proc/${monitorPid}/cwd`), 'rootfs'));
-      }),
-  },
-  {
-    kind: 'cable deleted',
-    scope: 'container',
-    does: 'ip link delete of the host end of the veth of a container',
-    hits: serves,
-    inject: ({ target }, deps) =>
-      onHost(target, deps, async ({ pid }) => {
-        const cable = await observeCable(pid);
-        if (cable === undefined) throw new Error(`process ${pid} has no cable`);
-        await command('ip', 'link', 'delete', cable);
-      }),
-  },
-  {
-    kind: 'log removed',
-    scope: 'container',
-    does: 'rm of the log file of a container',
-    hits: logs,
-    inject: ({ target }, deps) =>
-      onHost(target, deps, async (_run, id) => {
-        await rm(join(deps.instance.dataDir, 'containers', id, 'log', 'ctr.log'));
-      }),
-  },
-  {
-    kind: 'bundle removed',
-    scope: 'container',
-    does: 'rm of the config.json of a container',
-    hits: lives,
-    inject: ({ target }, deps) =>
-      onHost(target, deps, async (_run, _id, monitorPid) => {
-        await rm(join(readlinkSync(`/proc/${monitorPid}/cwd`), 'config.json'));
-      }),
-  },
-  {
-    kind: 'limit changed',
-    scope: 'container',
-    does: 'another pids.max written into the control group of a container',
-    hits: isLimited,
-    inject: ({ target }, deps) =>
-      onHost(target, deps, ({ pid }) => writeState(pid, ['pids', 'pids.max', '7'], ['pids.max', '7'])),
-  },
-  {
-    kind: 'frozen',
-    scope: 'container',
-    does: 'the control group of a container frozen',
-    hits: lives,
-    inject: ({ target }, deps) =>
-      onHost(target, deps, ({ pid }) =>
-        writeState(pid, ['freezer', 'freezer.state', 'FROZEN'], ['cgroup.freeze', '1']),
-      ),
-  },
-];
+function bundleOf({ instance }: FaultDeps, id: string): string {
+  return join(instance.runDir, 'containers', id);
+}
 
 /** What a plan is made of, from these faults and this roster. Pure. */
 export function kindsOf(chosen: readonly Fault[], residents: readonly Member[]): readonly FaultKind[] {

@@ -1,0 +1,121 @@
+/** How a fault is done, and how one sees that what it did is healed: what the rows of faults.ts have in common. Effects. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Instance, run } from '../instance.ts';
+import type { DaemonKeeper } from './daemon-keeper.ts';
+import { observeMonitor, observeRunning, type Run, uptimeSeconds } from './host-view.ts';
+import type { Member } from './roster.ts';
+import { findFlaw } from './soundness.ts';
+import type { Watcher } from './watcher.ts';
+
+export interface FaultDeps {
+  readonly instance: Instance;
+  readonly daemon: DaemonKeeper;
+  readonly watcher: Watcher;
+  readonly residents: readonly Member[];
+  /** Where the disk of the data dir is mounted. */
+  readonly diskDir: string;
+}
+
+/** A fault that was done. */
+export interface Injury {
+  /** When healing could begin, by performance.now(). */
+  readonly atMs: number;
+  /** undefined: healed; else what is still wrong. */
+  findFlaw(): Promise<string | undefined>;
+}
+
+export type Harm = (run: Run, containerID: string) => Promise<void> | void;
+/** What is wrong with a container that does its duty. */
+export type FurtherLook = (
+  run: Run,
+  containerID: string,
+  deps: FaultDeps,
+) => Promise<string | undefined> | string | undefined;
+
+/** Of a fault that the container's process may survive. */
+export async function onHost(
+  target: Member | undefined,
+  deps: FaultDeps,
+  harm: Harm,
+  look: FurtherLook = () => undefined,
+): Promise<Injury> {
+  const { member, victim, monitor } = victimOf(target, deps);
+  await harm(victim, monitor.id);
+  const sinceSeconds = uptimeSeconds();
+  const lookFurther = async (): Promise<string | undefined> => {
+    const again = deps.watcher.runOf(member.name);
+    return again === undefined ? 'it does not run' : await look(again, monitor.id, deps);
+  };
+  return {
+    atMs: performance.now(),
+    findFlaw: async () => (await findFlaw(member, deps, sinceSeconds)) ?? (await lookFurther()),
+  };
+}
+
+/** Of a fault that ends the container's process: another one must have come in its place. */
+export async function onProcess(
+  target: Member | undefined,
+  deps: FaultDeps,
+  harm: Harm,
+  look: FurtherLook = () => undefined,
+): Promise<Injury> {
+  const { victim } = victimOf(target, deps);
+  return onHost(target, deps, harm, (run, id) =>
+    run.pid === victim.pid ? 'it was not started again' : look(run, id, deps),
+  );
+}
+
+/** Looks whether crun lists it as running. */
+export const isKnownToCrun: FurtherLook = async (_run, id, deps) =>
+  (await observeRunning(ociRootOf(deps))).has(id) ? undefined : 'crun does not know that it runs';
+
+/** Looks whether a file is there again. */
+export function hasFile(pathOf: (containerID: string) => string): FurtherLook {
+  return (_run, id) => (existsSync(pathOf(id)) ? undefined : `${pathOf(id)} is not there`);
+}
+
+export function ociRootOf({ instance }: FaultDeps): string {
+  return join(instance.runDir, 'oci');
+}
+
+function victimOf(target: Member | undefined, { watcher }: FaultDeps) {
+  const victim = target === undefined ? undefined : watcher.runOf(target.name);
+  const monitor = victim === undefined ? undefined : observeMonitor(victim);
+  if (target === undefined || victim === undefined || monitor === undefined)
+    throw new Error(`${target?.name ?? 'nobody'} does not run, so the fault has no victim`);
+  return { member: target, victim, monitor };
+}
+
+/** Of a fault of network or daemon: all that it concerns must be well. */
+export function onMany(
+  isConcerned: (member: Member) => boolean,
+  deps: FaultDeps,
+  first: () => Promise<string | undefined> | string | undefined = () => undefined,
+): Injury {
+  const sinceSeconds = uptimeSeconds();
+  return {
+    atMs: performance.now(),
+    findFlaw: async () =>
+      (await first()) ?? (await findFlawOfAny(deps.residents.filter(isConcerned), deps, sinceSeconds)),
+  };
+}
+
+/** The first flaw of any of these, with its name. */
+export async function findFlawOfAny(
+  members: readonly Member[],
+  deps: Pick<FaultDeps, 'instance' | 'watcher'>,
+  sinceSeconds = 0,
+): Promise<string | undefined> {
+  for (const member of members) {
+    const flaw = await findFlaw(member, deps, sinceSeconds);
+    if (flaw !== undefined) return `${member.name}: ${flaw}`;
+  }
+  return undefined;
+}
+
+/** Throws with what the program said if it fails. */
+export async function command(program: string, ...args: readonly string[]): Promise<void> {
+  const { code, stderr } = await run(program, args);
+  if (code !== 0) throw new Error(`${program} ${args.join(' ')} ended with ${code}: ${stderr}`);
+}

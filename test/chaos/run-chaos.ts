@@ -187,7 +187,7 @@ async function doFault(
   const outcome = { kind, target, plannedAtMs: atMs };
   const member = deps.residents.find(({ name }) => name === target);
   let flaw: string | undefined = 'it was not looked at';
-  const everyMs = fault.scope === 'container' ? 50 : 250;
+  const everyMs = fault.scope === 'container' ? 50 : 500;
   const untilNoFlaw = async (find: () => Promise<string | undefined>): Promise<void> => {
     const endMs = performance.now() + deadlineMs;
     for (;;) {
@@ -205,12 +205,16 @@ async function doFault(
     await untilNoFlaw(injury.findFlaw);
     return { ...outcome, healedAfterMs: performance.now() - injury.atMs, flaw: undefined };
   } catch (error) {
-    return {
-      ...outcome,
-      healedAfterMs: undefined,
-      flaw: `${flaw ?? ''} (${error instanceof Error ? error.message : String(error)})`,
-    };
+    const why = error instanceof Error ? error.message : String(error);
+    return { ...outcome, healedAfterMs: undefined, flaw: `${flaw ?? ''} (${why}); ${await tell(target, deps)}` };
   }
+}
+
+/** What controller and daemon say, for whoever looks into a fault that was not healed. */
+async function tell(target: string | undefined, { instance }: FaultDeps): Promise<string> {
+  const status = target === undefined ? undefined : (await instance.get(target).catch(() => undefined))?.status;
+  const { state, reason, message } = status ?? {};
+  return `status ${JSON.stringify({ state, reason, message })}; the daemon's log ends with ${instance.log.slice(-1_500)}`;
 }
 
 /** When nothing is written and no fault is done any more, everything must be exactly as it should be. */

@@ -15,9 +15,8 @@ export interface SoundnessDeps {
   readonly watcher: Watcher;
 }
 
-/** Longest wait of a crashing container (1 s and a tenth), its run, and what a busy machine adds. */
-const crashGapSeconds = 10;
-const askGapSeconds = 5;
+/** What is done over and over was done at least so lately; the longest wait between two times is a second. */
+const gapSeconds = 20;
 
 /** `sinceSeconds`: by the host's uptime; what is written over and over must have been written after it. */
 export async function findFlaw(
@@ -34,7 +33,7 @@ export async function findFlaw(
   }
   if (duty.kind === 'crashes') {
     const last = Number(watcher.ledgerLines(name, 'runs').at(-1) ?? 0);
-    const isFresh = last > sinceSeconds && uptimeSeconds() - last < crashGapSeconds;
+    const isFresh = last > sinceSeconds && uptimeSeconds() - last < gapSeconds;
     return isFresh ? undefined : `it was started last ${Math.round(uptimeSeconds() - last)} s ago`;
   }
   const [runOfIt, ...others] = runs;
@@ -70,7 +69,7 @@ async function findDutyFlaw(
     }
     case 'asks': {
       const [at = '0', heard = ''] = watcher.ledgerLines(name, 'heard').at(-1)?.split(' ') ?? [];
-      const isFresh = Number(at) > sinceSeconds && uptimeSeconds() - Number(at) < askGapSeconds;
+      const isFresh = Number(at) > sinceSeconds && uptimeSeconds() - Number(at) < gapSeconds;
       if (!isFresh) return `it heard last of ${duty.server} ${Math.round(uptimeSeconds() - Number(at))} s ago`;
       watcher.noteBirth(duty.server, heard);
       return undefined;
@@ -78,7 +77,7 @@ async function findDutyFlaw(
     case 'logs': {
       const log = await instance.containerLog(name, '?tailLines=1').catch(() => '');
       const at = Number(log.split(' ')[0]);
-      return at > sinceSeconds && uptimeSeconds() - at < askGapSeconds ? undefined : 'its log has nothing new';
+      return at > sinceSeconds && uptimeSeconds() - at < gapSeconds ? undefined : 'its log has nothing new';
     }
     default:
       return undefined;

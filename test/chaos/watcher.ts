@@ -22,8 +22,8 @@ export interface WatcherDeps {
   readonly signal: AbortSignal;
 }
 
-const lookEveryMs = 100;
-const askEveryMs = 500;
+const lookEveryMs = 150;
+const askEveryMs = 1_000;
 
 export class Watcher {
   readonly #deps: WatcherDeps;

@@ -87,17 +87,28 @@ function victimOf(target: Member | undefined, { watcher }: FaultDeps) {
   return { member: target, victim, monitor };
 }
 
-/** Of a fault of network or daemon: all that it concerns must be well. */
+/**
+ * Of a fault of network or daemon: each that it concerns must have been seen well after it. Not all at once: other faults
+ * hit some of them meanwhile.
+ */
 export function onMany(
   isConcerned: (member: Member) => boolean,
   deps: FaultDeps,
   first: () => Promise<string | undefined> | string | undefined = () => undefined,
 ): Injury {
   const sinceSeconds = uptimeSeconds();
+  const pending = new Set(deps.residents.filter(isConcerned));
   return {
     atMs: performance.now(),
-    findFlaw: async () =>
-      (await first()) ?? (await findFlawOfAny(deps.residents.filter(isConcerned), deps, sinceSeconds)),
+    findFlaw: async () => {
+      let flaw = await first();
+      for (const member of pending) {
+        const own = await findFlaw(member, deps, sinceSeconds);
+        if (own === undefined) pending.delete(member);
+        else flaw ??= `${member.name}: ${own}`;
+      }
+      return flaw;
+    },
   };
 }
 

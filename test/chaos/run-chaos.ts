@@ -188,11 +188,15 @@ async function doFault(
   const member = deps.residents.find(({ name }) => name === target);
   let flaw: string | undefined = 'it was not looked at';
   const everyMs = fault.scope === 'container' ? 50 : 500;
+  const seen: string[] = [];
   const untilNoFlaw = async (find: () => Promise<string | undefined>): Promise<void> => {
-    const endMs = performance.now() + deadlineMs;
+    const beganMs = performance.now();
+    const endMs = beganMs + deadlineMs;
     for (;;) {
+      const before = flaw;
       flaw = await find();
       if (flaw === undefined) return;
+      if (flaw !== before) seen.push(`${Math.round(performance.now() - beganMs)} ms: ${flaw}`);
       if (performance.now() > endMs) throw new Error(`not within ${deadlineMs} ms`);
       await wait(everyMs, undefined, { signal });
     }
@@ -206,7 +210,11 @@ async function doFault(
     return { ...outcome, healedAfterMs: performance.now() - injury.atMs, flaw: undefined };
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    return { ...outcome, healedAfterMs: undefined, flaw: `${flaw ?? ''} (${why}); ${await tell(target, deps)}` };
+    return {
+      ...outcome,
+      healedAfterMs: undefined,
+      flaw: `${flaw ?? ''} (${why}); seen before: ${seen.slice(-12).join(', ')}; ${await tell(target, deps)}`,
+    };
   }
 }
 

@@ -110,8 +110,13 @@ async function buildArchive(recipe: ImageRecipe, path: string, request: BuildReq
 
 async function keep(built: string, kept: string): Promise<void> {
   await mkdir(dirname(kept), { recursive: true });
-  await copyFile(built, `${kept}.new`); // the folder may be on another disk
-  await rename(`${kept}.new`, kept);
+  const beside = `${kept}.${process.pid}.new`;
+  try {
+    await copyFile(built, beside); // the folder may be on another disk
+    await rename(beside, kept);
+  } finally {
+    await rm(beside, { force: true });
+  }
 }
 
 async function digestOfSources(recipe: ImageRecipe): Promise<string> {

@@ -8,7 +8,7 @@ import { join, relative } from 'node:path';
 import Mocha from 'mocha';
 import { fileTimesVariable } from './file-times.ts';
 
-const slowestFilesTold = Number(process.env.TOLD ?? 25);
+const slowestFilesTold = 25;
 
 export default class CountingReporter extends Mocha.reporters.Spec {
   constructor(runner: Mocha.Runner, options: Mocha.MochaOptions) {

@@ -1,14 +1,30 @@
 /** Waits for a condition with a generous deadline, instead of sleeping. */
+import { setTimeout as wait } from 'node:timers/promises';
 
-/** Resolves when the condition holds (asked every 20 ms); rejects after the deadline, saying what was waited for. */
+/** Between two looks: short at first, and longer the longer one waits, since each look may cost a busy machine a request. */
+const firstPauseMs = 5;
+const longestPauseMs = 100;
+
+/** Resolves when the condition holds; rejects after the deadline, saying what was waited for. */
 export async function until(
   condition: () => boolean | Promise<boolean>,
   what: string,
   deadlineMs = 60_000,
 ): Promise<void> {
-  const endMs = Date.now() + deadlineMs;
-  while (!(await condition())) {
-    if (Date.now() > endMs) throw new Error(`waited ${deadlineMs} ms in vain for ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
+  await untilGiven(async () => ((await condition()) ? true : undefined), what, deadlineMs);
+}
+
+/** Resolves with what the look gives once that is neither undefined, null nor false; rejects as until does. */
+export async function untilGiven<T>(
+  look: () => T | Promise<T>,
+  what: string,
+  deadlineMs = 60_000,
+): Promise<NonNullable<T>> {
+  const endMs = performance.now() + deadlineMs;
+  for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(longestPauseMs, pauseMs * 1.25)) {
+    const value = await look();
+    if (value !== undefined && value !== null && value !== false) return value as NonNullable<T>; // just checked
+    if (performance.now() > endMs) throw new Error(`waited ${deadlineMs} ms in vain for ${what}`);
+    await wait(pauseMs);
   }
 }

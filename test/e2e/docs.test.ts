@@ -41,7 +41,7 @@ function adapt(block: string, { dataDir, storeUrl, metricsUrl }: Instance): stri
 
 describe('the documents', function () {
   this.timeout(420_000);
-  const running = useInstance();
+  const running = useInstance({ images: 'examples' });
   let instance: Instance;
 
   before(async () => {

@@ -8,7 +8,7 @@ import { useInstance } from './use-instance.ts';
 
 describe('the LAMP container', function () {
   this.timeout(300_000);
-  const running = useInstance();
+  const running = useInstance({ images: 'none' });
   let instance: Instance;
   let url: string;
 

@@ -15,7 +15,7 @@ const isRunning = ({ state }: NonNullable<Container['status']>): boolean => stat
 
 describe('the life of a container, driven by kubectl', function () {
   this.timeout(300_000);
-  const instance = useInstance();
+  const instance = useInstance({ images: 'examples' });
 
   const kubectl = async (...args: string[]): Promise<string> => {
     const { code, stdout, stderr } = await instance().kubectl(args);

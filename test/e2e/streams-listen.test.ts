@@ -14,7 +14,7 @@ import { run } from '../instance.ts';
 import { assertNoLeaks, type HostSnapshot, snapshotHost } from '../leaks.ts';
 import { container, containers, type Fixture, startStore } from '../store/fixture.ts';
 import { until } from '../until.ts';
-import { importExampleImages } from './images.ts';
+import { importBusybox } from './images.ts';
 
 const program = join(import.meta.dirname, '..', '..', 'bin', 'holdfast');
 
@@ -33,7 +33,7 @@ describe('holdfast controller --streams-listen', function () {
     hostBefore = await snapshotHost();
     at.dataDir = await mkdtemp(join(tmpdir(), 'holdfast-test-'));
     at.runDir = await mkdtemp('/run/holdfast-test-');
-    await importExampleImages(at);
+    await importBusybox(at);
     store = await startStore();
     url = `https://127.0.0.1:${await freePort()}`;
     flags = [

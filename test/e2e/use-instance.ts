@@ -1,16 +1,19 @@
-/** What every end-to-end suite begins and ends with: an instance that has the examples' images, and the leak check. */
+/** What every end-to-end suite begins and ends with: an instance that has images, and the leak check. */
 import { createInstance, type Instance, type InstanceOptions } from '../instance.ts';
 import { assertNoLeaks, type HostSnapshot, snapshotHost } from '../leaks.ts';
-import { importExampleImages } from './images.ts';
+import { importBusybox, importExampleImages } from './images.ts';
 
 /** Registers the hooks of a suite; the returned function gives the started instance to its tests. */
-export function useInstance(options: InstanceOptions & { readonly images?: 'examples' | 'none' } = {}): () => Instance {
+export function useInstance(
+  options: InstanceOptions & { readonly images?: 'busybox' | 'examples' | 'none' } = {},
+): () => Instance {
   let hostBefore: HostSnapshot | undefined;
   let instance: Instance | undefined;
   before(async () => {
     hostBefore = await snapshotHost();
     instance = await createInstance(options);
-    if (options.images !== 'none') await importExampleImages(instance);
+    if (options.images === 'examples') await importExampleImages(instance);
+    else if (options.images !== 'none') await importBusybox(instance);
     await instance.start();
   });
   after(async () => {

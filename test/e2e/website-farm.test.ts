@@ -9,7 +9,7 @@ const sites = [1, 2, 3];
 
 describe('the website farm', function () {
   this.timeout(300_000);
-  const running = useInstance();
+  const running = useInstance({ images: 'examples' });
   let instance: Instance;
 
   before(async () => {

@@ -7,7 +7,7 @@ import { useInstance } from './use-instance.ts';
 
 describe('the website monitor', function () {
   this.timeout(300_000);
-  const running = useInstance();
+  const running = useInstance({ images: 'examples' });
   let instance: Instance;
 
   before(async () => {

@@ -15,6 +15,7 @@ import pino from 'pino';
 import { Registry } from 'prom-client';
 import { buildExampleImages, websiteMonitorImages } from '../../examples/index.ts';
 import { createImageStore, imageStoragePaths } from '../../runtime/images/index.ts';
+import { alone } from '../alone.ts';
 import { until } from '../until.ts';
 
 const run = promisify(execFile);
@@ -25,16 +26,18 @@ describe('the website monitor', function () {
   let dir: string;
   const lines: string[] = [];
   const build = () =>
-    buildExampleImages({
-      recipes: websiteMonitorImages,
-      dataDir: join(dir, 'data'),
-      runDir: join(dir, 'run'),
-      cacheDir: join(examples, '..', '.tools', 'debs'),
-      workDir: join(dir, 'work'),
-      signal: new AbortController().signal,
-      log: pino({ level: 'silent' }),
-      report: (line) => lines.push(line),
-    });
+    alone('building the examples', () =>
+      buildExampleImages({
+        recipes: websiteMonitorImages,
+        dataDir: join(dir, 'data'),
+        runDir: join(dir, 'run'),
+        cacheDir: join(examples, '..', '.tools', 'debs'),
+        workDir: join(dir, 'work'),
+        signal: new AbortController().signal,
+        log: pino({ level: 'silent' }),
+        report: (line) => lines.push(line),
+      }),
+    );
 
   before(async () => {
     dir = await mkdtemp(join(tmpdir(), 'holdfast-example-'));

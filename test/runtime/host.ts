@@ -3,7 +3,6 @@ import { randomBytes } from 'node:crypto';
 import { chmod, mkdtemp, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as wait } from 'node:timers/promises';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import {
@@ -19,18 +18,13 @@ import {
 import { freeSubnet } from '../addresses.ts';
 import { buildBusyboxImage } from '../images.ts';
 import { assertNoLeaks, type HostSnapshot, snapshotHost } from '../leaks.ts';
+import { untilGiven } from '../until.ts';
 
 export const never: AbortSignal = new AbortController().signal;
 
 /** Waits for a condition; fails with what was waited for. */
-export async function until<T>(what: string, look: () => T | Promise<T>, deadlineMs = 60_000): Promise<NonNullable<T>> {
-  const endMs = performance.now() + deadlineMs;
-  for (;;) {
-    const value = await look();
-    if (value !== undefined && value !== null && value !== false) return value as NonNullable<T>; // just checked
-    if (performance.now() > endMs) throw new Error(`waited ${deadlineMs} ms in vain for ${what}`);
-    await wait(5);
-  }
+export function until<T>(what: string, look: () => T | Promise<T>, deadlineMs?: number): Promise<NonNullable<T>> {
+  return untilGiven(look, what, deadlineMs);
 }
 
 export class TestHost {

@@ -1,9 +1,9 @@
 /** Waits for a condition with a generous deadline, instead of sleeping. */
 import { setTimeout as wait } from 'node:timers/promises';
 
-/** Between two looks: short at first, and longer the longer one waits, since each look may cost a busy machine a request. */
+/** Between two looks: short at first, but no longer than what passes quickly can be seen. */
 const firstPauseMs = 5;
-const longestPauseMs = 100;
+const longestPauseMs = 20;
 
 /** Resolves when the condition holds; rejects after the deadline, saying what was waited for. */
 export async function until(

@@ -72,7 +72,7 @@ describe('containers on this host', () => {
     const gateway = one?.ip?.replace(/\.[0-9]+$/, '.1');
     const port = two?.ports[0]?.hostPort;
     const { output } = await host.script(
-      `for i in 1 2 3 4 5; do nc -w 1 ${gateway} ${port} </dev/null && exit; sleep 0.1; done`,
+      `until answer=$(nc -w 5 ${gateway} ${port} </dev/null) && [ "$answer" ]; do sleep 0.05; done; echo "$answer"`,
     );
     assert.equal(output, 'two\n', 'from a container over the host to another');
     // A container reaches its own published port too: the packet leaves and comes back by the same cable.

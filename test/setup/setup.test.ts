@@ -116,8 +116,10 @@ describe('test/tools.ts', () => {
   for (const [name, find] of Object.entries(tools)) {
     if (name.startsWith('start') || name === 'dockerdPath' || name === 'tmuxEnvironment') continue;
     it(`finds ${name}`, async () => {
-      // Every other export of tools.ts takes nothing and returns a path.
-      await access((find as () => string)(), constants.X_OK);
+      // Every other export of tools.ts takes nothing and returns a path, or a script with its interpreter.
+      const found = (find as () => string | { readonly program: string; readonly args: readonly string[] })();
+      const files = typeof found === 'string' ? [found] : [found.program, ...found.args];
+      for (const file of files) await access(file, constants.X_OK);
     });
   }
   it('has an old kubectl besides the new one', async () => {

@@ -2,7 +2,7 @@
  * Looks at what a running container has on the host. Effects: reads only, and only what cannot hang: our own folders,
  * /proc, /sys. Synchronous, some 0.3 ms for a container: nothing else happens between two of the looks.
  */
-import { existsSync, linkSync, mkdirSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
+import { existsSync, linkSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { type CgroupLayout, controllerDir } from './cgroups.ts';
 import { addressesOf, type ContainerEntry, namedAddresses } from './container-entry.ts';
@@ -34,11 +34,9 @@ export interface RunMemory {
   readonly binds: readonly BindMount[];
 }
 
-/** Names in the bundle beside a bundle's own files: links to the OCI runtime's state, so that either is left of the other. */
-const stateCopy = 'oci-state';
-
+/** Links to the OCI runtime's state, so that either is left of the other. */
 export function stateCopyOf(entry: ContainerEntry): string {
-  return join(entry.paths.bundle, stateCopy);
+  return entry.paths.ociStateCopy;
 }
 
 /** To be called at the first look at a run. */
@@ -58,14 +56,16 @@ export function rememberRun(entry: ContainerEntry): RunMemory {
 
 /** Hard links cost nothing. */
 function linkState({ paths }: ContainerEntry): void {
-  const copy = join(paths.bundle, stateCopy);
+  const copy = paths.ociStateCopy;
   try {
+    if (!existsSync(join(paths.ociState, 'status'))) return; // what an earlier daemon has linked is all there is
+    rmSync(copy, { recursive: true, force: true });
     mkdirSync(copy, { mode: 0o700 });
     for (const name of readdirSync(paths.ociState)) {
       if (name !== basename(paths.execFifo)) linkSync(join(paths.ociState, name), join(copy, name));
     }
   } catch {
-    // There already, or nothing to link: a state that is lost without a copy ends in a restart.
+    // A state that is lost without a copy ends in a restart.
   }
 }
 
@@ -136,7 +136,7 @@ export function observeFacts(
     bundle,
     home: namesIn(paths.home),
     ociState: namesIn(paths.ociState),
-    ociStateCopy: bundle.has(stateCopy) ? namesIn(join(paths.bundle, stateCopy)) : new Set(),
+    ociStateCopy: namesIn(paths.ociStateCopy),
     isRootMounted: isMountPoint(paths.rootfs),
     upperInode: statSync(paths.upper, { throwIfNoEntry: false })?.ino,
     isWorkThere: existsSync(paths.work),
@@ -154,15 +154,23 @@ export function observeFacts(
 function namesIn(dir: string): ReadonlySet<string> {
   try {
     return new Set(readdirSync(dir));
-  } catch {
+  } catch (error) {
+    if (!isAbsence(error)) throw error;
     return new Set(); // gone: nothing is in it
   }
+}
+
+/** Whatever else keeps us from looking, as no file descriptor being left, says nothing of what is there. */
+function isAbsence(error: unknown): boolean {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  return code === 'ENOENT' || code === 'ENOTDIR' || code === 'ESRCH' || code === 'ENODEV' || code === 'EINVAL';
 }
 
 function readText(path: string): string | undefined {
   try {
     return readFileSync(path, 'utf8');
-  } catch {
+  } catch (error) {
+    if (!isAbsence(error)) throw error;
     return undefined; // not there
   }
 }
@@ -173,7 +181,8 @@ function observeCable(hostInterface: string, pid: number): CableFacts {
   let bridge: string | undefined;
   try {
     bridge = basename(readlinkSync(join(dir, 'master')));
-  } catch {
+  } catch (error) {
+    if (!isAbsence(error)) throw error;
     bridge = undefined; // in none
   }
   return {
@@ -201,6 +210,8 @@ export function isSameLimit(file: string, seen: string, wanted: string): boolean
 function observeLimits(cgroups: CgroupLayout, path: string, { record }: ContainerEntry): RunFacts['limits'] {
   const { limits } = record.config;
   return limitWrites(cgroups.kind, limits, limits).flatMap(({ controller, file, value }) => {
+    // OCI runtimes differ in how they make a weight of shares.
+    if (file === 'cpu.weight') return [];
     const dir = controllerDir(cgroups, controller, path);
     const seen = dir === undefined ? undefined : readText(join(dir, file))?.trim();
     return seen === undefined || isSameLimit(file, seen, value) ? [] : [{ file, seen, wanted: value }];

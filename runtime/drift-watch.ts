@@ -203,7 +203,7 @@ export class DriftWatch {
       try {
         await this.#deps.layersOf(imageID);
       } catch (error) {
-        if (!(error instanceof ImageNotPresentError)) {
+        if (!isLost(error)) {
           log.warn({ err: error, imageID }, 'the layers of an image could not be looked at');
           continue;
         }
@@ -214,4 +214,11 @@ export class DriftWatch {
       }
     }
   }
+}
+
+/** A layer that cannot be looked at for want of file descriptors is not lost. */
+function isLost(error: unknown): boolean {
+  if (!(error instanceof ImageNotPresentError)) return false;
+  const { cause } = error;
+  return !(cause instanceof Error && 'code' in cause) || cause.code === 'ENOENT' || cause.code === 'ENOTDIR';
 }

@@ -56,6 +56,8 @@ export interface ContainerPaths {
   readonly volumesParts: string;
   /** The OCI runtime's own state. */
   readonly ociState: string;
+  /** In the bundle: links to its files. */
+  readonly ociStateCopy: string;
   readonly execFifo: string;
 }
 
@@ -176,6 +178,7 @@ export function createLayout({ dataDir, runDir, bridge }: LayoutInput): Layout {
         volumesMemory: join(volumesRun, id, 'memory'),
         volumesParts: join(volumesRun, id, 'parts'),
         ociState: join(ociRoot, id),
+        ociStateCopy: join(bundle, 'oci-state'),
         execFifo: join(ociRoot, id, 'exec.fifo'),
       };
     },

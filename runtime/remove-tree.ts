@@ -15,7 +15,9 @@ export interface MountLine {
 /** Pure: all mounts of /proc/PID/mountinfo, the earlier first. */
 export function parseMountinfo(text: string): readonly MountLine[] {
   const plain = (word: string): string =>
-    word.replace(/\\([0-7]{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8)));
+    !word.includes('\\')
+      ? word
+      : word.replace(/\\([0-7]{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8)));
   return text.split('\n').flatMap((line) => {
     const [, , , root, mountPoint] = line.split(' ');
     return root === undefined || mountPoint === undefined ? [] : [{ root: plain(root), mountPoint: plain(mountPoint) }];

@@ -129,6 +129,7 @@ async function removeRunFiles(layout: Layout, paths: ContainerPaths, id: Contain
   for (const file of [join(layout.exits, id), paths.exit, paths.oom, paths.pidFile, ...monitorFiles]) {
     await rm(file, { force: true });
   }
+  await rm(paths.ociStateCopy, { recursive: true, force: true });
   for (const file of [paths.process, paths.starting, paths.monitorPidFile]) await rm(file, { force: true });
 }
 

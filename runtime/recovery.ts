@@ -3,17 +3,17 @@
  * what belongs to nobody is removed. Nothing that runs is restarted. Effects only.
  */
 import { existsSync, mkdirSync } from 'node:fs';
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { Addresses } from './addresses.ts';
-import { readJsonObject } from './atomic-file.ts';
+import { readJsonObject, replaceFile } from './atomic-file.ts';
 import type { ContainerEntry } from './container-entry.ts';
 import type { ContainerID } from './interface.ts';
 import type { ContainerPaths, Layout } from './layout.ts';
 import { parseNetwork } from './netns-pool.ts';
 import { isAlive } from './proc.ts';
 import { type LastRun, parseLastRun, parseRecord, parseRunProcesses } from './record.ts';
-import { removeTree } from './remove-tree.ts';
+import { observeMountsWithin, removeTree } from './remove-tree.ts';
 import { endRun, type RunDeps } from './run.ts';
 
 const idPattern = /^[0-9a-f]{64}$/;
@@ -30,7 +30,7 @@ async function namesIn(dir: string): Promise<string[]> {
 /** Makes our folders. If the host was booted since, what runDir holds is about processes and mounts that are gone. */
 export async function prepareFolders(layout: Layout, bootID: string): Promise<void> {
   const before = await readFile(layout.bootID, 'utf8').catch(() => undefined); // never written
-  if (before !== undefined && before !== bootID) {
+  if (before !== undefined && before !== bootID && !(await isTornInThisBoot(before, layout))) {
     for (const name of await namesIn(layout.runDir)) {
       // Sockets and the like of our callers are not ours to remove.
       const ours = [layout.bundles, layout.ociRoot, layout.exits, layout.netns, layout.pool, layout.addresses];
@@ -61,7 +61,13 @@ export async function prepareFolders(layout: Layout, bootID: string): Promise<vo
     layout.netns,
   ];
   for (const dir of [...folders, layout.pool, layout.addresses]) await mkdir(dir, { recursive: true, mode: 0o700 });
-  await writeFile(layout.bootID, bootID);
+  if (before !== bootID) await replaceFile(layout.bootID, bootID, 'volatile');
+}
+
+/** A mark that is damaged tells nothing; mounts of ours do, which no boot outlives. */
+async function isTornInThisBoot(mark: string, { runDir }: Layout): Promise<boolean> {
+  if (/^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(mark)) return false;
+  return (await observeMountsWithin(runDir)).length > 0;
 }
 
 /** Folders of the run dir that hold what cannot be missing; each is made when it is, and named. Synchronous: a few looks. */
@@ -96,8 +102,18 @@ export async function recoverContainers(
   const entries = new Map<ContainerID, ContainerEntry>();
   for (const name of await namesIn(layout.containers)) {
     const entry = idPattern.test(name) ? await readEntry(layout.container(name), deps.hostAddresses) : undefined;
-    if (entry === undefined) await rename(join(layout.containers, name), join(layout.trash, `${name}-undone`));
-    else entries.set(name, entry);
+    if (entry !== undefined) {
+      entries.set(name, entry);
+      continue;
+    }
+    const { record } = layout.container(name);
+    if (existsSync(record)) {
+      log.error(
+        { containerID: name, file: record },
+        'the record of a container is damaged, so what is left of it is removed; its volumes stay, and who wants it makes it anew',
+      );
+    }
+    await rename(join(layout.containers, name), join(layout.trash, `${name}-undone`));
   }
   for (const entry of entries.values()) await undoHalfStart(deps, entry);
   // A run, mount or bundle that no record speaks of: its creation or removal was cut short.

@@ -256,7 +256,10 @@ export function createCustody(deps: CustodyDeps): Custody {
       );
     const ended = [...held.keys()].filter((uid) => listed.has(uid)).flatMap(release);
     for (const uid of verdict.gone) forget(uid);
-    for (const uid of listed.keys()) strangers.delete(uid);
+    for (const uid of listed.keys()) {
+      strangers.delete(uid);
+      doubtful.delete(uid);
+    }
     const added = hold(verdict.held, verdict.because ?? 'MassDeletion');
     const kept = new Set([...held.keys(), ...verdict.doubtful, ...[...doubtful].filter((uid) => !listed.has(uid))]);
     const stay = view.keys().flatMap((key) => {

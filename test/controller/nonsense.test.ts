@@ -71,9 +71,13 @@ describe('the controller, when its store answers with nonsense', function () {
     kind: 'Container',
     metadata: { name, namespace: 'default', uid, resourceVersion: version, generation: 9 },
   });
-  const cases: { it: string; answer: () => Nonsense; isAsked?: (url: string) => boolean }[] = [
+  const listed = (url: string): boolean => url.startsWith(`${containersPath}?`) && !url.includes('watch=true');
+  const watched = (url: string): boolean => url.startsWith(`${containersPath}?`) && url.includes('watch=true');
+  const any = (url: string): boolean => url.startsWith('/api/v1/namespaces/kube-system') || listed(url) || watched(url);
+  const cases: { it: string; answer: () => Nonsense; isAsked: (url: string) => boolean }[] = [
     {
       it: 'a page of HTML',
+      isAsked: any,
       answer: () => (response) => {
         response.writeHead(200, { 'content-type': 'text/html' });
         response.end('<html><body>Please log in</body></html>');
@@ -81,6 +85,7 @@ describe('the controller, when its store answers with nonsense', function () {
     },
     {
       it: 'errors without a Status, also 404 for all there is',
+      isAsked: any,
       answer: () => (response, url) => {
         response.writeHead(isList(url) ? 500 : 404, { 'content-type': 'text/plain' });
         response.end('no');
@@ -88,10 +93,12 @@ describe('the controller, when its store answers with nonsense', function () {
     },
     {
       it: 'Status objects where something else was asked for',
+      isAsked: any,
       answer: () => (response) => json(response, { kind: 'Status', status: 'Success' }),
     },
     {
       it: 'JSON that is cut short',
+      isAsked: any,
       answer: () => async (response, url, real) => {
         if (isWatch(url)) return void response.end('{"type":"MODIFIED","obj');
         const text = JSON.stringify((await real()).json);
@@ -101,16 +108,22 @@ describe('the controller, when its store answers with nonsense', function () {
     },
     {
       it: 'a body that comes a byte at a time, and never ends',
+      isAsked: any,
       answer: () => (response) => {
         response.flushHeaders();
         const drip = setInterval(() => response.write(' '), 50);
         response.on('close', () => clearInterval(drip));
       },
     },
-    { it: 'nothing at all, on connections that stay open', answer: () => () => {} },
-    { it: 'an empty list', answer: () => lists((answer) => ({ ...answer, items: [] })) },
+    {
+      it: 'nothing at all, on connections that stay open',
+      isAsked: any,
+      answer: () => () => {},
+    },
+    { it: 'an empty list', isAsked: listed, answer: () => lists((answer) => ({ ...answer, items: [] })) },
     {
       it: 'a list of which most is missing',
+      isAsked: listed,
       answer: () => lists((answer) => ({ ...answer, items: (answer.items as unknown[]).slice(0, 1) })),
     },
     {
@@ -118,9 +131,10 @@ describe('the controller, when its store answers with nonsense', function () {
       answer: () => lists((answer) => ({ ...answer, items: (answer.items as unknown[]).slice(1) })),
       isAsked: (url) => /\/containers\/(loop|other|steady)$/.test(url),
     },
-    { it: 'an empty list of a version of long ago', answer: () => lists(() => list([], '1')) },
+    { it: 'an empty list of a version of long ago', isAsked: listed, answer: () => lists(() => list([], '1')) },
     {
       it: 'a list of another kind, with the same names',
+      isAsked: listed,
       answer: () =>
         lists(() => ({
           ...list([], '99999'),
@@ -130,6 +144,7 @@ describe('the controller, when its store answers with nonsense', function () {
     },
     {
       it: 'objects with half of their fields',
+      isAsked: listed,
       answer: () =>
         lists((answer) => ({
           ...answer,
@@ -138,6 +153,7 @@ describe('the controller, when its store answers with nonsense', function () {
     },
     {
       it: 'events that delete what was never seen to be deleted, or is another object',
+      isAsked: watched,
       answer: () =>
         events(
           { type: 'DELETED', object: stranger('steady', 'another', '900001') },
@@ -150,6 +166,7 @@ describe('the controller, when its store answers with nonsense', function () {
     },
     {
       it: 'events of other kinds, of older versions, and lines that are none',
+      isAsked: watched,
       answer: () =>
         events(
           { type: 'MODIFIED', object: { kind: 'Secret', metadata: { name: 'steady', namespace: 'default' } } },
@@ -163,8 +180,7 @@ describe('the controller, when its store answers with nonsense', function () {
     it(`goes on through ${title}`, async () => {
       hostile.answerWith(answer());
       const before = startsOf('loop');
-      const isTold = isAsked ?? (() => true);
-      await until(() => hostile.asked.some(isTold), 'a question');
+      await until(() => hostile.asked.some(isAsked), 'the question that gets this answer');
       await until(() => startsOf('loop') >= before + 3, 'three more starts');
       assert.deepEqual(endings(), []);
       hostile.answerWith(undefined);

@@ -242,6 +242,8 @@ export function createCustody(deps: CustodyDeps): Custody {
     const store = { uid: present, version };
     const relation = relateStores(mark, store);
     const listed = new Map(objects.map((one) => [one.metadata.uid, one]));
+    // What is there again was not lost.
+    const ended = [...held.keys()].filter((uid) => listed.has(uid)).flatMap(release);
     const known = knownNow();
     const verdict = decideAbsences({
       known,
@@ -254,7 +256,6 @@ export function createCustody(deps: CustodyDeps): Custody {
         { before: mark, now: store, relation },
         'the API server is not the one that it was, or has lost what it had',
       );
-    const ended = [...held.keys()].filter((uid) => listed.has(uid)).flatMap(release);
     for (const uid of verdict.gone) forget(uid);
     for (const uid of listed.keys()) {
       strangers.delete(uid);

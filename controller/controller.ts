@@ -48,7 +48,7 @@ export interface ControllerDeps {
   readonly workers?: number;
   /** Defaults of guarded-runtime.ts. */
   readonly deadlines?: Deadlines | undefined;
-  /** After so long a worker leaves a key to itself and takes the next; 3 s by default. */
+  /** After so long a worker leaves a key to itself and takes the next, and a start gives its turn away; 3 s and 5 s by default. */
   readonly slowMs?: number | undefined;
   /** How many start at once, and how spread over time after a boot. */
   readonly startPolicy?: StartPolicy | undefined;
@@ -222,7 +222,7 @@ export function createController(deps: ControllerDeps): Controller {
     recentOutage: () => link.recentOutage,
     checkpoint: side.checkpoint,
     custody: side.custody,
-    starts: new StartGate({ policy: startPolicy, now, wake: (key) => queue.add(key) }),
+    starts: new StartGate({ policy: startPolicy, now, wake: (key) => queue.add(key), slowMs: deps.slowMs }),
     nodeName,
     now,
     log,

@@ -25,6 +25,8 @@ export type Turn =
 
 /** A wait that is over sooner is not worth telling the store of. */
 const briefMs = 500;
+/** A start that hangs must not keep the others from theirs. */
+const slowStartMs = 5_000;
 /** How often one that waits looks again, should nobody wake it. */
 const lookAgainMs = 5_000;
 
@@ -60,6 +62,8 @@ export interface StartGateDeps {
   readonly now: () => number;
   /** Has the container of this key looked at again. */
   readonly wake: (key: string) => void;
+  /** After so long a start that goes on gives its turn to the next; 5 s by default. */
+  readonly slowMs?: number | undefined;
 }
 
 export class StartGate {
@@ -94,15 +98,19 @@ export class StartGate {
 
   async run<T>(key: string, start: () => Promise<T>): Promise<T> {
     this.#underWay.add(key);
+    const passOn = (): void => {
+      if (!this.#underWay.delete(key)) return;
+      const [next] = this.#waiting.keys();
+      if (next === undefined) return;
+      this.#waiting.delete(next);
+      this.#deps.wake(next);
+    };
+    const timer = setTimeout(passOn, this.#deps.slowMs ?? slowStartMs);
     try {
       return await start();
     } finally {
-      this.#underWay.delete(key);
-      const [next] = this.#waiting.keys();
-      if (next !== undefined) {
-        this.#waiting.delete(next);
-        this.#deps.wake(next);
-      }
+      clearTimeout(timer);
+      passOn();
     }
   }
 }

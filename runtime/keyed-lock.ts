@@ -23,24 +23,34 @@ export class KeyedLock {
   }
 }
 
-/** Lets at most so many run at once; the others wait in order. */
+/** Lets at most so many run at once; the others wait in order. What hangs gives its place away after `slowMs`. */
 export class Semaphore {
   #free: number;
+  readonly #slowMs: number;
   readonly #waiting: (() => void)[] = [];
 
-  constructor(places: number) {
+  constructor(places: number, { slowMs = 5_000 }: { readonly slowMs?: number } = {}) {
     this.#free = places;
+    this.#slowMs = slowMs;
   }
 
   async run<T>(work: () => Promise<T>): Promise<T> {
     if (this.#free > 0) this.#free -= 1;
     else await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    try {
-      return await work();
-    } finally {
+    let hasPlace = true;
+    const leave = (): void => {
+      if (!hasPlace) return;
+      hasPlace = false;
       const next = this.#waiting.shift();
       if (next === undefined) this.#free += 1;
       else next();
+    };
+    const timer = setTimeout(leave, this.#slowMs);
+    try {
+      return await work();
+    } finally {
+      clearTimeout(timer);
+      leave();
     }
   }
 }

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
-import { type Controller, callApi, createController, tokenAccess } from '../controller/index.ts';
+import { ApiError, type Controller, callApi, createController, tokenAccess } from '../controller/index.ts';
 import { type Container, crdFiles } from '../crds/index.ts';
 import { type Behaviour, createSimulatedRuntime, type SimulatedRuntime } from '../runtime/simulated/index.ts';
 import { createStore, type Store } from '../store/index.ts';
@@ -87,15 +87,24 @@ export class ScaleRig {
     const left = [...names].reverse();
     const send = async (): Promise<void> => {
       for (let name = left.pop(); name !== undefined; name = left.pop()) {
-        await this.call('POST', '', {
-          apiVersion: 'holdfast.dev/v1',
-          kind: 'Container',
-          metadata: { name },
-          spec: { image: 'app:1', terminationGracePeriodSeconds: 1, ...spec(name) },
-        });
+        const whole = { image: 'app:1', terminationGracePeriodSeconds: 1, ...spec(name) };
+        await this.#apply({ apiVersion: 'holdfast.dev/v1', kind: 'Container', metadata: { name }, spec: whole });
       }
     };
     await Promise.all(Array.from({ length: 16 }, send));
+  }
+
+  /** On a machine that is busy with other things a request may take longer than its deadline: then it is sent again. */
+  async #apply(object: object): Promise<void> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await this.call('POST', '', object);
+        return;
+      } catch (error) {
+        if (error instanceof ApiError && error.code === 409 && attempt > 1) return; // the first one arrived
+        if (error instanceof ApiError || attempt === 10) throw error;
+      }
+    }
   }
 
   /** One value of the controller's metrics, all label sets together. */

@@ -120,4 +120,20 @@ describe('a host that boots', () => {
     assert.equal((await rig.get('done')).status?.reason, 'Completed');
     await until(() => underWay === 0, 'the starts to end');
   });
+  it('gives the turn of a start that hangs to the next', async () => {
+    const woken = Promise.withResolvers<string>();
+    const gate = new StartGate({
+      policy: { ...policy, maxConcurrent: 1 },
+      now: Date.now,
+      wake: woken.resolve,
+      slowMs: 5,
+    });
+    const hang = Promise.withResolvers<void>();
+    const hanging = gate.run('hangs', () => hang.promise);
+    assert.notEqual(gate.turnOf('next', fresh).kind, 'now');
+    assert.equal(await woken.promise, 'next');
+    assert.deepEqual(gate.turnOf('next', fresh), { kind: 'now' });
+    hang.resolve();
+    await hanging;
+  });
 });

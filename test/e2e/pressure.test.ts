@@ -75,10 +75,11 @@ describe('a host whose data disk is full', function () {
 
     await Promise.all([rm(filler), rm(`${filler}-2`)]);
     await starting;
-    const { status } = await instance.waitFor('web', ({ pid }) => pid === third, 'told of');
-    assert.equal(status?.state, 'Running');
     await instance.create('more', { image, ...idle });
     await pidOf(instance, 'more');
+    // A write that failed again and again is tried every 30 s at most.
+    const { status } = await instance.waitFor('web', ({ pid }) => pid === third, 'told of', 120_000);
+    assert.equal(status?.state, 'Running');
   });
 });
 

@@ -41,7 +41,7 @@ export function findDrift(input: FindInput): readonly Finding[] {
   add('record', facts.home.has(basename(paths.record)) ? undefined : basename(paths.record));
   if (!facts.isRootMounted) add('root-mount', paths.rootfs);
   const lostState = [...facts.ociStateCopy].filter((name) => !facts.ociState.has(name));
-  if (lostState.length > 0 && facts.ociStateCopy.has('status')) add('oci-state', lostState.join(', '));
+  if (lostState.length > 0 && holdsState(facts.ociStateCopy)) add('oci-state', lostState.join(', '));
   if (facts.hasNetns === false) add('namespace', 'network');
   if (facts.hasUserNamespace === false) add('namespace', 'user');
   add('cable', cableFault(facts.cable, input));
@@ -61,7 +61,8 @@ export function findDamage(input: FindInput): Damage | undefined {
   if (memory.upperInode !== undefined && memory.upperInode !== facts.upperInode) {
     return { kind: 'upper-layer', detail: `${paths.upper} is another folder` };
   }
-  if (!facts.ociState.has('status') && !facts.ociStateCopy.has('status') && facts.ociStateCopy.size > 0) {
+  // Also of a run whose record went before it was ever copied.
+  if (!holdsState(facts.ociState) && !holdsState(facts.ociStateCopy)) {
     return { kind: 'oci-state', detail: 'status' };
   }
   const { hasStdin, hasTerminal } = input.config;
@@ -72,6 +73,11 @@ export function findDamage(input: FindInput): Damage | undefined {
       source.startsWith(`${input.volumesDir}/`) && facts.mounts?.get(destination)?.root.endsWith('//deleted') === true,
   );
   return lost === undefined ? undefined : { kind: 'volume', detail: lost.source };
+}
+
+/** crun's record of a container is called status, runc's state.json. */
+function holdsState(names: ReadonlySet<string>): boolean {
+  return names.has('status') || names.has('state.json');
 }
 
 function missingOfBundle({ facts, paths }: FindInput): readonly string[] {

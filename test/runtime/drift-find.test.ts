@@ -124,6 +124,16 @@ const damages: { it: string; facts: Partial<RunFacts>; config?: FindInput['confi
     facts: { ociState: new Set(), ociStateCopy: new Set(['x']) },
     want: 'oci-state',
   },
+  {
+    it: 'finds a state gone that was never copied',
+    facts: { ociState: new Set(), ociStateCopy: new Set() },
+    want: 'oci-state',
+  },
+  {
+    it: "knows the other OCI runtime's state",
+    facts: { ociState: new Set(['state.json']), ociStateCopy: new Set(['state.json']) },
+    want: undefined,
+  },
   { it: 'finds a volume deleted', facts: { mounts: mountsBut('/v', '/v//deleted') }, want: 'volume' },
   {
     it: 'leaves a path of the host that was replaced',

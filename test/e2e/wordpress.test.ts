@@ -15,7 +15,7 @@ const provision = 'examples/client-sites/provision';
 
 describe('WordPress with MariaDB', function () {
   this.timeout(420_000);
-  const running = useInstance();
+  const running = useInstance({ images: 'examples' });
   let instance: Instance;
   const passwords = [randomBytes(16).toString('hex'), randomBytes(16).toString('hex')] as const;
 

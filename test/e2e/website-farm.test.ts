@@ -21,7 +21,11 @@ describe('the website farm', function () {
   });
 
   const logSays = (name: string, text: string): Promise<void> =>
-    until(async () => (await instance.containerLog(name)).includes(text), `"${text}" in the log of ${name}`, 60_000);
+    until(
+      async () => (await instance.containerLog(name).catch(() => '')).includes(text),
+      `"${text}" in the log of ${name}`,
+      60_000,
+    );
 
   it('runs every site on a port of its own, watched by its own agent', async () => {
     const ports = new Set<number | undefined>();

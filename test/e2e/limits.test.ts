@@ -56,6 +56,7 @@ describe('limits and security settings of a Container', function () {
   it('are changed by kubectl patch in the running container', async () => {
     await instance.create('web', {
       image,
+      terminationGracePeriodSeconds: 0,
       command: ['sleep', '1000'],
       resources: { limits: { memory: '64Mi', cpu: '500m' }, requests: { cpu: '250m' } },
     });
@@ -110,7 +111,7 @@ describe('limits and security settings of a Container', function () {
   });
 
   it('that cannot be make SpecValid False with the name of the field, and leave what runs alone', async () => {
-    await instance.create('plain', { image, command: ['sleep', '1000'] });
+    await instance.create('plain', { image, terminationGracePeriodSeconds: 0, command: ['sleep', '1000'] });
     const { status } = await instance.waitFor('plain', ({ state }) => state === 'Running', 'running');
     await patch('plain', {
       securityContext: { capabilities: { add: ['FLY'] }, sysctls: [{ name: 'kernel.panic', value: '1' }] },
@@ -150,7 +151,12 @@ describe('limits and security settings of a Container', function () {
 
   it('include a user namespace of its own', async () => {
     for (const dir of [instance.runDir, join(instance.runDir, '..')]) await chmod(dir, 0o711);
-    await instance.create('mapped', { image, command: ['sleep', '1000'], hostUsers: false });
+    await instance.create('mapped', {
+      image,
+      terminationGracePeriodSeconds: 0,
+      command: ['sleep', '1000'],
+      hostUsers: false,
+    });
     const { status } = await instance.waitFor('mapped', ({ state }) => state === 'Running', 'running');
     assert.match(readFileSync(`/proc/${status?.pid}/status`, 'utf8'), /^Uid:\s*[1-9][0-9]{8,}/m);
     assert.equal((await instance.kubectl(['exec', 'mapped', '--', 'id', '-u'])).stdout, '0\n');

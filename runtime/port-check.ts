@@ -2,6 +2,7 @@
  * Host ports: which mappings exclude each other (pure), and whether a program of the host holds one, which the kernel
  * tells when we bind to it for a moment.
  */
+import { randomInt } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { createServer, isIPv6 } from 'node:net';
 import { canonicalAddress, isUnspecified } from './addresses.ts';
@@ -65,8 +66,21 @@ export async function observePort(port: PortMapping): Promise<PortState> {
   return typeof bound === 'number' ? 'free' : bound;
 }
 
-/** A port that the kernel finds free just now; undefined if it finds none. */
+/**
+ * Where free ports are looked for: where Kubernetes has its node ports, below what the kernel gives out by itself. Nobody
+ * listens on a published port, so the kernel would take one of its own for free and give it to a program of the host,
+ * whose clients would then reach the container. Source: ip(7), ip_local_port_range, which begins at 32768.
+ */
+const freePorts = { first: 30_000, last: 32_767 };
+const drawnPorts = 64;
+
+/** A port that nobody has just now; undefined if none is found. */
 export async function findFreePort(port: Pick<PortMapping, 'hostIP' | 'protocol'>): Promise<number | undefined> {
+  for (let drawn = 0; drawn < drawnPorts; drawn += 1) {
+    const bound = await bind(randomInt(freePorts.first, freePorts.last + 1), port.hostIP, port.protocol);
+    if (typeof bound === 'number') return bound;
+    if (bound === 'no-address') return undefined;
+  }
   const bound = await bind(0, port.hostIP, port.protocol);
   return typeof bound === 'number' ? bound : undefined;
 }

@@ -74,11 +74,12 @@ describe('the controller, when its store answers with nonsense', function () {
   });
   const listed = (url: string): boolean => url.startsWith(`${containersPath}?`) && !url.includes('watch=true');
   const watched = (url: string): boolean => url.startsWith(`${containersPath}?`) && url.includes('watch=true');
-  const any = (url: string): boolean => url.startsWith('/api/v1/namespaces/kube-system') || listed(url) || watched(url);
+  const anything = (url: string): boolean =>
+    url.startsWith('/api/v1/namespaces/kube-system') || listed(url) || watched(url);
   const cases: { it: string; answer: () => Nonsense; isAsked: (url: string) => boolean }[] = [
     {
       it: 'a page of HTML',
-      isAsked: any,
+      isAsked: anything,
       answer: () => (response) => {
         response.writeHead(200, { 'content-type': 'text/html' });
         response.end('<html><body>Please log in</body></html>');
@@ -86,7 +87,7 @@ describe('the controller, when its store answers with nonsense', function () {
     },
     {
       it: 'errors without a Status, also 404 for all there is',
-      isAsked: any,
+      isAsked: anything,
       answer: () => (response, url) => {
         response.writeHead(isList(url) ? 500 : 404, { 'content-type': 'text/plain' });
         response.end('no');
@@ -94,12 +95,12 @@ describe('the controller, when its store answers with nonsense', function () {
     },
     {
       it: 'Status objects where something else was asked for',
-      isAsked: any,
+      isAsked: anything,
       answer: () => (response) => json(response, { kind: 'Status', status: 'Success' }),
     },
     {
       it: 'JSON that is cut short',
-      isAsked: any,
+      isAsked: anything,
       answer: () => async (response, url, real) => {
         if (isWatch(url)) return void response.end('{"type":"MODIFIED","obj');
         const text = JSON.stringify((await real()).json);
@@ -109,7 +110,7 @@ describe('the controller, when its store answers with nonsense', function () {
     },
     {
       it: 'a body that comes a byte at a time, and never ends',
-      isAsked: any,
+      isAsked: anything,
       answer: () => (response) => {
         response.flushHeaders();
         const drip = setInterval(() => response.write(' '), 50);
@@ -118,7 +119,7 @@ describe('the controller, when its store answers with nonsense', function () {
     },
     {
       it: 'nothing at all, on connections that stay open',
-      isAsked: any,
+      isAsked: anything,
       answer: () => () => {},
     },
     { it: 'an empty list', isAsked: listed, answer: () => lists((answer) => ({ ...answer, items: [] })) },

@@ -182,11 +182,11 @@ describe('the controller, when its store answers with nonsense', function () {
     it(`goes on through ${title}`, async () => {
       hostile.answerWith(answer());
       const before = startsOf('loop');
-      await until(() => hostile.asked.some(isAsked), 'the question that gets this answer');
+      await until(() => hostile.asked.some(isAsked), 'the question that gets this answer', 200_000);
       await until(() => startsOf('loop') >= before + 3, 'three more starts');
       assert.deepEqual(endings(), []);
       hostile.answerWith(undefined);
-      await until(isBelieved, 'the store to be believed again');
+      await until(isBelieved, 'the store to be believed again', 200_000);
     });
   it('has told the truth about all of it in the end, holds nothing, and has started nothing twice', async () => {
     const count = startsOf('loop');

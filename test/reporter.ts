@@ -1,6 +1,7 @@
 /**
- * Mocha's spec reporter, which besides tells where the time went, file by file, and writes the runner's own counts as JSON
- * to the file that HOLDFAST_TEST_RESULTS names, for .ci/run.
+ * Mocha's spec reporter, which besides tells where the time went, file by file, names last what failed (all that is seen
+ * where only the end of an output is kept), and writes the runner's own counts as JSON to the file that
+ * HOLDFAST_TEST_RESULTS names, for .ci/run.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -8,7 +9,8 @@ import { join, relative } from 'node:path';
 import Mocha from 'mocha';
 import { fileTimesVariable } from './file-times.ts';
 
-const slowestFilesTold = 25;
+const slowestFilesTold = 10;
+const failuresTold = 12;
 
 export default class CountingReporter extends Mocha.reporters.Spec {
   constructor(runner: Mocha.Runner, options: Mocha.MochaOptions) {
@@ -20,6 +22,7 @@ export default class CountingReporter extends Mocha.reporters.Spec {
     runner.once(Mocha.Runner.constants.EVENT_RUN_END, () => {
       tellSlowestFiles(readFileSync(times, 'utf8'));
       rmSync(dir, { recursive: true });
+      tellFailures(this.failures);
       const file = process.env.HOLDFAST_TEST_RESULTS;
       if (file === undefined || file === '') return;
       const { passes, failures, pending } = this.stats;
@@ -42,4 +45,15 @@ function tellSlowestFiles(times: string): void {
       return `  ${time}  ${cpu}  ${relative(process.cwd(), file)}`;
     });
   console.log(`\n  The slowest files (by the clock, and of a processor):\n${lines.join('\n')}`);
+}
+
+/** One line each; the whole of them is further up. */
+function tellFailures(failures: readonly Mocha.Test[]): void {
+  if (failures.length === 0) return;
+  const lines = failures.slice(0, failuresTold).map((test) => {
+    const reason = String(test.err?.message ?? test.err).replaceAll(/\s+/g, ' ');
+    return `  ${relative(process.cwd(), test.file ?? '')}: ${test.titlePath().join(': ')}: ${reason.slice(0, 300)}`;
+  });
+  if (failures.length > failuresTold) lines.push(`  and ${failures.length - failuresTold} more, see above`);
+  console.log(`\n  What failed:\n${lines.join('\n')}`);
 }

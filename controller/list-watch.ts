@@ -38,6 +38,8 @@ export interface ListWatchDeps<T> {
 export interface ListWatch {
   /** Resolves when the first list is in; never rejects. */
   readonly synced: Promise<void>;
+  /** Asks for the whole list again, at once if a watch is open: for one who has reason to doubt the last one. */
+  relist(): void;
   close(): Promise<void>;
 }
 
@@ -52,6 +54,8 @@ const pageSize = 500;
 type WatchEnd =
   | { readonly kind: 'resume'; readonly reason: string }
   | { readonly kind: 'relist'; readonly reason: string }
+  /** Nothing is wrong with the watch: the list is wanted again. */
+  | { readonly kind: 'asked'; readonly reason: string }
   | { readonly kind: 'failed'; readonly reason: string };
 
 export function startListWatch<T>(deps: ListWatchDeps<T>): ListWatch {
@@ -60,9 +64,11 @@ export function startListWatch<T>(deps: ListWatchDeps<T>): ListWatch {
   const synced = new Promise<void>((resolve) => {
     markSynced = resolve;
   });
-  const running = run(deps, stop.signal, markSynced);
+  const doubt = new Doubt();
+  const running = run(deps, doubt, stop.signal, markSynced);
   return {
     synced,
+    relist: () => doubt.raise(),
     close: async () => {
       stop.abort(new Error('the list and watch was closed'));
       await running;
@@ -70,7 +76,28 @@ export function startListWatch<T>(deps: ListWatchDeps<T>): ListWatch {
   };
 }
 
-async function run<T>(deps: ListWatchDeps<T>, signal: AbortSignal, markSynced: () => void): Promise<void> {
+/** Whether the last list is doubted, and who is to be told when it is. */
+class Doubt {
+  #isRaised = false;
+  onRaised: () => void = () => {};
+  get isRaised(): boolean {
+    return this.#isRaised;
+  }
+  raise(): void {
+    this.#isRaised = true;
+    this.onRaised();
+  }
+  settle(): void {
+    this.#isRaised = false;
+  }
+}
+
+async function run<T>(
+  deps: ListWatchDeps<T>,
+  doubt: Doubt,
+  signal: AbortSignal,
+  markSynced: () => void,
+): Promise<void> {
   const known = new Known<T>(deps);
   let version: string | undefined;
   /** Lists that failed and watches that were of no use, in a row. */
@@ -78,15 +105,21 @@ async function run<T>(deps: ListWatchDeps<T>, signal: AbortSignal, markSynced: (
   while (!signal.aborted) {
     let backoff = retryBackoff;
     try {
-      if (version === undefined) {
+      if (version === undefined || doubt.isRaised) {
+        version = undefined;
         version = await listAll(deps, known, signal);
+        doubt.settle();
         deps.onActivity(deps.now());
         markSynced();
       }
       const position = { version };
       const begunAtMs = deps.now();
-      const end = await watchOnce(deps, known, position, signal);
+      const end = await watchOnce(deps, known, position, doubt, signal);
       if (signal.aborted) return;
+      if (end.kind === 'asked') {
+        deps.onReconnect(end.reason);
+        continue;
+      }
       const wasOfUse = position.version !== version || deps.now() - begunAtMs >= healthyWatchMs;
       version = end.kind === 'relist' ? undefined : position.version;
       deps.onReconnect(end.reason);
@@ -216,6 +249,7 @@ async function watchOnce<T>(
   deps: ListWatchDeps<T>,
   known: Known<T>,
   position: { version: string },
+  doubt: Doubt,
   signal: AbortSignal,
 ): Promise<WatchEnd> {
   const silenceMs = deps.silenceMs ?? defaultSilenceMs;
@@ -232,9 +266,11 @@ async function watchOnce<T>(
       isOver = true;
       clearInterval(watchdog);
       signal.removeEventListener('abort', onAbort);
+      doubt.onRaised = () => {};
       request?.abort();
       resolve(how);
     };
+    doubt.onRaised = () => end({ kind: 'asked', reason: 'doubt' });
     const onAbort = (): void => end({ kind: 'resume', reason: 'closed' });
     const watchdog = setInterval(
       () => {

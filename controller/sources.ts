@@ -144,6 +144,11 @@ function createShelf(kind: SourceKind, deps: SourceCacheDeps): Shelf {
     if (isHeld && held.get(name)?.kind === 'present') stale.add(name);
     else put(name, { kind: 'missing' });
   };
+  /** A list that leaves out what was there may have been cut short: the object itself is asked for, and counts until then. */
+  const doubt = (name: string): void => {
+    stale.add(name);
+    fetchOne(name);
+  };
   const take = ({ name, source }: Taken): void => {
     if (!usersOf.has(name)) return;
     if (source === undefined) fetchOne(name);
@@ -226,8 +231,9 @@ function createShelf(kind: SourceKind, deps: SourceCacheDeps): Shelf {
           const present = new Map(objects.map((one) => [one.name, one]));
           for (const name of [...usersOf.keys()]) {
             const object = present.get(name);
-            if (object === undefined) putMissing(name);
-            else take(object);
+            if (object !== undefined) take(object);
+            else if (held.get(name)?.kind === 'present') doubt(name);
+            else putMissing(name);
           }
         },
         onChange: (change, object) => {

@@ -6,6 +6,7 @@ import type { Logger } from 'pino';
 import type { Container } from '../crds/index.ts';
 import type { ContainerInfo } from '../runtime/index.ts';
 import { type ContainerApi, containersPath, parseContainer } from './api.ts';
+import { type Backoff, backoffDelayMs } from './backoff.ts';
 import { type Checkpoint, openCheckpoint } from './checkpoint.ts';
 import type { ApiAccess } from './client.ts';
 import { settleConfirmations, takeConfirmations } from './confirmations.ts';
@@ -18,6 +19,9 @@ import { createSourceCache, type SourceCache } from './sources.ts';
 import type { StoreLink } from './store-link.ts';
 import type { StoreReport } from './store-report.ts';
 import type { FullView } from './view.ts';
+
+/** While something is held, the whole list is asked for again: after so long, then half as often each time, down to once a minute. */
+const doubtBackoff: Backoff = { initialMs: 5_000, factor: 2, maxMs: 60_000, jitter: 0.2, resetAfterMs: 0 };
 
 export interface StoreSideDeps {
   readonly access: ApiAccess;
@@ -81,6 +85,23 @@ export function createStoreSide(deps: StoreSideDeps): StoreSide {
     deps.changed(key, by);
   };
 
+  /** An API server that answered once with less than it has tells of what was missing only when asked: nothing changed. */
+  let doubtTimer: NodeJS.Timeout | undefined;
+  let doubts = 0;
+  const doubtList = (isHolding: boolean): void => {
+    clearTimeout(doubtTimer);
+    if (!isHolding) doubts = 0;
+    if (!isHolding || isClosed) return;
+    doubts += 1;
+    doubtTimer = setTimeout(
+      () => {
+        listWatch?.relist();
+        doubtList(true);
+      },
+      backoffDelayMs(doubtBackoff, doubts, random()),
+    );
+  };
+
   const openAll = async (): Promise<void> => {
     const { written } = report;
     const checkpoint = await openCheckpoint({ dir, entries, onWritten: written, log });
@@ -92,6 +113,7 @@ export function createStoreSide(deps: StoreSideDeps): StoreSide {
       changed,
       onHeld: (all, news) => {
         report.held(all, news);
+        doubtList(all.length > 0);
         for (const { key } of news.ended) sources.heldNoMore(key);
       },
       now,
@@ -183,6 +205,7 @@ export function createStoreSide(deps: StoreSideDeps): StoreSide {
     },
     close: async () => {
       isClosed = true;
+      clearTimeout(doubtTimer);
       await opening;
       await listWatch?.close();
       await sources.close();

@@ -14,16 +14,16 @@ export type Nonsense = (
 
 export interface HostileStore {
   readonly access: ApiAccess;
-  /** From now on; undefined: it tells the truth. Connections that are open are cut. */
-  answerWith(nonsense: Nonsense | undefined): void;
-  /** Requests that were answered with the present nonsense, by path. */
-  readonly asked: readonly string[];
+  /** From now on; undefined: it tells the truth. Connections that are open are cut, or left as they are. */
+  answerWith(nonsense: Nonsense | undefined, connections?: 'cut' | 'left'): void;
+  /** Requests that were answered with the present nonsense, in order. */
+  readonly asked: readonly URL[];
   close(): Promise<void>;
 }
 
 export async function startHostileStore(store: ApiAccess): Promise<HostileStore> {
   let nonsense: Nonsense | undefined;
-  let asked: string[] = [];
+  let asked: URL[] = [];
   const headersOf = async (): Promise<{ headers: Record<string, string>; dispatcher: Dispatcher | undefined }> => {
     const headers: Record<string, string> = {};
     let dispatcher: Dispatcher | undefined;
@@ -55,13 +55,16 @@ export async function startHostileStore(store: ApiAccess): Promise<HostileStore>
     const body = Buffer.concat(chunks);
     const url = new URL(incoming.url ?? '/', 'http://localhost');
     if (nonsense !== undefined) {
-      asked.push(url.pathname + url.search);
+      asked.push(url);
       return await nonsense(response, url, async () => {
         const real = await forward(incoming, body);
         return { status: real.statusCode, json: (await real.body.json()) as Record<string, unknown> };
       });
     }
     const real = await forward(incoming, body);
+    // Who asked may have gone meanwhile: a watch would stay open for good.
+    real.body.on('error', () => response.destroy());
+    if (response.destroyed) return void real.body.destroy();
     const { 'content-type': type } = real.headers;
     response.writeHead(real.statusCode, { 'content-type': String(type) });
     response.flushHeaders();
@@ -81,10 +84,10 @@ export async function startHostileStore(store: ApiAccess): Promise<HostileStore>
       getCurrentCluster: () => ({ name: 'hostile', server: `http://127.0.0.1:${port}`, skipTLSVerify: false }),
       applySecurityAuthentication: async () => {},
     },
-    answerWith: (next) => {
+    answerWith: (next, connections = 'cut') => {
       nonsense = next;
       asked = [];
-      server.closeAllConnections();
+      if (connections === 'cut') server.closeAllConnections();
     },
     get asked() {
       return asked;

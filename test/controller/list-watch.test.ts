@@ -267,6 +267,16 @@ describe('startListWatch', () => {
       ],
     );
   });
+  it('lists again when the list is doubted, and loses nothing by it', async () => {
+    start();
+    await listWatch.synced;
+    await until(() => watches.length === 1, 'the watch');
+    handlers.list = (_request, response) => response.end(list('9', 'a', 'b'));
+    listWatch.relist();
+    await until(() => seen.has('b'), 'the second list');
+    await until(() => watches.length === 2, 'the next watch');
+    assert.deepEqual([[...seen.keys()], watches, reconnects], [['a', 'b'], ['5', '9'], ['doubt']]);
+  });
   it('takes the deletion of an object in a form that it cannot read', async () => {
     handlers.watch = (_request, response) =>
       response.write(`${JSON.stringify({ type: 'DELETED', object: unreadable(named('a', '6')) })}\n`);

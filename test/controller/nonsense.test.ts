@@ -39,7 +39,7 @@ const events =
   };
 
 describe('the controller, when its store answers with nonsense', function () {
-  this.timeout(120_000);
+  this.timeout(300_000);
   const rig = new Rig();
   let hostile: HostileStore;
   let uids: ReadonlyMap<string, string> = new Map();
@@ -72,14 +72,13 @@ describe('the controller, when its store answers with nonsense', function () {
     kind: 'Container',
     metadata: { name, namespace: 'default', uid, resourceVersion: version, generation: 9 },
   });
-  const listed = (url: string): boolean => url.startsWith(`${containersPath}?`) && !url.includes('watch=true');
-  const watched = (url: string): boolean => url.startsWith(`${containersPath}?`) && url.includes('watch=true');
-  const anything = (url: string): boolean =>
-    url.startsWith('/api/v1/namespaces/kube-system') || listed(url) || watched(url);
-  const cases: { it: string; answer: () => Nonsense; isAsked: (url: string) => boolean }[] = [
+  const isOwnWatch = (url: URL): boolean => url.pathname === containersPath && isWatch(url);
+  const isAny = (url: URL): boolean =>
+    url.pathname === '/api/v1/namespaces/kube-system' || isList(url) || isOwnWatch(url);
+  const cases: { it: string; answer: () => Nonsense; isAsked: (url: URL) => boolean }[] = [
     {
       it: 'a page of HTML',
-      isAsked: anything,
+      isAsked: isAny,
       answer: () => (response) => {
         response.writeHead(200, { 'content-type': 'text/html' });
         response.end('<html><body>Please log in</body></html>');
@@ -87,7 +86,7 @@ describe('the controller, when its store answers with nonsense', function () {
     },
     {
       it: 'errors without a Status, also 404 for all there is',
-      isAsked: anything,
+      isAsked: isAny,
       answer: () => (response, url) => {
         response.writeHead(isList(url) ? 500 : 404, { 'content-type': 'text/plain' });
         response.end('no');
@@ -95,12 +94,12 @@ describe('the controller, when its store answers with nonsense', function () {
     },
     {
       it: 'Status objects where something else was asked for',
-      isAsked: anything,
+      isAsked: isAny,
       answer: () => (response) => json(response, { kind: 'Status', status: 'Success' }),
     },
     {
       it: 'JSON that is cut short',
-      isAsked: anything,
+      isAsked: isAny,
       answer: () => async (response, url, real) => {
         if (isWatch(url)) return void response.end('{"type":"MODIFIED","obj');
         const text = JSON.stringify((await real()).json);
@@ -110,7 +109,7 @@ describe('the controller, when its store answers with nonsense', function () {
     },
     {
       it: 'a body that comes a byte at a time, and never ends',
-      isAsked: anything,
+      isAsked: isAny,
       answer: () => (response) => {
         response.flushHeaders();
         const drip = setInterval(() => response.write(' '), 50);
@@ -119,24 +118,24 @@ describe('the controller, when its store answers with nonsense', function () {
     },
     {
       it: 'nothing at all, on connections that stay open',
-      isAsked: anything,
+      isAsked: isAny,
       answer: () => () => {},
     },
-    { it: 'an empty list', isAsked: listed, answer: () => lists((answer) => ({ ...answer, items: [] })) },
+    { it: 'an empty list', isAsked: isList, answer: () => lists((answer) => ({ ...answer, items: [] })) },
     {
       it: 'a list of which most is missing',
-      isAsked: listed,
+      isAsked: isList,
       answer: () => lists((answer) => ({ ...answer, items: (answer.items as unknown[]).slice(0, 1) })),
     },
     {
       it: 'a list of which one is missing, that is there when it is asked for',
       answer: () => lists((answer) => ({ ...answer, items: (answer.items as unknown[]).slice(1) })),
-      isAsked: (url) => /\/containers\/(loop|other|steady)$/.test(url),
+      isAsked: ({ pathname }) => /\/containers\/(loop|other|steady)$/.test(pathname),
     },
-    { it: 'an empty list of a version of long ago', isAsked: listed, answer: () => lists(() => list([], '1')) },
+    { it: 'an empty list of a version of long ago', isAsked: isList, answer: () => lists(() => list([], '1')) },
     {
       it: 'a list of another kind, with the same names',
-      isAsked: listed,
+      isAsked: isList,
       answer: () =>
         lists(() => ({
           ...list([], '99999'),
@@ -146,7 +145,7 @@ describe('the controller, when its store answers with nonsense', function () {
     },
     {
       it: 'objects with half of their fields',
-      isAsked: listed,
+      isAsked: isList,
       answer: () =>
         lists((answer) => ({
           ...answer,
@@ -155,7 +154,7 @@ describe('the controller, when its store answers with nonsense', function () {
     },
     {
       it: 'events that delete what was never seen to be deleted, or is another object',
-      isAsked: watched,
+      isAsked: isOwnWatch,
       answer: () =>
         events(
           { type: 'DELETED', object: stranger('steady', 'another', '900001') },
@@ -168,7 +167,7 @@ describe('the controller, when its store answers with nonsense', function () {
     },
     {
       it: 'events of other kinds, of older versions, and lines that are none',
-      isAsked: watched,
+      isAsked: isOwnWatch,
       answer: () =>
         events(
           { type: 'MODIFIED', object: { kind: 'Secret', metadata: { name: 'steady', namespace: 'default' } } },
@@ -188,6 +187,16 @@ describe('the controller, when its store answers with nonsense', function () {
       hostile.answerWith(undefined);
       await until(isBelieved, 'the store to be believed again', 200_000);
     });
+  it('asks again for a list that it did not believe, also while its watch stays open and tells nothing', async () => {
+    const isHolding = async (): Promise<boolean> =>
+      /\} [1-9]/.test(await rig.metrics.getSingleMetricAsString('holdfast_held_objects'));
+    hostile.answerWith(lists((answer) => ({ ...answer, items: [] })));
+    await until(isHolding, 'the empty list to be doubted', 200_000);
+    await until(() => hostile.asked.some(isOwnWatch), 'the watch after it');
+    hostile.answerWith(undefined, 'left');
+    await until(isBelieved, 'the next list', 80_000);
+    assert.deepEqual(endings(), []);
+  });
   it('has told the truth about all of it in the end, holds nothing, and has started nothing twice', async () => {
     const count = startsOf('loop');
     await rig.reach('loop', ({ restartCount }) => (restartCount ?? 0) >= count, 'told of');

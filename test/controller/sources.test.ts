@@ -17,6 +17,7 @@ describe('createSourceCache', () => {
   let refuse: (path: string, isWatch: boolean) => number | undefined;
   /** Cuts answers short. */
   let isCut: boolean;
+  let isListEmpty: boolean;
   let watches: { path: string; response: ServerResponse }[];
   let woken: string[];
   let logged: string;
@@ -49,7 +50,7 @@ describe('createSourceCache', () => {
       response.writeHead(404).end(JSON.stringify({ kind: 'Status', code: 404, reason: 'NotFound', message: 'no' }));
       return;
     }
-    const items = path === '/api/v1/secrets' ? [...objects.keys()].map(objectOf) : [];
+    const items = path === '/api/v1/secrets' && !isListEmpty ? [...objects.keys()].map(objectOf) : [];
     const body = single === undefined ? { metadata: { resourceVersion: String(version) }, items } : objectOf(single);
     const text = JSON.stringify(body);
     response.end(isCut ? text.slice(0, -2) : text);
@@ -68,7 +69,16 @@ describe('createSourceCache', () => {
 
   beforeEach(async () => {
     objects = new Map();
-    [version, requests, watches, woken, logged, refuse, isCut] = [1, [], [], [], '', () => undefined, false];
+    [version, requests, watches, woken, logged, refuse, isCut, isListEmpty] = [
+      1,
+      [],
+      [],
+      [],
+      '',
+      () => undefined,
+      false,
+      false,
+    ];
     const server = createServer(handle);
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     // Listening on a TCP port.
@@ -114,6 +124,19 @@ describe('createSourceCache', () => {
     );
   });
 
+  it('asks for what a later list leaves out, and keeps it unless it is gone', async () => {
+    objects.set('a', { key: 'one' });
+    objects.set('b', { key: 'two' });
+    cache.refer('default/web', ref('a', 'b'));
+    cache.start();
+    await until(() => isWatched() && known('a') === 'one' && known('b') === 'two', 'the list');
+    objects.delete('b');
+    isListEmpty = true;
+    for (const { response } of watches) response.destroy();
+    await until(() => known('b') === 'missing', 'the next list');
+    assert.equal(known('a'), 'one');
+    assert.ok(requests.includes('get /api/v1/namespaces/default/secrets/a'));
+  });
   it('reads at once what is referred to later, and forgets what nobody refers to', async () => {
     objects.set('a', { key: 'one' });
     cache.start();

@@ -21,6 +21,7 @@ import { createProbeMetrics } from './probe-metrics.ts';
 import { createProber } from './prober.ts';
 import { WorkQueue } from './queue.ts';
 import { reconcile } from './reconcile.ts';
+import { standingOf } from './standing.ts';
 import { defaultStartPolicy, StartGate, type StartPolicy } from './start-gate.ts';
 import { createStatusPace } from './status-pace.ts';
 import { StoreLink } from './store-link.ts';
@@ -79,13 +80,14 @@ export function createController(deps: ControllerDeps): Controller {
   const workers = deps.workers ?? startPolicy.maxConcurrent + 8;
   const metrics = createControllerMetrics(deps.metrics, workers);
   /** Keys whose containers fail again and again. */
-  const sick = new Set<string>();
+  /** Of the keys that were worked on. */
+  const entryByKey = new Map<string, Entry>();
   const monotonic = deps.monotonic ?? (() => performance.now());
   const queue = new WorkQueue({
     // Of two delayed adds the earlier counts, also when the wall clock was set in between.
     now: monotonic,
     metrics: createQueueMetrics(deps.metrics, 'container'),
-    isSick: (key) => sick.has(key),
+    standingOf: (key) => standingOf(entryByKey.get(key)?.history, now()),
   });
   const stop = new AbortController();
   const runtime = guardRuntime({
@@ -232,9 +234,9 @@ export function createController(deps: ControllerDeps): Controller {
   const work = async (key: string): Promise<void> => {
     const finished = metrics.reconcileStarted();
     try {
-      const { againInMs, failure, isSick } = await reconcile(key, reconcileDeps, stop.signal);
-      if (isSick) sick.add(key);
-      else sick.delete(key);
+      const { againInMs, failure, entry } = await reconcile(key, reconcileDeps, stop.signal);
+      if (entry === undefined) entryByKey.delete(key);
+      else entryByKey.set(key, entry);
       // A failure is tried again later and later; what is due at its time is due all the same (the earliest add counts).
       if (failure === undefined) queue.forget(key);
       else retryLater(key, failure);

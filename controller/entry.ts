@@ -16,9 +16,6 @@ import type { Sources } from './sources.ts';
 import type { StartGate } from './start-gate.ts';
 import type { StatusPace } from './status-pace.ts';
 
-/** Failures in a row after which a container counts as sick: others come before it. */
-export const sickAfter = 2;
-
 /** Of one container of this host, by its id. */
 export interface Entry {
   readonly key: string;

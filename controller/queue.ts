@@ -1,9 +1,11 @@
 /**
  * The work queue, with the semantics of client-go's util/workqueue: a key is handed out once at a time; an add while it is
- * worked on is remembered; adds can be delayed; failures wait longer each time. Sick keys wait in a lane of their own, so
- * that a thousand crash loops do not delay the others. Effects: timers. Keys are opaque.
+ * worked on is remembered; adds can be delayed; failures wait longer each time. Keys wait in lanes by their standing, so
+ * that neither a thousand crash loops nor a thousand new containers delay one that did its work. Effects: timers. Keys
+ * are opaque.
  */
 import type { QueueMetrics } from './metrics.ts';
+import { type Standing, standings } from './standing.ts';
 
 export interface QueueDeps {
   readonly now: () => number;
@@ -11,20 +13,23 @@ export interface QueueDeps {
   /** First and longest wait after a failure. client-go's default rate limiter: 5 ms to 1000 s; ours ends at 30 s. */
   readonly errorBaseMs?: number;
   readonly errorMaxMs?: number;
-  /** Whether a key has failed before, and so may wait for those that have not; by default none has. */
-  readonly isSick?: (key: string) => boolean;
+  /** Which lane a key waits in; by default all are alike. */
+  readonly standingOf?: (key: string) => Standing;
 }
 
-/** While both lanes wait, every so many-th key is a sick one, so that they are not starved either. */
-const sickShare = 4;
+/** While later lanes wait, every so many-th key is of those, so that they are not starved either. */
+const laterShare = 4;
+
+interface Lane {
+  /** Waiting keys, in order, with the time of their add; no key is in two lanes. */
+  readonly keys: Map<string, number>;
+  /** Keys handed out of it while later lanes waited. */
+  sinceLater: number;
+}
 
 export class WorkQueue {
   readonly #deps: QueueDeps;
-  /** Waiting keys, in order, with the time of their add; no key is in both lanes. */
-  readonly #well = new Map<string, number>();
-  readonly #sick = new Map<string, number>();
-  /** Keys handed out of the one lane while the other one waited. */
-  #sinceSick = 0;
+  readonly #lanes: readonly Lane[] = standings.map(() => ({ keys: new Map(), sinceLater: 0 }));
   readonly #working = new Map<string, number>();
   /** Added while being worked on. */
   readonly #again = new Map<string, 'its own' | 'first'>();
@@ -36,7 +41,7 @@ export class WorkQueue {
   constructor(deps: QueueDeps) {
     this.#deps = deps;
     deps.metrics.observe({
-      depth: () => this.#well.size + this.#sick.size,
+      depth: () => this.#lanes.reduce((sum, { keys }) => sum + keys.size, 0),
       workingSinceMs: () => [...this.#working.values()],
       now: deps.now,
     });
@@ -50,12 +55,13 @@ export class WorkQueue {
       if (turn === 'first' || !this.#again.has(key)) this.#again.set(key, turn);
       return;
     }
-    if (this.#well.has(key)) return;
-    const isSick = turn !== 'first' && this.#deps.isSick?.(key) === true;
-    const sinceMs = this.#sick.get(key);
-    if (sinceMs !== undefined && isSick) return;
-    this.#sick.delete(key);
-    (isSick ? this.#sick : this.#well).set(key, sinceMs ?? this.#deps.now());
+    const standing = this.#deps.standingOf?.(key) ?? 'unproven';
+    const rank = standings.indexOf(turn === 'first' && standing === 'sick' ? 'unproven' : standing);
+    const before = this.#lanes.findIndex(({ keys }) => keys.has(key));
+    if (before !== -1 && before <= rank) return;
+    const sinceMs = this.#lanes[before]?.keys.get(key);
+    this.#lanes[before]?.keys.delete(key);
+    this.#lanes[rank]?.keys.set(key, sinceMs ?? this.#deps.now());
     this.#hand();
   }
 
@@ -119,18 +125,17 @@ export class WorkQueue {
     this.#isClosed = true;
     for (const { timer } of this.#delayed.values()) clearTimeout(timer);
     this.#delayed.clear();
-    this.#well.clear();
-    this.#sick.clear();
+    for (const { keys } of this.#lanes) keys.clear();
     for (const taker of this.#takers.splice(0)) taker(undefined);
   }
 
   #hand(): void {
     while (this.#takers.length > 0) {
-      const lane = this.#nextLane();
-      const first = lane.entries().next();
-      if (first.done === true) return;
+      const keys = this.#nextLane();
+      const first = keys?.entries().next();
+      if (first === undefined || first.done === true) return;
       const [key, addedAtMs] = first.value;
-      lane.delete(key);
+      keys?.delete(key);
       const now = this.#deps.now();
       this.#deps.metrics.handed(now - addedAtMs);
       this.#working.set(key, now);
@@ -138,10 +143,13 @@ export class WorkQueue {
     }
   }
 
-  #nextLane(): Map<string, number> {
-    if (this.#sick.size === 0) return this.#well;
-    if (this.#well.size === 0) return this.#sick;
-    this.#sinceSick = (this.#sinceSick + 1) % sickShare;
-    return this.#sinceSick === 0 ? this.#sick : this.#well;
+  #nextLane(): Map<string, number> | undefined {
+    const waiting = this.#lanes.filter(({ keys }) => keys.size > 0);
+    for (const [index, lane] of waiting.entries()) {
+      if (index === waiting.length - 1) return lane.keys;
+      lane.sinceLater = (lane.sinceLater + 1) % laterShare;
+      if (lane.sinceLater !== 0) return lane.keys;
+    }
+    return undefined;
   }
 }

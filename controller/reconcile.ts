@@ -12,7 +12,7 @@ import { debugNews } from './debug-sessions.ts';
 import { decide, type Step } from './decide.ts';
 import { keyOf, mutableHashOf, parseDesired } from './desired.ts';
 import { noteFreezing } from './drift.ts';
-import { bareEntryKeyOf, type Entry, type ReconcileDeps, sickAfter, signatureOf, type View } from './entry.ts';
+import { bareEntryKeyOf, type Entry, type ReconcileDeps, signatureOf, type View } from './entry.ts';
 import { RuntimeCallTimeoutError } from './guarded-runtime.ts';
 import { adopt, decideStray, historyBefore, observeOwnership, reconcileBare } from './handover.ts';
 import { historyFromStatus } from './history-from-status.ts';
@@ -35,12 +35,12 @@ const maxSteps = 25;
 /** After so many steps in a row something flaps: give others their turn. */
 const pauseMs = 1_000;
 
-/** `isSick`: it fails again and again, so others may come first. */
+/** `entry`: what is remembered of the container of this key, if it has one. */
 export async function reconcile(
   key: string,
   deps: ReconcileDeps,
   signal: AbortSignal,
-): Promise<Outcome & { readonly isSick: boolean }> {
+): Promise<Outcome & { readonly entry: Entry | undefined }> {
   const object = deps.view.object(key);
   const id = object === undefined ? undefined : containerIDOf(object);
   const outcomes: Outcome[] = [];
@@ -69,7 +69,7 @@ export async function reconcile(
   return {
     againInMs: waits.length === 0 ? undefined : Math.max(1, Math.min(...waits)),
     failure: outcomes.find(({ failure }) => failure !== undefined)?.failure,
-    isSick: id !== undefined && (deps.entries.get(id)?.history.failures ?? 0) >= sickAfter,
+    entry: id === undefined ? undefined : deps.entries.get(id),
   };
 }
 
@@ -131,7 +131,8 @@ async function reconcileObject(
       history: entry.history,
       nowMs: now(),
     });
-    const turn = decided.kind === 'start' && container !== undefined ? starts.turnOf(key, container) : undefined;
+    const turn =
+      decided.kind === 'start' && container !== undefined ? starts.turnOf(key, container, entry.history) : undefined;
     if (turn?.kind === 'wait-briefly') return { againInMs: turn.ms, failure: undefined };
     const step: Step = turn?.kind === 'wait' ? turn : decided;
     if (step.kind !== 'settled') log.debug({ container: name, namespace, containerID: id, step: step.kind }, 'step');

@@ -4,6 +4,8 @@
  */
 import type { ContainerInfo } from '../runtime/index.ts';
 import { drawFor } from './backoff.ts';
+import type { History } from './history.ts';
+import { type Standing, standingOf, standings } from './standing.ts';
 
 export interface StartPolicy {
   /** Containers that start at the same time; those beyond wait for their turn. */
@@ -70,8 +72,8 @@ export class StartGate {
   readonly #deps: StartGateDeps;
   readonly #beganMs: number;
   readonly #underWay = new Set<string>();
-  /** Keys in the order in which they came, and when. */
-  readonly #waiting = new Map<string, number>();
+  /** Keys in the order in which they came. */
+  readonly #waiting = new Map<string, { readonly sinceMs: number; readonly standing: Standing }>();
 
   constructor(deps: StartGateDeps) {
     this.#deps = deps;
@@ -82,6 +84,7 @@ export class StartGate {
   turnOf(
     key: string,
     container: Pick<ContainerInfo, 'id' | 'state'>,
+    history: Pick<History, 'failures' | 'seenStartMs' | 'seenExitMs'>,
   ): Turn | { readonly kind: 'wait-briefly'; readonly ms: number } {
     const { policy, now } = this.#deps;
     const nowMs = now();
@@ -90,8 +93,8 @@ export class StartGate {
       this.#waiting.delete(key);
       return turn;
     }
-    const sinceMs = this.#waiting.get(key) ?? nowMs;
-    this.#waiting.set(key, sinceMs);
+    const sinceMs = this.#waiting.get(key)?.sinceMs ?? nowMs;
+    this.#waiting.set(key, { sinceMs, standing: standingOf(history, nowMs) });
     const isBrief = nowMs >= sinceMs && nowMs < sinceMs + briefMs;
     return isBrief ? { kind: 'wait-briefly', ms: sinceMs + briefMs - nowMs } : turn;
   }
@@ -100,7 +103,7 @@ export class StartGate {
     this.#underWay.add(key);
     const passOn = (): void => {
       if (!this.#underWay.delete(key)) return;
-      const [next] = this.#waiting.keys();
+      const next = this.#next();
       if (next === undefined) return;
       this.#waiting.delete(next);
       this.#deps.wake(next);
@@ -112,5 +115,12 @@ export class StartGate {
       clearTimeout(timer);
       passOn();
     }
+  }
+
+  /** The one that has waited longest among those of the best standing. */
+  #next(): string | undefined {
+    for (const wanted of standings)
+      for (const [key, { standing }] of this.#waiting) if (standing === wanted) return key;
+    return undefined;
   }
 }

@@ -19,8 +19,10 @@ export interface WorkersDeps {
 /** Resolves when the queue is closed and all that was begun has ended. */
 export async function runWorkers({ queue, count, work, slowMs, maxSlow }: WorkersDeps): Promise<void> {
   const slow = new Set<Promise<void>>();
+  const breath = new Breath();
   const run = async (): Promise<void> => {
     for (let key = await queue.take(); key !== undefined; key = await queue.take()) {
+      await breath.taken();
       const taken = key;
       const task = work(taken).finally(() => queue.done(taken));
       if (slow.size < maxSlow && (await isSlow(task, slowMs))) {
@@ -31,6 +33,26 @@ export async function runWorkers({ queue, count, work, slowMs, maxSlow }: Worker
   };
   await Promise.all(Array.from({ length: count }, run));
   await Promise.all(slow);
+}
+
+/** Keys that need nothing from outside are worked on without the event loop coming round; after so long it is let. */
+const turnMs = 10;
+
+/** One for all workers, since they share the event loop. */
+class Breath {
+  /** When the present turn of the event loop was first seen; undefined: not yet. */
+  #turnBeganMs: number | undefined;
+
+  /** Resolves at once, or, if this turn has lasted too long, in the next one. */
+  async taken(): Promise<void> {
+    const nowMs = performance.now();
+    if (this.#turnBeganMs === undefined) {
+      this.#turnBeganMs = nowMs;
+      setImmediate(() => {
+        this.#turnBeganMs = undefined;
+      });
+    } else if (nowMs - this.#turnBeganMs >= turnMs) await new Promise((resolve) => setImmediate(resolve));
+  }
 }
 
 async function isSlow(task: Promise<void>, slowMs: number): Promise<boolean> {

@@ -7,8 +7,9 @@ import { finalizer } from './api.ts';
 import { ApiError } from './client.ts';
 import type { Desired } from './desired.ts';
 import { keyOf } from './desired.ts';
-import { type Entry, type ReconcileDeps, sickAfter } from './entry.ts';
+import type { Entry, ReconcileDeps } from './entry.ts';
 import { hasGivenUp } from './history.ts';
+import { sickAfter } from './standing.ts';
 import { diffStatus, formatStatus, type StatusInput } from './status.ts';
 import { maxTurnMs } from './status-pace.ts';
 

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { standingOf } from '../../controller/standing.ts';
 import { decideTurn, StartGate, type StartPolicy } from '../../controller/start-gate.ts';
 import type { Container } from '../../crds/index.ts';
 import type { ContainerInfo } from '../../runtime/index.ts';
@@ -12,6 +13,8 @@ const rebooted = (id: string): Pick<ContainerInfo, 'id' | 'state'> => ({
   state: { kind: 'exited', exit: { ...exit, hostWentDown: true } },
 });
 const fresh: Pick<ContainerInfo, 'id' | 'state'> = { id: 'f', state: { kind: 'created' } };
+
+const unproven = { failures: 0 };
 
 describe('decideTurn', () => {
   const beganMs = 1_000_000;
@@ -52,19 +55,68 @@ describe('StartGate', () => {
     const gate = new StartGate({ policy, now: () => nowMs, wake: (key) => woken.push(key) });
     const ends: (() => void)[] = [];
     const runs = ['a', 'b'].map((key) => {
-      assert.deepEqual(gate.turnOf(key, fresh), { kind: 'now' });
+      assert.deepEqual(gate.turnOf(key, fresh, unproven), { kind: 'now' });
       return gate.run(key, () => new Promise<void>((resolve) => ends.push(resolve)));
     });
-    assert.equal(gate.turnOf('c', fresh).kind, 'wait-briefly');
-    assert.equal(gate.turnOf('d', fresh).kind, 'wait-briefly');
+    assert.equal(gate.turnOf('c', fresh, unproven).kind, 'wait-briefly');
+    assert.equal(gate.turnOf('d', fresh, unproven).kind, 'wait-briefly');
     nowMs += 1_000;
-    assert.equal(gate.turnOf('c', fresh).kind, 'wait');
+    assert.equal(gate.turnOf('c', fresh, unproven).kind, 'wait');
     for (const end of ends) end();
     await Promise.all(runs);
     assert.deepEqual(woken, ['c', 'd']);
     await assert.rejects(gate.run('c', () => Promise.reject(new Error('it fails'))));
-    assert.deepEqual(gate.turnOf('d', fresh), { kind: 'now' });
+    assert.deepEqual(gate.turnOf('d', fresh, unproven), { kind: 'now' });
   });
+});
+
+describe('StartGate, while many wait', () => {
+  it('gives the next turn to what ran before, and the last to what fails again and again', async () => {
+    const woken: string[] = [];
+    const gate = new StartGate({
+      policy: { ...policy, maxConcurrent: 1 },
+      now: () => 10_000,
+      wake: (key) => woken.push(key),
+    });
+    const end = Promise.withResolvers<void>();
+    const running = gate.run('a', () => end.promise);
+    gate.turnOf('sick', fresh, { failures: 5, seenStartMs: 1, seenExitMs: 5_000 });
+    gate.turnOf('new', fresh, unproven);
+    gate.turnOf('proven', fresh, { failures: 1, seenStartMs: 1, seenExitMs: 5_000 });
+    end.resolve();
+    await running;
+    for (const key of ['b', 'c']) await gate.run(key, async () => {});
+    assert.deepEqual(woken, ['proven', 'new', 'sick']);
+  });
+});
+
+describe('standingOf', () => {
+  const nowMs = 100_000;
+  const table = [
+    { it: 'of what nothing is known', history: undefined, want: 'unproven' },
+    { it: 'of what never ran', history: { failures: 0 }, want: 'unproven' },
+    { it: 'of what has just started', history: { failures: 0, seenStartMs: nowMs - 999 }, want: 'unproven' },
+    { it: 'of what runs for a while', history: { failures: 0, seenStartMs: nowMs - 1_000 }, want: 'proven' },
+    {
+      it: 'of what ended at once, long ago',
+      history: { failures: 1, seenStartMs: 1_000, seenExitMs: 1_999 },
+      want: 'unproven',
+    },
+    {
+      it: 'of what ended after a while',
+      history: { failures: 1, seenStartMs: 1_000, seenExitMs: 2_000 },
+      want: 'proven',
+    },
+    {
+      it: 'of what ended, and runs again',
+      history: { failures: 1, seenStartMs: 9_000, seenExitMs: 2_000 },
+      want: 'proven',
+    },
+    { it: 'of what failed twice', history: { failures: 2, seenStartMs: 1_000, seenExitMs: 90_000 }, want: 'sick' },
+    { it: 'by a clock that was set back', history: { failures: 0, seenStartMs: nowMs + 1_000 }, want: 'unproven' },
+  ] as const;
+  for (const { it: title, history, want } of table)
+    it(`is ${want} ${title}`, () => assert.equal(standingOf(history, nowMs), want));
 });
 
 describe('a host that boots', () => {
@@ -130,9 +182,9 @@ describe('a host that boots', () => {
     });
     const hang = Promise.withResolvers<void>();
     const hanging = gate.run('hangs', () => hang.promise);
-    assert.notEqual(gate.turnOf('next', fresh).kind, 'now');
+    assert.notEqual(gate.turnOf('next', fresh, unproven).kind, 'now');
     assert.equal(await woken.promise, 'next');
-    assert.deepEqual(gate.turnOf('next', fresh), { kind: 'now' });
+    assert.deepEqual(gate.turnOf('next', fresh, unproven), { kind: 'now' });
     hang.resolve();
     await hanging;
   });

@@ -79,7 +79,6 @@ export function createController(deps: ControllerDeps): Controller {
   const startPolicy = deps.startPolicy ?? defaultStartPolicy;
   const workers = deps.workers ?? startPolicy.maxConcurrent + 8;
   const metrics = createControllerMetrics(deps.metrics, workers);
-  /** Keys whose containers fail again and again. */
   /** Of the keys that were worked on. */
   const entryByKey = new Map<string, Entry>();
   const monotonic = deps.monotonic ?? (() => performance.now());

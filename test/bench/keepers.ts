@@ -74,7 +74,7 @@ export async function openSystemd(): Promise<OpenKeeper> {
     close: async () => {
       await end(child, 'SIGKILL');
       await removeCgroups(cgroup);
-      await rm(dir, { recursive: true, force: true });
+      await rm(dir, { recursive: true, force: true, maxRetries: 20, retryDelay: 250 });
     },
   };
 }
@@ -116,7 +116,7 @@ export async function openSupervisord(): Promise<OpenKeeper> {
     },
     close: async () => {
       await end(child, 'SIGTERM');
-      await rm(dir, { recursive: true, force: true });
+      await rm(dir, { recursive: true, force: true, maxRetries: 20, retryDelay: 250 });
     },
   };
 }

@@ -2,7 +2,19 @@
  * Looks at what a running container has on the host. Effects: reads only, and only what cannot hang: our own folders,
  * /proc, /sys. Synchronous, some 0.3 ms for a container: nothing else happens between two of the looks.
  */
-import { existsSync, linkSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  readSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { type CgroupLayout, controllerDir } from './cgroups.ts';
 import { addressesOf, type ContainerEntry, namedAddresses } from './container-entry.ts';
@@ -44,8 +56,8 @@ export function rememberRun(entry: ContainerEntry): RunMemory {
   const { paths } = entry;
   linkState(entry);
   const etc = [paths.hostname, paths.resolvConf].flatMap((path) => {
-    const text = readText(path);
-    return text === undefined ? [] : [[path, text] as const];
+    const text = readStart(path, maxEtcBytes);
+    return text === undefined || text.length >= maxEtcBytes ? [] : [[path, text] as const];
   });
   return {
     upperInode: statSync(paths.upper, { throwIfNoEntry: false })?.ino,
@@ -175,6 +187,26 @@ function readText(path: string): string | undefined {
   }
 }
 
+/** So much is not written by us. */
+const maxEtcBytes = 1024 * 1024;
+
+/** A file that the container may write to, which can be of any size, is read no further than it matters. */
+function readStart(path: string, maxBytes: number): string | undefined {
+  let fd: number;
+  try {
+    fd = openSync(path, 'r');
+  } catch (error) {
+    if (!isAbsence(error)) throw error;
+    return undefined; // not there
+  }
+  try {
+    const buffer = Buffer.alloc(maxBytes);
+    return buffer.subarray(0, readSync(fd, buffer, 0, maxBytes, 0)).toString('utf8');
+  } finally {
+    closeSync(fd);
+  }
+}
+
 function observeCable(hostInterface: string, pid: number): CableFacts {
   const dir = `/sys/class/net/${hostInterface}`;
   const flags = readText(join(dir, 'flags'));
@@ -226,7 +258,9 @@ function observeEtc(entry: ContainerEntry, memory: RunMemory): RunFacts['etc'] {
   if (namespaces?.network !== 'host') {
     wanted.set(paths.hosts, formatHosts({ hostname, addresses: namedAddresses(entry), entries: hosts }));
   }
-  return new Map([...wanted].map(([path, text]) => [path, { seen: readText(path), wanted: text }]));
+  return new Map(
+    [...wanted].map(([path, text]) => [path, { seen: readStart(path, Buffer.byteLength(text) + 1), wanted: text }]),
+  );
 }
 
 function observeMounts(pid: number): ReadonlyMap<string, MountLine> | undefined {

@@ -5,6 +5,7 @@ import type { Damage, DriftKind } from './drift.ts';
 import type { BindMount, CableFacts, RunFacts, RunMemory } from './drift-facts.ts';
 import type { ContainerConfig } from './interface.ts';
 import type { ContainerPaths } from './layout.ts';
+import type { MountLine } from './remove-tree.ts';
 
 export interface FindInput {
   readonly facts: RunFacts;
@@ -111,11 +112,26 @@ function canMount({ config: { security } }: FindInput): boolean {
   );
 }
 
+/**
+ * The mount at its place; or elsewhere, if a link leads from its place to there, which is seen by what is mounted. Both
+ * paths are of one file, each as a file system counts it, so one is the end of the other.
+ */
+function mountOf(bind: BindMount, { facts: { mounts }, memory }: FindInput): MountLine | undefined {
+  const there = mounts?.get(bind.destination);
+  if (there !== undefined || mounts === undefined) return there;
+  return [...mounts.values()].find(
+    ({ root, mountPoint }) =>
+      root !== '/' &&
+      (bind.source.endsWith(root) || root.endsWith(bind.source)) &&
+      !memory.binds.some(({ destination }) => destination === mountPoint),
+  );
+}
+
 function findEtc(input: FindInput): readonly Finding[] {
   const { facts, memory } = input;
   return [...facts.etc].flatMap(([path, { seen, wanted }]): Finding[] => {
     const bind = memory.binds.find(({ source }) => source === path);
-    const mounted = bind === undefined ? undefined : facts.mounts?.get(bind.destination);
+    const mounted = bind === undefined ? undefined : mountOf(bind, input);
     const isCut =
       bind !== undefined &&
       facts.mounts !== undefined &&
@@ -133,7 +149,7 @@ function findVolumeMounts(input: FindInput): readonly Finding[] {
   return memory.binds.flatMap((bind): Finding[] => {
     if (facts.etc.has(bind.source)) return [];
     const detail = bind.destination;
-    const isInside = mounts.has(bind.destination);
+    const isInside = mountOf(bind, input) !== undefined;
     if (!isInside) return canMount(input) ? [] : [{ kind: 'volume-mount', detail, bind, direction: 'inwards' }];
     return facts.unmounted.has(bind.source) ? [{ kind: 'volume-mount', detail, bind, direction: 'outwards' }] : [];
   });

@@ -215,7 +215,9 @@ async function repairEtc({ deps, entry, processes, memory, etc }: Repair, path: 
   } else {
     try {
       const text = Buffer.from(wanted);
-      if (!text.equals(await there.readFile())) {
+      // Of any size, as the container likes: read only if it may be the same.
+      const isOther = (await there.stat()).size !== text.length || !text.equals(await there.readFile());
+      if (isOther) {
         await there.write(text, 0, text.length, 0);
         await there.truncate(text.length);
       }

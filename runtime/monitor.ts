@@ -87,16 +87,20 @@ function conmonArgs({ id, runtime, ociRoot, exitsDir, paths, stdio }: MonitorReq
 export async function startMonitor(request: MonitorRequest): Promise<Monitor> {
   const { paths, deadlineMs, signal } = request;
   signal.throwIfAborted();
-  const logFd = openSync(paths.monitorLog, 'w', 0o600);
   // The OCI runtime appends to its own: what it said of an earlier start is no reason why this one fails.
   rmSync(paths.runtimeLog, { force: true });
-  const child = spawnChild(request.conmon, conmonArgs(request), {
-    cwd: paths.bundle,
-    detached: true,
-    stdio: ['ignore', 'ignore', logFd, 'pipe'],
-    env: { PATH: programPath, TZ: 'UTC', LC_ALL: 'C', _OCI_SYNCPIPE: '3' },
-  });
-  closeSync(logFd);
+  const logFd = openSync(paths.monitorLog, 'w', 0o600);
+  let child: ReturnType<typeof spawnChild>;
+  try {
+    child = spawnChild(request.conmon, conmonArgs(request), {
+      cwd: paths.bundle,
+      detached: true,
+      stdio: ['ignore', 'ignore', logFd, 'pipe'],
+      env: { PATH: programPath, TZ: 'UTC', LC_ALL: 'C', _OCI_SYNCPIPE: '3' },
+    });
+  } finally {
+    closeSync(logFd);
+  }
   child.unref();
   // 'pipe' in stdio[3] makes it a socket.
   const pipe = child.stdio[3] as Socket;

@@ -2,6 +2,7 @@
  * Reads back what earlier daemons left on disk: containers are taken up as they are, half-made ones are undone, and
  * what belongs to nobody is removed. Nothing that runs is restarted. Effects only.
  */
+import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -113,7 +114,8 @@ export async function recoverContainers(
         'the record of a container is damaged, so what is left of it is removed; its volumes stay, and who wants it makes it anew',
       );
     }
-    await rename(join(layout.containers, name), join(layout.trash, `${name}-undone`));
+    // A name of its own: one that was undone before may lie there still.
+    await rename(join(layout.containers, name), join(layout.trash, `${name}-undone-${randomBytes(4).toString('hex')}`));
   }
   for (const entry of entries.values()) await undoHalfStart(deps, entry);
   // A run, mount or bundle that no record speaks of: its creation or removal was cut short.

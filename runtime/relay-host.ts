@@ -51,6 +51,8 @@ export class RelayHost {
   readonly #dir: string;
   readonly #randomHex: (bytes: number) => string;
   #host: Promise<Host> | undefined;
+  /** The one of #host, once it has started. */
+  #current: Host | undefined;
   #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
 
@@ -67,6 +69,17 @@ export class RelayHost {
   /** Connects to a new relay that runs MODE with these arguments. Throws RuntimeOperationError when none can be had. */
   async open(roles: readonly RelayRole[], args: readonly string[]): Promise<RelayStreams> {
     const host = await this.#ensure();
+    try {
+      return await this.#begin(host, roles, args);
+    } catch (error) {
+      // Its folder was removed, or its relays were killed: another one has neither fault.
+      if (this.#isClosed) throw error;
+      this.#abandon(host);
+      return await this.#begin(await this.#ensure(), roles, args);
+    }
+  }
+
+  async #begin(host: Host, roles: readonly RelayRole[], args: readonly string[]): Promise<RelayStreams> {
     const session = await (host.spares.shift() ?? this.#fork(host));
     const path = join(host.dir, session);
     const connectAs = (role: RelayRole | 'control', line: string): Socket => {
@@ -79,6 +92,12 @@ export class RelayHost {
     for (const role of roles) streams[role] = connectAs(role, role);
     const words = ['control', ['control', ...roles].join(','), ...args.map(encode)];
     const control = connectAs('control', words.join(' '));
+    try {
+      await hasConnected(control);
+    } catch (error) {
+      for (const socket of [control, ...Object.values(streams)]) socket.destroy();
+      throw error;
+    }
     const timer = setTimeout(() => this.#refill(host), refillDelayMs).unref();
     control.once('close', () => {
       clearTimeout(timer);
@@ -91,8 +110,18 @@ export class RelayHost {
     };
   }
 
+  /** No further session begins with it; those that it has go on. */
+  #abandon(host: Host): void {
+    if (this.#current === host) {
+      this.#current = undefined;
+      this.#host = undefined;
+    }
+    host.control.end();
+  }
+
   #refill(host: Host): void {
-    if (this.#isClosed || host.process.exitCode !== null || host.process.signalCode !== null) return;
+    if (this.#isClosed || this.#current !== host || host.process.exitCode !== null || host.process.signalCode !== null)
+      return;
     while (host.spares.length < spareCount) {
       const spare = this.#fork(host);
       host.spares.push(spare);
@@ -141,7 +170,10 @@ export class RelayHost {
     const forget = (): void => {
       if (this.#host === starting) this.#host = undefined;
     };
-    starting.then(({ process }) => process.once('exit', forget), forget);
+    starting.then((host) => {
+      if (this.#host === starting) this.#current = host;
+      host.process.once('exit', forget);
+    }, forget);
     return starting;
   }
 
@@ -196,6 +228,16 @@ export class RelayHost {
     await gone;
     clearTimeout(timer);
   }
+}
+
+/** The session has a relay to talk to. */
+async function hasConnected(socket: Socket): Promise<void> {
+  const connected = Promise.withResolvers<void>();
+  socket.once('connect', () => connected.resolve());
+  socket.once('error', (error) =>
+    connected.reject(new RuntimeOperationError('relay', `its socket does not answer: ${error.message}; try again`)),
+  );
+  await connected.promise;
 }
 
 function encode(text: string): string {

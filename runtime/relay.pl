@@ -10,16 +10,16 @@ my ($mode, @args) = @ARGV;
 my %numbers = $Config{archname} =~ /^aarch64/
   ? (prctl => 167, recvmsg => 212, setns => 268, setsid => 157, pidfd_open => 434, dup3 => 24, memfd_create => 279,
      execve => 221, setgroups => 159, setresuid => 147, setresgid => 149, capset => 91, prlimit64 => 261, close => 57,
-     close_range => 436, getcwd => 17)
+     close_range => 436, getcwd => 17, keyctl => 219)
   : (prctl => 157, recvmsg => 47, setns => 308, setsid => 112, pidfd_open => 434, dup3 => 292, memfd_create => 319,
      execve => 59, setgroups => 116, setresuid => 117, setresgid => 119, capset => 126, prlimit64 => 302, close => 3,
-     close_range => 436, getcwd => 79);
+     close_range => 436, getcwd => 79, keyctl => 250);
 my ($CLONE_NEWNET, $TIOCSWINSZ) = (0x40000000, 0x5414);
 my ($PR_SET_DUMPABLE, $PR_SET_KEEPCAPS, $PR_SET_SECCOMP, $PR_CAPBSET_DROP) = (4, 8, 22, 24);
 my ($PR_SET_CHILD_SUBREAPER, $PR_SET_NO_NEW_PRIVS, $PR_CAP_AMBIENT) = (36, 38, 47);
 my ($F_SETFD, $F_GETFL, $F_SETFL, $O_NONBLOCK, $FD_CLOEXEC) = (2, 3, 4, 2048, 1);
 my ($MSG_PEEK, $WNOHANG) = (2, 1);
-my ($EINTR, $EAGAIN) = (4, 11);
+my ($EPERM, $EINTR, $EAGAIN, $EINVAL, $ENOSYS) = (1, 4, 11, 22, 38);
 my ($AF_UNIX, $AF_INET, $AF_INET6, $SOCK_STREAM, $SOCK_SEQPACKET) = (1, 2, 10, 1, 5);
 my $hangup_grace_seconds = 1;
 my $kill_deadline_seconds = 5;
@@ -134,6 +134,7 @@ sub run_exec {
     $SIG{PIPE} = 'DEFAULT';
     # Or the process could signal our own group from within the container, by kill 0.
     syscall($numbers{setsid});
+    leave_keyring() or exit 126;
     if (open(my $file, '>', '/proc/self/oom_score_adj')) { syswrite($file, $oom_score_adj); }
     # Not /dev/null: crun 1.8 makes the process's user the owner of what is there, and that is the host's /dev/null, which
     # its owner may take from everybody. A pipe without a writer is at its end just as well.
@@ -202,6 +203,10 @@ sub carry {
   }
   tell_us('exit ' . (($ending & 127) ? 128 + ($ending & 127) : $ending >> 8));
 }
+
+# Whoever is in a session has its keys: what is run in a container gets one of its own, without those of the host's daemon.
+# False if that cannot be; a kernel or host without keyrings has nothing to give away.
+sub leave_keyring { return syscall($numbers{keyctl}, 1, 0) != -1 || $! == $ENOSYS || $! == $EPERM; }
 
 sub content { my ($name) = @_; open(my $file, '<', $name) or return ''; local $/; return <$file> // ''; }
 
@@ -339,6 +344,7 @@ sub run_join {
     # Perl ignores the second by itself.
     $SIG{$_} = 'DEFAULT' for 'PIPE', 'FPE';
     syscall($numbers{setsid});
+    leave_keyring() or $fail->(0, "keyctl: $!");
     if (open(my $file, '>', '/proc/self/oom_score_adj')) { syswrite($file, $oom_score_adj); }
     for my $index (0 .. $#cgroups) { defined syswrite($cgroups[$index], '0') or $fail->(0, "$lists{cgroups}[$index]: $!"); }
     for my $number (0, 1, 2) {
@@ -406,12 +412,14 @@ sub become {
     my $program = pack('S x6 P', length($filter) / 8, $filter);
     $fail->(0, "seccomp: $!") if syscall($numbers{prctl}, $PR_SET_SECCOMP, 2, $program, 0, 0) != 0;
   };
-  $set_filter->() unless $process->{no_new_privs};
   my %caps = map { $_ => hex $process->{$_} } qw(bounding effective permitted inheritable ambient);
+  # Before the filter, which may forbid it: what is not dropped a program of the container could have.
   for my $cap (0 .. 63) {
-    next if $caps{bounding} >> $cap & 1;
-    last if syscall($numbers{prctl}, $PR_CAPBSET_DROP, $cap, 0, 0, 0) != 0;
+    next if $caps{bounding} >> $cap & 1 || syscall($numbers{prctl}, $PR_CAPBSET_DROP, $cap, 0, 0, 0) == 0;
+    last if $! == $EINVAL; # the kernel knows no such, nor a higher one
+    $fail->(0, "bounding capability $cap: $!");
   }
+  $set_filter->() unless $process->{no_new_privs};
   my @groups = map { $_ + 0 } @{$lists->{groups}};
   my $groups = pack('L*', @groups);
   $fail->(0, "setgroups: $!") if syscall($numbers{setgroups}, scalar @groups, $groups) != 0;

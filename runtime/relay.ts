@@ -76,6 +76,7 @@ export interface Relay {
 
 /** It kills what does not end when told; one that takes longer is itself stuck. */
 const closeDeadlineMs = 10_000;
+
 /** The ends of a relay that are ours. */
 interface RelayEnds {
   /** undefined when it could not be spawned, which `failure` tells. */
@@ -166,7 +167,11 @@ export async function startRelay(request: RelayRequest): Promise<Relay> {
   for (const stream of [stdin, connection]) stream?.on('error', () => {});
   const close = async (): Promise<void> => {
     control?.end();
-    const timer = setTimeout(kill, closeDeadlineMs);
+    const timer = setTimeout(() => {
+      kill();
+      // One that not even a signal ends, or that nobody can send one any more, is not waited for.
+      control?.destroy();
+    }, closeDeadlineMs);
     await gone.promise;
     clearTimeout(timer);
   };

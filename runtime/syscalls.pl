@@ -32,6 +32,7 @@ my $EEXIST = 17;
 my $ENOTDIR = 20;
 my $AT_FDCWD = -100;
 my $O_PATH_CLOEXEC = 012000000;
+my $O_NOFOLLOW = $Config{archname} =~ /^aarch64/ ? 0100000 : 0400000;
 my $RESOLVE_NO_MAGICLINKS = 2;
 my $RESOLVE_NO_SYMLINKS = 4;
 my $RESOLVE_BENEATH = 8;
@@ -62,8 +63,8 @@ sub op_umount { my ($target, $flags) = @_; call('umount2', $target, $flags + 0);
 
 # Opens a path as the kernel resolves it, without ever leaving the folder (RESOLVE_BENEATH), also while others rename in it.
 sub open_at {
-  my ($folder, $path, $resolve) = @_;
-  my $how = pack('QQQ', $O_PATH_CLOEXEC, 0, $resolve);
+  my ($folder, $path, $resolve, $flags) = @_;
+  my $how = pack('QQQ', $O_PATH_CLOEXEC | ($flags // 0), 0, $resolve);
   for (1 .. 32) {
     my $fd = syscall($numbers{openat2}, $folder + 0, $path, $how, 24);
     return $fd if $fd != -1;
@@ -283,7 +284,8 @@ sub open_mount_namespace {
   return $file;
 }
 
-# Binds what a process has mounted at a path of its own to a folder of ours.
+# Binds what a process has mounted at a path of its own to a folder of ours. A mount point's path has no links: one that
+# is in it now was put there since, and leads to something else.
 sub op_mount_out_of {
   my ($pid, $start_ticks, $source, $target) = @_;
   in_child(sub {
@@ -293,7 +295,8 @@ sub op_mount_out_of {
     my $place = open_at($AT_FDCWD, $target, 0);
     my $empty = '';
     call('setns', fileno($theirs), $CLONE_NEWNS);
-    my $tree = call('open_tree', $AT_FDCWD, $source, $OPEN_TREE_CLONE);
+    my $there = open_at($AT_FDCWD, $source, $RESOLVE_NO_SYMLINKS);
+    my $tree = call('open_tree', $there, $empty, $OPEN_TREE_CLONE | $AT_EMPTY_PATH);
     call('setns', fileno($home), $CLONE_NEWNS);
     call('move_mount', $tree, $empty, $place, $empty, $MOVE_MOUNT_F_EMPTY_PATH | $MOVE_MOUNT_T_EMPTY_PATH);
   });
@@ -304,6 +307,8 @@ sub op_mount_into {
   my ($pid, $start_ticks, $source, $target, $is_read_only) = @_;
   in_child(sub {
     my $theirs = open_mount_namespace($pid, $start_ticks);
+    # Before we leave: in the process's own /proc we are not to be found.
+    opendir(my $descriptors, '/proc/self/fd') or die { errno => $! + 0, text => "open /proc/self/fd: $!" };
     my $empty = '';
     my $tree = call('open_tree', $AT_FDCWD, $source, $OPEN_TREE_CLONE | $AT_RECURSIVE);
     my $attributes = pack('QQQQ', $is_read_only ? $MOUNT_ATTR_RDONLY : 0, 0, $MS_PRIVATE, 0);
@@ -311,12 +316,24 @@ sub op_mount_into {
     call('setns', fileno($theirs), $CLONE_NEWNS);
     my $moved = syscall($numbers{move_mount}, $tree, $empty, $AT_FDCWD, $target, $MOVE_MOUNT_F_EMPTY_PATH);
     if ($moved == -1 && $! + 0 == $ENOENT) {
-      # What is mounted there was deleted, and nothing can be mounted on that.
-      call('umount2', $target, $MNT_DETACH);
+      detach_deleted($target, $descriptors);
       $moved = syscall($numbers{move_mount}, $tree, $empty, $AT_FDCWD, $target, $MOVE_MOUNT_F_EMPTY_PATH);
     }
     die { errno => $! + 0, text => "move_mount to $target: $!" } if $moved == -1;
   });
+}
+
+# What is mounted there was deleted, and nothing can be mounted on that: it goes. Nothing else does, wherever the path
+# leads by now: a container must not get rid of what hides parts of /proc from it.
+sub detach_deleted {
+  my ($target, $descriptors) = @_;
+  my $fd = open_at($AT_FDCWD, $target, $RESOLVE_NO_MAGICLINKS, $O_NOFOLLOW);
+  open(my $there, '<&=', $fd) or die { errno => $! + 0, text => "open $target: $!" };
+  my $links = (stat $there)[3];
+  die { errno => $ENOENT, text => "move_mount to $target: it is not there" } unless defined $links && $links == 0;
+  chdir $descriptors or die { errno => $! + 0, text => "chdir to /proc/self/fd: $!" };
+  my $name = "$fd";
+  call('umount2', $name, $MNT_DETACH);
 }
 
 # The generation of the nftables rules of this network namespace: NFT_MSG_GETGEN of linux/netfilter/nf_tables.h.

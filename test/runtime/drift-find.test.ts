@@ -86,6 +86,21 @@ const cases: { it: string; facts: Partial<RunFacts>; config?: FindInput['config'
   },
   { it: 'finds a file under /etc unmounted', facts: { mounts: mountsBut('/etc/hosts') }, want: ['etc-file'] },
   {
+    it: 'knows a file under /etc that a link of the image leads elsewhere',
+    facts: {
+      mounts: new Map([
+        ...(mountsBut('/etc/hosts') ?? []),
+        ['/run/hosts', { mountPoint: '/run/hosts', root: paths.hosts.slice('/run'.length) }],
+      ]),
+    },
+    want: [],
+  },
+  {
+    it: 'takes the mount at another place for no volume that was unmounted at its own',
+    facts: { mounts: new Map([...(mountsBut('/v') ?? []), ['/tmp', { mountPoint: '/tmp', root: named.source }]]) },
+    want: ['volume-mount'],
+  },
+  {
     it: 'finds a file under /etc deleted',
     facts: { mounts: mountsBut('/etc/hosts', '/x//deleted') },
     want: ['etc-file'],

@@ -1,11 +1,13 @@
 /** What is changed behind the runtime's back is put back in containers that run on, or is said to need a restart. */
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ContainerInfo, DriftKind } from '../../runtime/index.ts';
 import { driftTable } from '../../runtime/index.ts';
+import { observeProcess } from '../../runtime/proc.ts';
+import { errnos, SyscallError, Syscalls } from '../../runtime/syscalls.ts';
 import { harms, type Victim } from '../drift-harms.ts';
-import { TestHost, until } from './host.ts';
+import { never, TestHost, until } from './host.ts';
 
 const inPlace = (Object.keys(harms) as DriftKind[]).filter(
   (kind) => driftTable[kind].remedy === 'put-back' && kind !== 'pause' && kind !== 'firewall',
@@ -75,5 +77,47 @@ describe('drift', () => {
       lines,
       lines.map((_, index) => `line ${index + 1}`),
     );
+  });
+
+  it('puts back a file under /etc that the process has made far too big', async () => {
+    const info = await host.run({ cmd: ['sleep', '1000'] });
+    const hosts = join(host.deps.runDir, 'containers', info.id, 'hosts');
+    const sizeBytes = statSync(hosts).size;
+    host.events.length = 0;
+    const args = ['sh', '-c', 'head -c 3000000 /dev/zero >> /etc/hosts'];
+    const session = await host.runtime.containers.exec(info.id, { args, hasTerminal: false, hasStdin: false }, never);
+    session.stdout.resume();
+    session.stderr?.resume();
+    assert.equal(await session.exit, 0);
+    await until('to be told', () =>
+      host.events.some((event) => event.kind === 'drift' && event.drift.kind === 'etc-file'),
+    );
+    await until('it to be as it was', () => statSync(hosts).size === sizeBytes);
+    assert.equal((await host.runtime.containers.inspect(info.id))?.state.kind, 'running');
+  });
+
+  it('takes nothing out of a container by a link that the process has put in the way', async () => {
+    const info = await host.run({ cmd: ['sh', '-c', 'ln -s /proc /way; echo ready; exec sleep 1000'] });
+    await host.printed(info.id, 'ready');
+    const victim = victimOf(info);
+    const init = observeProcess(victim.pid);
+    assert.ok(init !== undefined);
+    const target = join(host.dir, 'target');
+    mkdirSync(target);
+    const syscalls = new Syscalls();
+    try {
+      for (const source of ['/way', '/way/sys'])
+        await assert.rejects(
+          syscalls.mountOutOf({ process: init, source, target }),
+          (error) => error instanceof SyscallError && error.errno === errnos.ELOOP,
+        );
+      await assert.rejects(
+        syscalls.mountInto({ process: init, source: target, target: '/missing/sys', isReadOnly: true }),
+        (error) => error instanceof SyscallError && error.errno === errnos.ENOENT,
+      );
+    } finally {
+      syscalls.close();
+    }
+    assert.deepEqual(readdirSync(target), []);
   });
 });

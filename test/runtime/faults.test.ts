@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { lstatSync, readdirSync, readlinkSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -70,6 +71,11 @@ describe('a monitor that is missing', () => {
       };
       const runtime = { name: 'crun', path: '/usr/bin/crun', version: '0' } as const;
       await assert.rejects(startMonitor({ ...request, conmon: '/no/conmon', runtime }), /conmon is not installed/);
+      // One that cannot even be tried, as without file descriptors, keeps none.
+      await assert.rejects(startMonitor({ ...request, conmon: 'con\0mon', runtime }));
+      const open = readdirSync('/proc/self/fd').map((name) => `/proc/self/fd/${name}`);
+      const present = open.filter((path) => lstatSync(path, { throwIfNoEntry: false }) !== undefined);
+      assert.equal(present.map((path) => readlinkSync(path)).includes(paths.monitorLog), false);
       await assert.rejects(
         startMonitor({ ...request, conmon: 'conmon', runtime: { ...runtime, path: '/no/crun' } }),
         RuntimeOperationError,

@@ -1,7 +1,8 @@
 /** Entering a container without the OCI runtime: the process is confined just as by its exec. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { type OciProcess, parseOciProcess } from '../../runtime/exec-process.ts';
 import { type ContainerConfig, type ExecRequest, StartError } from '../../runtime/index.ts';
@@ -94,7 +95,7 @@ const facts = `
 grep -E '^(Umask|Uid|Gid|Groups|NStgid|Cap|NoNewPrivs|Seccomp|Speculation|Sig(Blk|Ign|Cgt)|Cpus_allowed_list)' /proc/self/status
 cat /proc/self/limits /proc/self/cgroup /proc/self/oom_score_adj
 for kind in cgroup ipc mnt net pid uts user; do readlink /proc/self/ns/$kind; done
-pwd; readlink /proc/self/root; env | grep -v ^TERM= | sort; ls /proc/self/fd | wc -l; cat /proc/keys
+pwd; readlink /proc/self/root; env | grep -v ^TERM= | sort; ls /proc/self/fd | wc -l
 `;
 
 describe('a process that joins a container', () => {
@@ -170,6 +171,33 @@ describe('a process that joins a container', () => {
       'another host',
       async () => (await seen(id, { args: ['echo', 'again'] }).catch(() => '')) === 'again\n',
     );
+    await host.runtime.containers.remove(id);
+  });
+
+  it('has a session of keys of its own, not that of the daemon', async () => {
+    const { id } = await host.run({ ...sleep, security: { isPrivileged: true } });
+    for (const hasTerminal of [false, true]) {
+      const keys = await seen(id, { args: ['cat', '/proc/keys'], hasTerminal });
+      // Its flags are those of a keyring that is used, its links those of nobody else.
+      assert.match(keys, /^[0-9a-f]+ I--Q--- .* keyring +_ses: empty$/m);
+    }
+    await host.runtime.containers.remove(id);
+  });
+
+  it('is carried by another relay when those that wait, or their folder, are gone', async () => {
+    const { id } = await host.run(sleep);
+    const echo = (): Promise<string> => seen(id, { args: ['echo', 'well'] });
+    assert.equal(await echo(), 'well\n');
+    rmSync(join(host.deps.runDir, 'sessions'), { recursive: true });
+    mkdirSync(join(host.deps.runDir, 'sessions'), { mode: 0o700 });
+    assert.equal(await echo(), 'well\n');
+    const sockets = join(host.deps.runDir, 'sessions');
+    await until('relays that wait', () => readdirSync(sockets).length > 0);
+    for (const name of readdirSync(sockets)) {
+      rmSync(join(sockets, name), { force: true });
+      writeFileSync(join(sockets, name), 'no socket');
+    }
+    assert.equal(await echo(), 'well\n');
     await host.runtime.containers.remove(id);
   });
 

@@ -157,6 +157,8 @@ describe('a runtime that comes back', () => {
     const id = randomBytes(32).toString('hex');
     await mkdir(join(host.deps.dataDir, 'containers', id, 'upper'), { recursive: true });
     await mkdir(join(host.deps.runDir, 'containers', id, 'rootfs'), { recursive: true });
+    // Of an earlier daemon, that ended before it could empty the trash.
+    await mkdir(join(host.deps.dataDir, 'trash', `${id}-undone`, 'upper'), { recursive: true });
     await host.open();
     assert.deepEqual(await host.runtime.containers.list(), []);
     await until('the folders to go', () => readdirSync(join(host.deps.dataDir, 'trash')).length === 0);

@@ -9,9 +9,9 @@ import { encodeAnswer } from './answer-encoding.ts';
 import { type AnswerSink, answerJson, answerObject, setWarnings } from './answers.ts';
 import { formatContinueToken } from './continue-token.ts';
 import type { Json } from './json.ts';
-import { type Entry, keyOf } from './memory.ts';
+import { type Collection, type Entry, keyOf } from './memory.ts';
 import { type DeleteOptions, parseDeleteOptions, type Subresource } from './object-rules.ts';
-import type { ObjectPlace, Operations, Patch, WriteMode, Written } from './operations.ts';
+import { missing, type ObjectPlace, type Operations, type Patch, type WriteMode, type Written } from './operations.ts';
 import type { CollectionView } from './projection.ts';
 import { decodeText, mediaTypeOf, type ParsedBody, parseJson, parseObjectBody } from './request-body.ts';
 import type { ResourcePath } from './request-path.ts';
@@ -30,7 +30,6 @@ import {
   badRequest,
   expired,
   methodNotAllowed,
-  notFound,
   readOnlyKind,
   revisionTooLarge,
   type StatusError,
@@ -155,16 +154,24 @@ export class Api {
   }
 
   /** The stored object whose host's streams are below a place. Throws StatusError 404. */
-  #streamedEntry({ kind, namespace, name }: ObjectPlace): Entry {
-    const entry = this.#deps.writer.collection(kind.projection ?? kind).get(keyOf(namespace, name));
-    if (entry === undefined) throw notFound(kind, name);
+  #streamedEntry(place: ObjectPlace): Entry {
+    const entry = this.#sourceOf(place).get(keyOf(place.namespace, place.name));
+    if (entry === undefined) throw this.#missing(place);
     return entry;
   }
 
-  #find({ kind, namespace, name }: ObjectPlace): Entry {
-    const entry = this.#deps.viewOf(kind).get(keyOf(namespace, name));
-    if (entry === undefined) throw notFound(kind, name);
+  #find(place: ObjectPlace): Entry {
+    const entry = this.#deps.viewOf(place.kind).get(keyOf(place.namespace, place.name));
+    if (entry === undefined) throw this.#missing(place);
     return entry;
+  }
+
+  #sourceOf({ kind }: ObjectPlace): Collection {
+    return this.#deps.writer.collection(kind.projection ?? kind);
+  }
+
+  #missing(place: ObjectPlace): StatusError {
+    return missing(place, (key) => this.#sourceOf(place).damageOf(key));
   }
 
   async #serveCollection(verb: Verb, kind: ResourceKind, request: Call, response: ApiResponse): Promise<void> {

@@ -39,6 +39,8 @@ export function keyOf(namespace: string | undefined, name: string): string {
 /** All objects of one kind. Keys are ordered as etcd orders them: by code unit. */
 export class Collection {
   readonly #entries = new Map<string, Entry>();
+  /** Why what is on disk under a key cannot be read. It stays there until something is written under the key. */
+  readonly #damages = new Map<string, string>();
   /** The keys in order; undefined after a change of the set, until a reader needs it. */
   #sortedKeys: readonly string[] | undefined;
   /** undefined: forgotten, and not yet taken out. */
@@ -69,10 +71,25 @@ export class Collection {
     this.#sortedKeys = undefined;
   }
 
+  /** Notes that there is something on disk that nobody can read. */
+  loadDamaged(key: string, problem: string): void {
+    this.#damages.set(key, problem);
+  }
+
+  /** Why the object of a key cannot be read; undefined: it can, or there is none. */
+  damageOf(key: string): string | undefined {
+    return this.#damages.get(key);
+  }
+
+  get damagedCount(): number {
+    return this.#damages.size;
+  }
+
   /** Takes in one committed write and tells the watchers. */
   apply(change: Change): void {
     const { key } = change.entry;
     if (change.kind !== 'MODIFIED') this.#sortedKeys = undefined;
+    this.#damages.delete(key);
     if (change.kind === 'DELETED') this.#entries.delete(key);
     else this.#entries.set(key, change.entry);
     this.#remember(change);

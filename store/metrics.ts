@@ -16,8 +16,14 @@ export interface StoreMetrics {
   commitFailed(): void;
 }
 
-/** `objectCounts` is asked at each scrape. Registers on the registry passed in. */
-export function createMetrics(registry: Registry, objectCounts: () => ReadonlyMap<string, number>): StoreMetrics {
+/** How many objects there are, by resource: those served, and those on disk that cannot be read. */
+export interface ObjectCounts {
+  readonly objects: () => ReadonlyMap<string, number>;
+  readonly damaged: () => ReadonlyMap<string, number>;
+}
+
+/** `counts` are asked at each scrape. Registers on the registry passed in. */
+export function createMetrics(registry: Registry, counts: ObjectCounts): StoreMetrics {
   const registers = [registry];
   const requests = new Counter({
     name: 'apiserver_request_total',
@@ -66,7 +72,16 @@ export function createMetrics(registry: Registry, objectCounts: () => ReadonlyMa
     labelNames: ['resource'],
     registers,
     collect: () => {
-      for (const [resource, count] of objectCounts()) objects.set({ resource }, count);
+      for (const [resource, count] of counts.objects()) objects.set({ resource }, count);
+    },
+  });
+  const damaged = new Gauge({
+    name: 'holdfast_store_damaged_objects',
+    help: 'Objects on disk that cannot be read, by resource; all others are served.',
+    labelNames: ['resource'],
+    registers,
+    collect: () => {
+      for (const [resource, count] of counts.damaged()) damaged.set({ resource }, count);
     },
   });
   return {

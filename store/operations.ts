@@ -19,7 +19,7 @@ import {
 } from './object-rules.ts';
 import type { KubeObject, ResourceKind } from './resources.ts';
 import type { OpenApiSchema } from './schema.ts';
-import { alreadyExists, badRequest, forbidden, notFound, type StatusError } from './status-error.ts';
+import { alreadyExists, badRequest, damagedObject, forbidden, notFound, type StatusError } from './status-error.ts';
 import { applyStrategicPatch } from './strategic-patch.ts';
 import type { Transaction, Writer } from './writer.ts';
 
@@ -66,10 +66,11 @@ export class Operations {
 
   get(place: ObjectPlace): Entry {
     const entry = this.#deps.writer.collection(place.kind).get(keyOf(place.namespace, place.name));
-    if (entry === undefined) throw notFound(place.kind, place.name);
+    if (entry === undefined) throw missing(place, (key) => this.#deps.writer.collection(place.kind).damageOf(key));
     return entry;
   }
 
+  /** Also in the place of one that is damaged. */
   create(kind: ResourceKind, namespace: string | undefined, body: Json, mode: WriteMode): Promise<Written> {
     const parsed = parseObject(kind, body, { namespace, name: undefined });
     mode.checkUnknown(parsed.unknownFields);
@@ -154,7 +155,10 @@ export class Operations {
   #checkNamespace(transaction: Transaction, kind: ResourceKind, namespace: string, name: string): void {
     const { namespaces } = this.#deps;
     const found = transaction.get(namespaces, undefined, namespace);
-    if (found === undefined) throw notFound(namespaces, namespace);
+    if (found === undefined) {
+      const place = { kind: namespaces, namespace: undefined, name: namespace };
+      throw missing(place, (key) => transaction.damageOf(namespaces, key));
+    }
     if (found.object.metadata.deletionTimestamp !== undefined) throw namespaceTerminating(kind, namespace, name);
   }
 }
@@ -165,10 +169,20 @@ function namespaceTerminating(kind: ResourceKind, namespace: string, name: strin
   return forbidden(kind, name, because, [{ reason: 'NamespaceTerminating', message, field: 'metadata.namespace' }]);
 }
 
-function find(transaction: Transaction, { kind, namespace, name }: ObjectPlace): Entry {
+function find(transaction: Transaction, place: ObjectPlace): Entry {
+  const { kind, namespace, name } = place;
   const entry = transaction.get(kind, namespace, name);
-  if (entry === undefined) throw notFound(kind, name);
+  if (entry === undefined) throw missing(place, (key) => transaction.damageOf(kind, key));
   return entry;
+}
+
+/** What to answer about an object that cannot be had. `damageOf`: why what the store has of it cannot be read. */
+export function missing(
+  { kind, namespace, name }: ObjectPlace,
+  damageOf: (key: string) => string | undefined,
+): StatusError {
+  const problem = damageOf(keyOf(namespace, name));
+  return problem === undefined ? notFound(kind, name) : damagedObject(kind, name, problem);
 }
 
 /** Carries out what the rules decided. */

@@ -66,6 +66,12 @@ export function notFound(resource: ResourceName, name: string): StatusError {
   return new StatusError(404, 'NotFound', message, aboutObject(resource, name));
 }
 
+/** 500: the object is on disk, and cannot be read there. It is not gone, so nobody may take it for gone. */
+export function damagedObject(resource: ResourceName, name: string, problem: string): StatusError {
+  const repair = 'create it anew from its document (kubectl create -f FILE), or restore a backup of the store';
+  return internalError(`the stored ${formatResource(resource)} "${name}" is damaged (${problem}); ${repair}`);
+}
+
 /** 404: the store has no such path at all. */
 export function unknownPath(): StatusError {
   return new StatusError(404, 'NotFound', 'the server could not find the requested resource', {});

@@ -11,6 +11,7 @@ import type { Health } from './fixed-paths.ts';
 import { startHousekeeping } from './housekeeping.ts';
 import { type HttpServer, startHttpServer } from './http-server.ts';
 import { isJsonObject, type Json } from './json.ts';
+import { type Collection, keyOf } from './memory.ts';
 import { createMetrics } from './metrics.ts';
 import { Operations } from './operations.ts';
 import { type Credentials, ensureCredentials, writeAdminKubeconfig } from './pki.ts';
@@ -93,7 +94,10 @@ async function serve(
 ): Promise<Store> {
   const { dataDir, listen, log, now = Date.now } = deps;
   const health = new DiskHealth();
-  const metrics = createMetrics(deps.metrics, () => countObjects(kinds, writer));
+  const metrics = createMetrics(deps.metrics, {
+    objects: () => countObjects(kinds, ({ size }) => size, writer),
+    damaged: () => countObjects(kinds, ({ damagedCount }) => damagedCount, writer),
+  });
   const writer: Writer = new Writer(database, historyLimits, {
     committed: (...facts) => {
       health.committed(log);
@@ -181,16 +185,46 @@ async function loadKinds(files: readonly string[]): Promise<readonly ResourceKin
   return parsed.flat();
 }
 
-/** Objects of kinds that are not served any more stay on disk, untouched. */
+/** Objects of kinds that are not served any more stay on disk, untouched; and so does one that is damaged. */
 function loadObjects(database: Database, kinds: readonly ResourceKind[], writer: Writer, log: Logger): void {
   const byStorage = new Map(kinds.map((kind) => [kind.storageKey, kind]));
   const unserved = new Map<string, number>();
   for (const { storageKey, key, json } of database.loadObjects()) {
     const kind = byStorage.get(storageKey);
     if (kind === undefined) unserved.set(storageKey, (unserved.get(storageKey) ?? 0) + 1);
-    else writer.collection(kind).load(toEntry(kind, key, json));
+    else loadObject(kind, { key, json }, writer.collection(kind), log);
   }
   for (const [resource, count] of unserved) log.warn({ resource, count }, 'objects of a kind that is not served');
+}
+
+/** One that is damaged costs itself: whoever asks for it is told so, and all others are served. */
+function loadObject(
+  kind: ResourceKind,
+  { key, json }: { readonly key: string; readonly json: string },
+  collection: Collection,
+  log: Logger,
+): void {
+  try {
+    collection.load(toEntry(kind, key, json));
+  } catch (error) {
+    // What of it a parser quotes may be a secret.
+    const problem =
+      error instanceof DamagedError
+        ? error.message
+        : error instanceof SyntaxError
+          ? 'it is not JSON'
+          : 'it does not have the shape of its kind';
+    collection.loadDamaged(key, problem);
+    log.error(
+      { resource: kind.storageKey, object: key, problem },
+      'a stored object is damaged and is not served; create it anew from its document (kubectl create -f FILE), or restore a backup of the store',
+    );
+  }
+}
+
+/** A stored object is JSON and no object of its kind; the message says in what, without a word of its content. */
+class DamagedError extends Error {
+  override readonly name = 'DamagedError';
 }
 
 const headFields: ReadonlySet<string> = new Set(['apiVersion', 'kind', 'metadata']);
@@ -199,9 +233,13 @@ const headFields: ReadonlySet<string> = new Set(['apiVersion', 'kind', 'metadata
 function toEntry(kind: ResourceKind, key: string, json: string) {
   const stored: Json = JSON.parse(json);
   const { value } = normalize(kind.schema, stored, headFields);
-  if (!isJsonObject(value)) throw new TypeError(`${kind.storageKey} ${key} on disk is not an object; restore a backup`);
+  if (!isJsonObject(value) || !isJsonObject(value.metadata))
+    throw new DamagedError('it is not an object with metadata');
   const object = value as KubeObject; // only objects that the rules made are ever stored
-  const revision = Number(object.metadata.resourceVersion);
+  const { name, namespace, uid, resourceVersion } = object.metadata;
+  const revision = Number(resourceVersion);
+  if (keyOf(namespace, name) !== key) throw new DamagedError('it has another name than it is stored under');
+  if (typeof uid !== 'string' || !Number.isSafeInteger(revision)) throw new DamagedError('it has no uid or revision');
   return { key, revision, object, json: value === stored ? json : JSON.stringify(value) };
 }
 
@@ -223,8 +261,12 @@ function randomSuffix(): string {
   return Array.from(randomBytes(5), (byte) => suffixAlphabet[byte % suffixAlphabet.length]).join('');
 }
 
-function countObjects(kinds: readonly ResourceKind[], writer: Writer): ReadonlyMap<string, number> {
-  return new Map(kinds.map((kind) => [kind.plural, writer.collection(kind).size]));
+function countObjects(
+  kinds: readonly ResourceKind[],
+  count: (collection: Collection) => number,
+  writer: Writer,
+): ReadonlyMap<string, number> {
+  return new Map(kinds.map((kind) => [kind.plural, count(writer.collection(kind))]));
 }
 
 /** A daemon may run for longer than its certificate is valid. */

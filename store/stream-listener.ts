@@ -54,7 +54,7 @@ export async function startStreamListener(deps: StreamListenerDeps): Promise<Str
   const { caCertificate, adminToken: token } = credentials;
   const stop = new AbortController();
   const streams = new StreamApi({ source, log, stop: stop.signal });
-  const metrics = createMetrics(deps.metrics, () => new Map());
+  const metrics = createMetrics(deps.metrics, { objects: () => new Map(), damaged: () => new Map() });
   const isAuthorized = createAuthorizer(token);
   const parse = ({ url = '', headers }: IncomingMessage): ResourcePath => {
     if (!isAuthorized(headers.authorization)) throw unauthorized();

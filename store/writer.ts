@@ -27,6 +27,8 @@ type Storage = Pick<ResourceKind, 'storageKey'>;
 export interface Transaction {
   get(kind: Storage, namespace: string | undefined, name: string): Entry | undefined;
   list(kind: Storage, namespace: string | undefined): readonly Entry[];
+  /** Why the object of a key, which `get` does not find, cannot be read; undefined: there is none. */
+  damageOf(kind: Storage, key: string): string | undefined;
   /** Stores the object under the next revision, which is set in its metadata. Throws StatusError 413. */
   put(kind: Storage, object: KubeObject): Entry;
   /** Removes the object; the entry returned holds its last state under the revision of the removal. */
@@ -240,6 +242,11 @@ class Batch implements Transaction {
     const prefix = namespace === undefined ? '' : `${namespace}/`;
     const staged = [...overlay].filter(([key]) => key.startsWith(prefix)).map(([, entry]) => entry);
     return [...committed.filter(({ key }) => !overlay.has(key)), ...staged.filter((entry) => entry !== undefined)];
+  }
+
+  damageOf(kind: Storage, key: string): string | undefined {
+    if (this.#overlay.get(kind.storageKey)?.has(key) === true) return undefined;
+    return this.#writer.collection(kind).damageOf(key);
   }
 
   put(kind: Storage, object: KubeObject): Entry {

@@ -129,13 +129,15 @@ class FileJournal implements Journal {
     }
     await handle.close();
     await rename(beside, this.#path);
-    await syncFolder(dirname(this.#path));
-    await this.#handle?.close();
+    // At once, whatever fails from here on: it leads to the file that has no name any more.
+    const old = this.#handle;
     this.#handle = undefined;
     this.#sizes = sizes;
     this.#fileBytes = fileBytes;
     this.#liveBytes = [...sizes.values()].reduce((sum, size) => sum + size, 0);
     this.#isTorn = false;
+    await old?.close();
+    await syncFolder(dirname(this.#path));
   }
 
   async close(): Promise<void> {

@@ -42,6 +42,8 @@ export interface Checkpoint {
   noteHeld(held: Held): void;
   forgetHeld(uid: string): void;
   noteStore(mark: StoreMark): void;
+  /** The store has come so far. That is written with the next object, so that a store without it is known to be older. */
+  noteProgress(mark: StoreMark): void;
   /** Something may be remembered otherwise than before. */
   noteWork(): void;
   /** Writes what is not written yet. */
@@ -153,6 +155,10 @@ class FileCheckpoint implements Checkpoint {
     this.#put('store', mark);
   }
 
+  noteProgress(mark: StoreMark): void {
+    this.#storeNow = mark;
+  }
+
   #put(name: string, value: unknown): void {
     if (this.#journal === undefined) return;
     this.#pending.set(name, value);
@@ -178,6 +184,7 @@ class FileCheckpoint implements Checkpoint {
     const histories = this.#changedHistories();
     try {
       const objects = await this.#changedObjects(changed);
+      if (objects.length > 0 && this.#storeNow !== undefined) pending.set('store', this.#storeNow);
       await journal.append([
         ...[...pending].map(([name, value]) => ({ name, value })),
         ...objects.map(({ record }) => record),

@@ -150,17 +150,20 @@ export function createCustody(deps: CustodyDeps): Custody {
     ...[...strangers.values()].filter(({ uid }) => !held.has(uid)),
   ];
 
-  const background = (work: () => Promise<void>): void => {
+  /** `told`: what was said of it already, so that an answer that stays the same for days is said once. */
+  const background = (work: () => Promise<void>, told?: string): void => {
     const running = work()
       .catch((error: unknown) => {
         if (stop.signal.aborted) return;
-        log.warn(
-          { err: error },
-          'the API server could not be asked about an object that is missing; it is asked again',
-        );
+        const problem = String(error);
+        if (problem !== told)
+          log.warn(
+            { err: error },
+            'the API server could not be asked about an object that is missing; it is asked again and again',
+          );
         const timer = setTimeout(() => {
           timers.delete(timer);
-          background(work);
+          background(work, problem);
         }, askAgainMs);
         timers.add(timer);
       })
@@ -294,7 +297,10 @@ export function createCustody(deps: CustodyDeps): Custody {
   const takeEvent = (kind: 'applied' | 'deleted', object: Container): void => {
     const { uid, resourceVersion } = object.metadata;
     const key = keyOf(object);
-    if (mark !== undefined) mark = { ...mark, version: resourceVersion };
+    if (mark !== undefined) {
+      mark = { ...mark, version: resourceVersion };
+      checkpoint.noteProgress(mark);
+    }
     const former = view.object(key);
     if (kind === 'deleted') {
       if (claimants.get(key)?.metadata.uid === uid) claimants.delete(key);

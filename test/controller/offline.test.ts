@@ -183,6 +183,27 @@ describe('the controller without its store', function () {
     assert.ok((await pidOf(web)) !== undefined);
     assert.deepEqual(endings(), []);
   });
+  it('holds what a backup of the store lacks, also when it is put in place while the daemon is away', async () => {
+    for (const name of ['a', 'b', 'c', 'd']) await rig.create(name);
+    for (const name of ['a', 'b', 'c', 'd']) await rig.reach(name, isRunning, 'running');
+    await rig.stopController();
+    await rig.stopStore();
+    const backup = await rig.copyStore();
+    await rig.startStore();
+    // Of the last list it knows no more than the backup has: what came later was told by the watch.
+    await rig.startController();
+    const late = await rig.create('late');
+    await rig.reach('late', isRunning, 'running');
+    await rig.stopController();
+    await rig.stopStore();
+    await backup.restore();
+    await rig.startStore();
+    await rig.startController();
+    await rig.relists(2);
+    assert.equal(await heldCount(), 1);
+    assert.ok((await pidOf(late)) !== undefined);
+    assert.deepEqual(endings(), []);
+  });
   it('refuses that more than half go at once unseen, and lets a single one go', async () => {
     const names = ['a', 'b', 'c', 'd'];
     for (const name of names) await rig.create(name);

@@ -1,5 +1,5 @@
 /** The controller over the real store, with simulated containers, each of which can be stopped and started again. */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { copyFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
@@ -97,6 +97,12 @@ export class Rig {
     await this.stopStore();
     for (const suffix of ['', '-wal', '-shm']) await rm(join(this.#dataDir, `store.db${suffix}`), { force: true });
     await this.startStore();
+  }
+  /** The store's file as it is now; begin it without the store, and restore it so. */
+  async copyStore(): Promise<{ restore(): Promise<void> }> {
+    const path = join(this.#dataDir, 'store.db');
+    await copyFile(path, `${path}.backup`);
+    return { restore: () => copyFile(`${path}.backup`, path) };
   }
   async loseCheckpoint(): Promise<void> {
     await rm(this.checkpointDir, { recursive: true, force: true });

@@ -90,13 +90,18 @@ async function restore(
   access: ApiAccess,
   say: (line: string) => void,
 ): Promise<void> {
+  const failed: string[] = [];
   const namespaces = new Set(all.map(({ held: { key } }) => key.split('/', 1)[0] ?? ''));
   const create = async (what: string, path: string, body: unknown): Promise<void> => {
     try {
       await callApi(access, { method: 'POST', path, body, signal: new AbortController().signal });
       say(`restored ${what}`);
     } catch (error) {
-      if (!(error instanceof ApiError) || error.reason !== 'AlreadyExists') throw error;
+      // An answer is about the one object, and the others can do without it.
+      if (!(error instanceof ApiError)) throw error;
+      if (error.reason === 'AlreadyExists') return;
+      failed.push(what);
+      say(`not restored: ${what}: ${error.message}`);
     }
   };
   for (const name of namespaces)
@@ -120,6 +125,10 @@ async function restore(
     const path = `/apis/${apiVersion}/namespaces/${object.metadata.namespace}/${plural}`;
     await create(`container ${held.key}`, path, formatRestored(object));
   }
+  if (failed.length > 0)
+    throw new HeldError(
+      `${failed.join(', ')} could not be restored, as said above; mend that and run the same again, or apply the documents`,
+    );
 }
 
 /** Pure. */

@@ -59,7 +59,7 @@ export async function startTroubledHost(): Promise<TroubledHost> {
     for (const name of [pulled, late])
       await promisify(execFile)('skopeo', [...push, `docker://${name}`], { timeout: 60_000 });
 
-    await instance.create('web', { image, ...idle });
+    await instance.create('web', { image, ...idle, readinessProbe: { exec: { command: ['true'] }, periodSeconds: 1 } });
     await instance.create('pulled', { image: pulled, ...idle });
     await instance.create('stopped', { image, ...idle });
     await instance.create(troubledHost.loop, { image, command: ['sh', '-c', 'exit 3'], ...quick });

@@ -2,11 +2,12 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { randomBytes, randomInt } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { ContainerInfo } from '../../runtime/index.ts';
 import { snapshotHost } from '../leaks.ts';
+import { simulateReboot } from '../reboot.ts';
 import { never, TestHost, until } from './host.ts';
 
 function pidOf(info: ContainerInfo | undefined): number {
@@ -114,7 +115,7 @@ describe('a runtime that comes back', () => {
     const done = await host.run({ cmd: ['sh', '-c', 'exit 4'] });
     const doneState = (await host.exited(done.id)).state;
     await host.runtime.close();
-    await reboot();
+    await simulateReboot(host.deps);
     await host.open();
     const info = await host.runtime.containers.inspect(id);
     assert.ok(info?.state.kind === 'exited' && info.state.exit.code === -1, JSON.stringify(info?.state));
@@ -124,23 +125,10 @@ describe('a runtime that comes back', () => {
     await host.printed(id, 'x\nx\nx\n');
   });
 
-  /** What a reboot takes away: processes, mounts, network, and all of runDir. */
-  async function reboot(): Promise<void> {
-    const { removeHostState } = await import('../../runtime/index.ts');
-    const stash = join(host.dir, 'stash');
-    const { rename } = await import('node:fs/promises');
-    await rename(join(host.deps.dataDir, 'containers'), stash);
-    await mkdir(join(host.deps.dataDir, 'containers'));
-    await removeHostState(host.deps);
-    await rm(host.deps.runDir, { recursive: true, force: true });
-    await rm(join(host.deps.dataDir, 'containers'), { recursive: true, force: true });
-    await rename(stash, join(host.deps.dataDir, 'containers'));
-  }
-
   it('forgets what an earlier boot left in its run folder', async () => {
     const { id } = await host.run({ cmd: ['sleep', '1000'] });
     await host.runtime.close();
-    await reboot();
+    await simulateReboot(host.deps);
     const bundle = join(host.deps.runDir, 'containers', id);
     await mkdir(bundle, { recursive: true });
     const self = { pid: process.pid, startTicks: 1 };

@@ -180,7 +180,8 @@ async function openssl(args: readonly string[]): Promise<void> {
 async function ensureToken(dir: string): Promise<string> {
   const path = join(dir, 'admin-token');
   const present = (await readIfPresent(path))?.trim();
-  if (present !== undefined && present.length >= 32) return present;
+  // A file that was cut or filled with zeros is no token.
+  if (present !== undefined && /^[\x21-\x7e]{32,}$/.test(present)) return present;
   const token = randomBytes(32).toString('base64url');
   await writeDurably(path, `${token}\n`);
   return token;

@@ -278,6 +278,10 @@ describe('ensureCredentials', () => {
     }
     await writeFile(join(dataDir, 'pki/ca.key'), '');
     assert.notEqual((await ensure()).caCertificate, first.caCertificate);
+    for (const damage of [first.adminToken.slice(0, 20), '\0'.repeat(first.adminToken.length + 1)]) {
+      await writeFile(join(dataDir, 'pki/admin-token'), damage);
+      assert.match((await ensure()).adminToken, /^[\w-]{43}$/);
+    }
   });
 });
 

@@ -71,7 +71,7 @@ async function stopOne(runtime: Runtime, container: ContainerInfo, say: (line: s
   const preStop = parseKeptAction(labels[labelKeys.preStop]);
   if (preStop !== undefined && graceMs > 0) {
     if (isPaused) await runtime.containers.resume(id);
-    const request = { action: preStop, containerID: id, ip, timeoutMs: graceMs };
+    const request = { action: preStop, containerID: id, ip, timeoutMs: graceMs, secrets: [] };
     const { result, message } = await runAction(request, runtime.containers, new AbortController().signal);
     if (result === 'failure' || result === 'unknown') say(`the preStop hook of ${name} failed: ${message}`);
   }

@@ -256,7 +256,12 @@ export function createController(deps: ControllerDeps): Controller {
     for (const id of kept) {
       if (wanted.has(id)) continue;
       log.info({ containerID: id }, 'removing the volumes of a container whose object is gone');
-      await runtime.containers.remove(id);
+      try {
+        await runtime.containers.remove(id);
+      } catch (error) {
+        if (stop.signal.aborted) throw error;
+        log.warn({ err: error, containerID: id }, 'the volumes of a container whose object is gone stay for now');
+      }
     }
   };
 
@@ -265,7 +270,11 @@ export function createController(deps: ControllerDeps): Controller {
     return object === undefined ? undefined : containerIDOf(object);
   };
   const relist = async (isFirst: boolean): Promise<void> => {
-    await side.settle();
+    try {
+      await side.settle();
+    } catch (error) {
+      log.error({ err: error }, 'whether deletions were confirmed cannot be read; what is held stays held');
+    }
     const found = new Map((await runtime.containers.list()).map((one) => [one.id, one]));
     for (const container of found.values()) {
       const key = `${container.labels[labelKeys.namespace] ?? ''}/${container.labels[labelKeys.name] ?? ''}`;
@@ -329,9 +338,13 @@ export function createController(deps: ControllerDeps): Controller {
         log.error({ err: error }, 'the host could not be looked at; it is tried again with the next relist');
     }
   };
-  let relisting: Promise<void> = Promise.resolve();
+  let relisting: Promise<void> | undefined;
   const timer = setInterval(() => {
-    if (isSynced) relisting = relisting.then(relistSafely);
+    // One that takes longer is the only one: those that it delays would find nothing more.
+    if (isSynced)
+      relisting ??= relistSafely().finally(() => {
+        relisting = undefined;
+      });
   }, deps.relistMs ?? 10_000);
 
   const clockWatch = watchClock({

@@ -9,6 +9,7 @@ import type { Readable } from 'node:stream';
 import { setTimeout as wait } from 'node:timers/promises';
 import { ContainerNotFoundError, ContainerNotRunningError, type Runtime, StartError } from '../runtime/index.ts';
 import type { ProbeOutcome } from './health.ts';
+import { hideSecrets } from './hide-secrets.ts';
 import { type Action, formatUrl } from './probe-spec.ts';
 
 export interface ActionDeps {
@@ -21,6 +22,8 @@ export interface ActionRequest {
   /** Of the container; undefined while it has none. */
   readonly ip: string | undefined;
   readonly timeoutMs: number;
+  /** Values that are told to nobody: hidden before a text is cut, or half of one would be left. */
+  readonly secrets: readonly string[];
 }
 
 /** As much of an answer or an output is read; the kubelet reads as much. */
@@ -35,7 +38,7 @@ const hostTroubles = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EADDRNOT
 
 /** Never throws. When the signal aborts, the outcome is unknown. */
 export async function runAction(request: ActionRequest, deps: ActionDeps, signal: AbortSignal): Promise<ProbeOutcome> {
-  const { action, timeoutMs } = request;
+  const { action, timeoutMs, secrets } = request;
   const deadline = startDeadline(timeoutMs, signal);
   try {
     return await carryOut(request, deps, deadline.signal);
@@ -44,7 +47,7 @@ export async function runAction(request: ActionRequest, deps: ActionDeps, signal
     if (deadline.signal.aborted)
       return { result: 'failure', message: `${describeAction(action)}: no answer within ${timeoutMs / 1000}s` };
     const { code, message } = error as NodeJS.ErrnoException;
-    const text = clip(message ?? String(error));
+    const text = clip(hideSecrets(message ?? String(error), secrets));
     return {
       result: hostTroubles.has(code ?? '') ? 'unknown' : 'failure',
       message: `${describeAction(action)}: ${text}`,
@@ -91,7 +94,7 @@ async function carryOut(request: ActionRequest, deps: ActionDeps, signal: AbortS
   const { action, ip } = request;
   switch (action.kind) {
     case 'exec':
-      return await runCommand(action.command, request.containerID, deps, signal);
+      return await runCommand(action.command, request, deps, signal);
     case 'http':
     case 'tcp': {
       const host = action.host ?? ip;
@@ -108,10 +111,11 @@ async function carryOut(request: ActionRequest, deps: ActionDeps, signal: AbortS
 
 async function runCommand(
   command: readonly string[],
-  id: string,
+  { containerID: id, secrets }: Pick<ActionRequest, 'containerID' | 'secrets'>,
   deps: ActionDeps,
   signal: AbortSignal,
 ): Promise<ProbeOutcome> {
+  const tellable = (text: string): string => clip(hideSecrets(text, secrets));
   try {
     const opening = deps.exec(id, { args: command, hasTerminal: false, hasStdin: false }, signal);
     const session = await Promise.race([opening, rejection(signal)]).catch((error: unknown) => {
@@ -127,14 +131,15 @@ async function runCommand(
       const texts = Promise.all(streams.map(readStart));
       const code = await Promise.race([session.exit, rejection(signal)]);
       const output = (await Promise.race([texts, rejection(signal)])).join('').trim();
-      if (code === 0) return { result: 'success', message: clip(output) };
-      return { result: 'failure', message: output === '' ? `exit code ${code}` : `exit code ${code}: ${clip(output)}` };
+      if (code === 0) return { result: 'success', message: tellable(output) };
+      const what = `exit code ${code}`;
+      return { result: 'failure', message: output === '' ? what : `${what}: ${tellable(output)}` };
     } finally {
       signal.removeEventListener('abort', end);
     }
   } catch (error) {
     if (signal.aborted) throw error;
-    const text = clip(error instanceof Error ? error.message : String(error));
+    const text = tellable(error instanceof Error ? error.message : String(error));
     // A program that cannot be run is the container's fault, all else this host's.
     if (error instanceof StartError) return { result: 'failure', message: text };
     const hasEnded = error instanceof ContainerNotRunningError || error instanceof ContainerNotFoundError;

@@ -18,7 +18,6 @@ import {
   type ProbeOutcome,
   probeDelayMs,
 } from './health.ts';
-import { hideSecrets } from './hide-secrets.ts';
 import { runAction } from './probe-actions.ts';
 import type { ProbeMetrics } from './probe-metrics.ts';
 import type { Action, HealthPlan, ProbeKind, ProbeSettings } from './probe-spec.ts';
@@ -121,13 +120,10 @@ export function createProber(deps: ProberDeps): Prober {
     underWay.add(guarded);
   };
   const isCurrent = (run: Run): boolean => runs.get(run.target.containerID) === run && !run.stop.signal.aborted;
-  const carryOut = async (
+  const carryOut = (
     request: Pick<PreStopRequest, 'action' | 'containerID' | 'ip' | 'timeoutMs' | 'secrets'>,
     stop: AbortController,
-  ): Promise<ProbeOutcome> => {
-    const outcome = await runAction(request, deps, stop.signal);
-    return { ...outcome, message: hideSecrets(outcome.message, request.secrets) };
-  };
+  ): Promise<ProbeOutcome> => runAction(request, deps, stop.signal);
   const change = (run: Run, health: Health): void => {
     const before = run.health;
     run.health = health;
@@ -276,7 +272,9 @@ export function createProber(deps: ProberDeps): Prober {
         hook.state = 'done';
         if (hook.stop.signal.aborted) return;
         if (result === 'failure' || result === 'unknown') {
-          log.warn({ container: key, containerID, reason: message }, 'a preStop hook failed');
+          // Which secrets a container has whose object is gone nobody knows, so nothing is told of what its hook said.
+          const reason = object === undefined ? undefined : message;
+          log.warn({ container: key, containerID, reason }, 'a preStop hook failed');
           if (object !== undefined)
             events.record(object, 'Warning', 'FailedPreStopHook', `preStop hook failed: ${message}`);
         }

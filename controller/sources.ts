@@ -155,7 +155,7 @@ function createShelf(kind: SourceKind, deps: SourceCacheDeps): Shelf {
     else put(name, { kind: 'present', source });
   };
   /** Reads one object that is wanted since after the list; what the watch brings meanwhile is newer and counts. */
-  const fetchOne = (name: string): void => {
+  const fetchOne = (name: string, told?: string): void => {
     if (!stale.has(name)) held.delete(name);
     const isStillWanted = (): boolean =>
       !stop.signal.aborted && usersOf.has(name) && (!held.has(name) || stale.has(name));
@@ -173,10 +173,13 @@ function createShelf(kind: SourceKind, deps: SourceCacheDeps): Shelf {
         (error: unknown) => {
           if (!isStillWanted()) return;
           if (error instanceof ApiError && error.code === 404) return putMissing(name);
-          log.warn({ kind, object: name, err: error }, 'an object that a container refers to could not be read');
+          // Once for each answer: it may stay the same for days.
+          const problem = String(error);
+          if (problem !== told)
+            log.warn({ kind, object: name, err: error }, 'an object that a container refers to could not be read');
           const timer = setTimeout(() => {
             timers.delete(timer);
-            if (isStillWanted()) fetchOne(name);
+            if (isStillWanted()) fetchOne(name, problem);
           }, retryMs);
           timers.add(timer);
         },

@@ -21,11 +21,12 @@ interface Setup {
   readonly timeoutMs?: number;
   readonly exec?: (signal: AbortSignal) => Promise<StreamSession>;
   readonly stop?: AbortSignal;
+  readonly secrets?: readonly string[];
 }
 
-const probe = ({ action, timeoutMs = longMs, exec, stop }: Setup): Promise<ProbeOutcome> =>
+const probe = ({ action, timeoutMs = longMs, exec, stop, secrets = [] }: Setup): Promise<ProbeOutcome> =>
   runAction(
-    { action, containerID: 'c', ip: '127.0.0.1', timeoutMs },
+    { action, containerID: 'c', ip: '127.0.0.1', timeoutMs, secrets },
     { exec: (_id, _request, signal) => exec?.(signal) ?? Promise.reject(new Error('no program was expected')) },
     stop ?? new AbortController().signal,
   );
@@ -183,6 +184,15 @@ describe('a probe by a program', () => {
         row.want,
       );
     });
+  it('hides what came from a Secret before it cuts a long text', async () => {
+    const secret = 'hunter2-hunter2-hunter2';
+    for (const gap of [480, 500, 510, 600]) {
+      const said = `${'x'.repeat(gap)}${secret}`;
+      const failed = await probe({ action, secrets: [secret], exec: async () => session(1, said) });
+      const refused = await probe({ action, secrets: [secret], exec: () => Promise.reject(new Error(said)) });
+      assert.equal(`${failed.message}${refused.message}`.includes('hunter2'), false, `${gap}`);
+    }
+  });
   it('has the program killed at its deadline, also one that begins later', async () => {
     await probe({ action, timeoutMs: shortMs, exec: async () => session(undefined) });
     assert.equal(closed, 1);

@@ -14,6 +14,8 @@ export interface StoreMetrics {
   longRunning(labels: RequestLabels): () => void;
   committed(batchSize: number, durationSeconds: number, revision: number): void;
   commitFailed(): void;
+  /** Takes them out of the registry. */
+  close(): void;
 }
 
 /** How many objects there are, by resource: those served, and those on disk that cannot be read. */
@@ -25,6 +27,7 @@ export interface ObjectCounts {
 /** `counts` are asked at each scrape. Registers on the registry passed in. */
 export function createMetrics(registry: Registry, counts: ObjectCounts): StoreMetrics {
   const registers = [registry];
+  const others = new Set(registry.getMetricsAsArray().map(({ name }) => name));
   const requests = new Counter({
     name: 'apiserver_request_total',
     help: 'Requests answered, by verb, resource, subresource and HTTP code.',
@@ -84,6 +87,7 @@ export function createMetrics(registry: Registry, counts: ObjectCounts): StoreMe
       for (const [resource, count] of counts.damaged()) damaged.set({ resource }, count);
     },
   });
+  const own = registry.getMetricsAsArray().flatMap(({ name }) => (others.has(name) ? [] : [name]));
   return {
     requestDone: ({ verb, resource, subresource }, code, durationSeconds) => {
       requests.inc({ verb, resource, subresource, code });
@@ -99,5 +103,8 @@ export function createMetrics(registry: Registry, counts: ObjectCounts): StoreMe
       revision.set(at);
     },
     commitFailed: () => commitFailures.inc(),
+    close: () => {
+      for (const name of own) registry.removeSingleMetric(name);
+    },
   };
 }

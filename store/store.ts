@@ -98,6 +98,8 @@ async function serve(
     objects: () => countObjects(kinds, ({ size }) => size, writer),
     damaged: () => countObjects(kinds, ({ damagedCount }) => damagedCount, writer),
   });
+  // Who tries again after this one could not start registers them again.
+  opened.push(metrics);
   const writer: Writer = new Writer(database, historyLimits, {
     committed: (...facts) => {
       health.committed(log);

@@ -185,12 +185,14 @@ spec:
   it('says so when its port is taken, and leaves nothing open', async () => {
     const first = await startStore();
     const port = Number(new URL(first.store.url).port);
-    await assert.rejects(createStore({ ...deps(), listen: { host: '127.0.0.1', port } }), {
+    const metrics = new Registry();
+    await assert.rejects(createStore({ ...deps(), metrics, listen: { host: '127.0.0.1', port } }), {
       name: 'ListenError',
       message: new RegExp(`cannot listen on 127\\.0\\.0\\.1:${port}: .*EADDRINUSE.*; stop what uses it`),
     });
     await first.close();
-    const second = await startStore({ dataDir });
+    assert.deepEqual(metrics.getMetricsAsArray(), []);
+    const second = await startStore({ dataDir, metrics });
     await second.close();
   });
 

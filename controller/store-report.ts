@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { Counter, Gauge, type Registry } from 'prom-client';
 import type { HoldReason } from './absence.ts';
 import type { Held } from './checkpoint.ts';
-import type { EventRecorder, EventSubject } from './events.ts';
+import { type EventRecorder, nodeSubject } from './events.ts';
 import type { Outage } from './store-link.ts';
 
 export interface StoreReport {
@@ -55,12 +55,7 @@ export function createStoreReport({ events, nodeName, metrics, log }: StoreRepor
   reachable.set(1);
   for (const reason of Object.keys(reasons)) heldNow.set({ reason }, 0);
   for (const result of ['success', 'error']) writes.inc({ result }, 0);
-  // As the kubelet's about its node: kubectl shows them with the namespace default.
-  const node: EventSubject = {
-    apiVersion: 'v1',
-    kind: 'Node',
-    metadata: { namespace: 'default', name: nodeName, uid: nodeName, resourceVersion: '' },
-  };
+  const node = nodeSubject(nodeName);
   return {
     away: (sinceMs, error) => {
       reachable.set(0);

@@ -20,6 +20,7 @@ import { formatRecord, type LastRun } from './record.ts';
 import type { Resolver } from './resolver.ts';
 import { endRun, prepareRun, type RunDeps } from './run.ts';
 import type { RunSupervisor } from './run-supervisor.ts';
+import { isDiskFull } from './shortage.ts';
 import { ensureUserNamespace, takeBackDevNull } from './user-namespace.ts';
 import { prepareMounts, type VolumeDeps } from './volumes/index.ts';
 
@@ -92,8 +93,7 @@ function withoutSpace({ log }: StartDeps, entry: ContainerEntry, write: () => vo
   try {
     write();
   } catch (error) {
-    const isFull = error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT');
-    if (!isFull) throw error;
+    if (!isDiskFull(error)) throw error;
     log.warn(
       { err: error, containerID: entry.record.config.id },
       'the disk is full; the container starts all the same',

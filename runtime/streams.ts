@@ -86,16 +86,8 @@ export class ContainerStreams {
         ...['--pid-file', 'pid', ...(request.hasTerminal ? ['--console-socket', 'console'] : [])],
         ...['--process', 'process.json', config.id],
       ];
-      const relay = await startRelay({
-        program: { kind: 'relay', host: this.#deps.relays },
-        operation: 'exec',
-        args: ['exec', dir, ...flags(request.hasTerminal, request.hasStdin), String(base.oomScoreAdj ?? 0), ...command],
-        hasStdin: request.hasStdin,
-        hasOutput: true,
-        deadlineMs: beginDeadlineMs,
-        signal,
-      });
-      return this.#keepExec(relay, request);
+      const told = [...flags(request.hasTerminal, request.hasStdin), String(base.oomScoreAdj ?? 0)];
+      return await this.#startExec(['exec', dir, ...told, ...command], request, signal);
     } catch (error) {
       await rm(dir, { recursive: true, force: true });
       throw this.#explainExec(entry, request, error);
@@ -123,16 +115,7 @@ export class ContainerStreams {
     const args = formatJoin({ init, process, hasStdin: request.hasStdin, cgroupFiles, seccompFile });
     if (args === undefined) return undefined;
     try {
-      const relay = await startRelay({
-        program: { kind: 'relay', host: relays },
-        operation: 'exec',
-        args,
-        hasStdin: request.hasStdin,
-        hasOutput: true,
-        deadlineMs: beginDeadlineMs,
-        signal,
-      });
-      return this.#keepExec(relay, request);
+      return await this.#startExec(args, request, signal);
     } catch (error) {
       // The program was found wanting, or nothing can be entered any more.
       if (!(error instanceof RelayError) || error.code !== 0) throw this.#explainExec(entry, request, error);
@@ -142,7 +125,16 @@ export class ContainerStreams {
     }
   }
 
-  #keepExec(relay: Relay, request: ExecRequest): StreamSession {
+  async #startExec(args: readonly string[], request: ExecRequest, signal: AbortSignal): Promise<StreamSession> {
+    const relay = await startRelay({
+      program: { kind: 'relay', host: this.#deps.relays },
+      operation: 'exec',
+      args,
+      hasStdin: request.hasStdin,
+      hasOutput: true,
+      deadlineMs: beginDeadlineMs,
+      signal,
+    });
     // Its pid is not another's yet: the relay is its parent.
     const stray = observeProcess(relay.pid);
     return this.#keep(openExecSession(relay, request.hasTerminal, () => this.#kill(stray)));

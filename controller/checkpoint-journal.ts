@@ -16,7 +16,7 @@ export interface JournalRecord {
 export interface Journal {
   /** Returns when the records are on disk. Throws what the disk throws; the records are then to be given again. */
   append(records: readonly JournalRecord[]): Promise<void>;
-  /** Whether so much of the file is out of date that it should be written anew. */
+  /** Whether so much of the file is out of date that it should be written anew, or it is not there any more. */
   readonly isDue: boolean;
   /** Writes the file anew. What it had before counts until it is whole. */
   replace(records: Iterable<JournalRecord>): Promise<void>;
@@ -61,6 +61,8 @@ class FileJournal implements Journal {
   #handle: FileHandle | undefined;
   /** The file may end in the middle of a line. */
   #isTorn: boolean;
+  /** It was removed: what is appended has no name, and is gone when it is closed. */
+  #isLost = false;
 
   constructor(path: string, sizes: Map<string, number>, fileBytes: number, isTorn: boolean) {
     this.#path = path;
@@ -71,7 +73,7 @@ class FileJournal implements Journal {
   }
 
   get isDue(): boolean {
-    return this.#fileBytes > Math.max(minDueBytes, dueFactor * this.#liveBytes);
+    return this.#isLost || this.#fileBytes > Math.max(minDueBytes, dueFactor * this.#liveBytes);
   }
 
   async append(records: readonly JournalRecord[]): Promise<void> {
@@ -88,6 +90,7 @@ class FileJournal implements Journal {
     await this.#handle.appendFile(bytes);
     await this.#handle.datasync();
     this.#isTorn = false;
+    this.#isLost = (await this.#handle.stat()).nlink === 0;
     this.#fileBytes += bytes.length;
     const offset = lines.length - records.length;
     for (const [index, record] of records.entries()) this.#count(record, lines[index + offset] ?? '');
@@ -103,6 +106,7 @@ class FileJournal implements Journal {
   }
 
   async replace(records: Iterable<JournalRecord>): Promise<void> {
+    await mkdir(dirname(this.#path), { recursive: true, mode: 0o700 });
     const beside = `${this.#path}.new`;
     const handle = await open(beside, 'w', 0o600);
     const sizes = new Map<string, number>();
@@ -132,6 +136,7 @@ class FileJournal implements Journal {
     // At once, whatever fails from here on: it leads to the file that has no name any more.
     const old = this.#handle;
     this.#handle = undefined;
+    this.#isLost = false;
     this.#sizes = sizes;
     this.#fileBytes = fileBytes;
     this.#liveBytes = [...sizes.values()].reduce((sum, size) => sum + size, 0);

@@ -134,6 +134,19 @@ describe('the checkpoint', () => {
     assert.ok(replaced > 0 && (await stat(path())).size < 300_000);
     assert.equal((await openJournal(dir, 'checkpoint')).records.get('object a'), `${value}199`);
   });
+  it('is whole again with the next write after somebody removed it', async () => {
+    const first = await open();
+    first.noteObject(object({ name: 'web' }));
+    await until(() => writes.length === 1, 'the first write');
+    await rm(dir, { recursive: true });
+    first.noteObject(object({ name: 'agent' }));
+    await until(() => writes.length === 2, 'the second write');
+    first.noteObject(object({ name: 'late' }));
+    await first.close();
+    const second = await open();
+    assert.deepEqual(names(second), ['agent', 'late', 'web']);
+    await second.close();
+  });
   it('tells of a disk that takes nothing, and writes all of it when it can', async () => {
     const checkpoint = await openCheckpoint({
       dir: join(dir, 'later'),

@@ -9,7 +9,7 @@ NODE := node_modules/.bin/node
 MOCHA := NODE_COMPILE_CACHE=$(CURDIR)/node_modules/.cache/holdfast $(NODE) node_modules/mocha/bin/mocha.js
 HOLDFAST := HOLDFAST_DATA_DIR=$(DATA_DIR) HOLDFAST_RUN_DIR=$(RUN_DIR) bin/holdfast
 
-.PHONY: help setup setup-tests up down images test lint format bench chaos crds
+.PHONY: help setup setup-tests up down images test lint format bench chaos crash crds
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -46,6 +46,9 @@ bench: setup-tests ## measure starts, restarts, bursts and memory, side by side 
 
 chaos: setup-tests ## random faults hit 30 containers for SECONDS (600) while a checker looks on; SEED=N does the same again
 	@$(NODE) test/chaos/main.ts $(SEED:%=--seed %) $(SECONDS:%=--seconds %) $(if $(KINDS),--kinds '$(KINDS)') $(REPORT:%=--report '%')
+
+crash: setup-tests ## kill a daemon before every step of what it does (STEPS=all: also those that others stand for)
+	@HOLDFAST_CRASH_STEPS=$(STEPS) $(MOCHA) --no-config test/crash/every-step.ts
 
 crds: setup ## generate crds/types.ts from crds/container.yaml
 	@$(NODE) crds/generate.ts

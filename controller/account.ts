@@ -1,8 +1,8 @@
 /** Takes note of what the runtime and the clock show: each new run and each new exit exactly once. Pure. */
 import type { ContainerInfo, Exit } from '../runtime/index.ts';
 import { accountForEnding, accountForEndingAnew, basisOf } from './account-failures.ts';
-import type { Desired } from './desired.ts';
-import { followClock, type History } from './history.ts';
+import { type Desired, labelKeys } from './desired.ts';
+import { accountForReplacement, anEarlierSpec, followClock, type History } from './history.ts';
 import { emptyStreak, isLongRun } from './restart.ts';
 import { ranForMsOf, terminationOf } from './termination.ts';
 
@@ -36,7 +36,8 @@ function accountForState(
   container: ContainerInfo | undefined,
   nowMs: number,
 ): History {
-  const history = reconsider(followClock(before, nowMs), desired, container, nowMs);
+  const own = accountForOtherSpec(before, desired, container);
+  const history = reconsider(followClock(own, nowMs), desired, container, nowMs);
   const isIdle = container === undefined || container.state.kind !== 'running';
   // Asked to be stopped while it does not run: whatever it waited for or gave up on is over, and Running starts it at once.
   const halted: History =
@@ -49,12 +50,26 @@ function accountForState(
     case 'created':
       return halted;
     case 'running':
-      return accountForRun(halted, desired, state, nowMs);
+      return noteSpec(halted, accountForRun(halted, desired, state, nowMs), container);
     case 'exited':
-      return accountForExit(halted, desired, state, nowMs);
+      return noteSpec(halted, accountForExit(halted, desired, state, nowMs), container);
     default:
       throw new TypeError(`unknown state: ${JSON.stringify(state satisfies never)}`);
   }
+}
+
+/**
+ * The container that was remembered made way for one of another spec, and the controller ended before it could write that
+ * down: the first run of the new one is no restart.
+ */
+function accountForOtherSpec(history: History, desired: Desired, container: ContainerInfo | undefined): History {
+  const { seenStartMs, seenSpec } = history;
+  if (seenStartMs === undefined || seenSpec === undefined) return history;
+  if (container === undefined && desired.problem !== undefined) return history;
+  const present = container === undefined ? desired.specHash : container.labels[labelKeys.specHash];
+  if (present === undefined || present === seenSpec) return history;
+  const isSame = seenSpec === anEarlierSpec && container !== undefined && container.createdAtMs <= seenStartMs;
+  return isSame ? { ...history, seenSpec: present } : accountForReplacement(history);
 }
 
 /** A wait or a verdict that came from another spec is thought over again, so that a mended spec counts at once. */
@@ -89,6 +104,11 @@ function reconsider(history: History, desired: Desired, container: ContainerInfo
 /** Two that are known and differ. */
 function isOtherText(a: string | undefined, b: string | undefined): boolean {
   return a !== undefined && b !== undefined && a !== b;
+}
+
+/** What a run that is new was made from. */
+function noteSpec(before: History, after: History, { labels }: ContainerInfo): History {
+  return after.seenStartMs === before.seenStartMs ? after : { ...after, seenSpec: labels[labelKeys.specHash] };
 }
 
 function accountForRun(

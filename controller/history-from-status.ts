@@ -1,7 +1,7 @@
 /** What a new controller can know of a container's past: from the status that an earlier one wrote. Pure. */
 import type { ContainerStatus } from '../crds/index.ts';
 import { type Health, parseFailure } from './health.ts';
-import { emptyHistory, giveUpReasons, type History, type Retry } from './history.ts';
+import { anEarlierSpec, emptyHistory, giveUpReasons, type History, type Retry } from './history.ts';
 import { emptyStreak, type Streak, type Unhealthy } from './restart.ts';
 import type { Termination } from './termination.ts';
 
@@ -21,6 +21,7 @@ export function historyFromStatus(status: ContainerStatus | undefined, generatio
   if (status === undefined) return emptyHistory;
   const { lastTermination: last, lastSignal } = status;
   const kind = kindOf(status);
+  const isOfEarlier = generation !== undefined && status.observedGeneration !== generation;
   return {
     ...streakFrom(status, kind),
     restartCount: status.restartCount ?? 0,
@@ -33,10 +34,8 @@ export function historyFromStatus(status: ContainerStatus | undefined, generatio
       status.state === 'Exited' && status.reason !== undefined && finalReasons.has(status.reason)
         ? { reason: status.reason, message: status.message ?? '' }
         : undefined,
-    basis:
-      generation !== undefined && status.observedGeneration !== generation
-        ? { spec: 'an earlier one', policy: 'an earlier one' }
-        : undefined,
+    basis: isOfEarlier ? { spec: anEarlierSpec, policy: anEarlierSpec } : undefined,
+    seenSpec: isOfEarlier ? anEarlierSpec : undefined,
     isHalted: status.state === 'Exited' && status.reason === 'Stopped',
     lastSignal:
       lastSignal?.request === undefined

@@ -46,6 +46,8 @@ export interface History extends Streak {
   readonly restartCount: number;
   /** Start of the last run that was seen, so that each run is counted once. */
   readonly seenStartMs?: number | undefined;
+  /** Digest of the spec that the container of that run was made from, or anEarlierSpec; undefined: not known. */
+  readonly seenSpec?: string | undefined;
   /** Since when the present run lasts at the least, on a clock that was set back during it. */
   readonly runSinceMs?: number | undefined;
   /** End of the last run that was seen, so that each exit is counted once. */
@@ -68,6 +70,9 @@ export interface History extends Streak {
   /** What came of the last signal that was asked for. */
   readonly lastSignal?: SignalReport | undefined;
 }
+
+/** Of a status that was written for an earlier generation of the object: it may be the same spec or another. */
+export const anEarlierSpec = 'an earlier one';
 
 export const emptyHistory: History = { ...emptyStreak, restartCount: 0, isHalted: false };
 

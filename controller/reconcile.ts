@@ -163,8 +163,7 @@ function entryOf(object: Container, generation: number, { entries, view, checkpo
   if (known?.key === keyOf(object)) return known;
   const history =
     known?.history ??
-    historyBefore(object, view) ??
-    laterHistory(checkpoint.historyOf(id), historyFromStatus(object.status, generation));
+    laterHistory(checkpoint.historyOf(id), historyBefore(object, view) ?? historyFromStatus(object.status, generation));
   const told = wordsOf({ history });
   const bare = entries.get(bareEntryKeyOf(object));
   const made: Entry = bare ?? { key: keyOf(object), history, told };

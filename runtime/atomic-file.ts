@@ -1,6 +1,7 @@
 /** Small files that are either whole or not there, whatever moment we are killed at. Effects only. */
 import { randomBytes } from 'node:crypto';
-import { open, readFile, rename } from 'node:fs/promises';
+import { open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 
 /**
  * Replaces a file by writing beside it and renaming. 'durable' waits for the disk, so that the content also survives
@@ -17,6 +18,15 @@ export async function replaceFile(path: string, text: string, kind: 'durable' | 
     await handle.close();
   }
   await rename(temporary, path);
+}
+
+/** Removes what writers that were killed have left beside their files. Only while nobody writes there. No such folder: nothing. */
+export async function removeDrafts(dir: string): Promise<void> {
+  const names = await readdir(dir).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return [];
+    throw error;
+  });
+  for (const name of names) if (/\.[0-9a-f]{8}\.new$/.test(name)) await rm(join(dir, name), { force: true });
 }
 
 /** Parsed content; undefined when there is no such file, or when it does not hold an object. */

@@ -164,11 +164,19 @@ export class LocalContainers implements Containers {
       if (isLimitChanged && isRunning(entry)) {
         await applyLimits(this.#deps.cgroups, cgroupPathOf(this.#deps.layout, id), config.limits, before.limits);
       }
-      entry.record = { ...entry.record, config };
-      await replaceFile(entry.paths.record, formatRecord(entry.record), 'durable');
-      await rewriteHosts(entry);
-      if (change.files !== undefined) await writeFiles(this.#deps, entry);
-      await this.#deps.resolver.set(id, nameRecordOf(entry));
+      const { record } = entry;
+      entry.record = { ...record, config };
+      try {
+        await rewriteHosts(entry);
+        if (change.files !== undefined) await writeFiles(this.#deps, entry);
+        await this.#deps.resolver.set(id, nameRecordOf(entry));
+        const text = formatRecord(entry.record);
+        // Last: whoever reads the record, also after a kill in between, takes all of it to be done.
+        if (text !== formatRecord(record)) await replaceFile(entry.paths.record, text, 'durable');
+      } catch (error) {
+        entry.record = record;
+        throw error;
+      }
     });
   }
 

@@ -2,12 +2,15 @@
  * The program that makes namespaces from a bundle: crun, or runc where crun is missing or cannot run. conmon calls it
  * to create; we call it to start (crun's start is imitated: 0.1 ms instead of 6) and to delete what is stuck.
  */
-import { constants, existsSync, readFileSync } from 'node:fs';
+import { constants, existsSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { open, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { runCommand, runSuccessfully } from './command.ts';
 import { type ContainerID, RuntimeOperationError, StartError } from './interface.ts';
 import type { ContainerPaths } from './layout.ts';
+import { isAlive, type ProcessIdentity } from './proc.ts';
+import { isShortage } from './shortage.ts';
 
 export interface OciRuntime {
   readonly name: 'crun' | 'runc';
@@ -87,6 +90,28 @@ async function openFifo(path: string): Promise<boolean> {
     return true;
   } catch {
     return false; // not as in the versions that we know: crun's own start says what is wrong
+  }
+}
+
+/**
+ * Whether a container was created but not let go: its process holds the FIFO open until then, also when the file was
+ * unlinked and we were killed before the byte was written.
+ */
+export function isHeldBack(init: ProcessIdentity, { ociState, execFifo }: ContainerPaths): boolean {
+  if (!isAlive(init)) return false;
+  if (existsSync(execFifo)) return true;
+  const fds = `/proc/${init.pid}/fd`;
+  try {
+    const { dev } = statSync(ociState);
+    return readdirSync(fds).some((fd) => {
+      if (!/\/exec\.fifo(?: \(deleted\))?$/.test(readlinkSync(join(fds, fd)))) return false;
+      // A program may have a file of this name open, but not here.
+      const found = statSync(join(fds, fd));
+      return found.isFIFO() && found.dev === dev;
+    });
+  } catch (error) {
+    if (isShortage(error)) throw error;
+    return false; // it ended while we looked
   }
 }
 

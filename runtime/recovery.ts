@@ -7,12 +7,12 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { Addresses } from './addresses.ts';
-import { readJsonObject, replaceFile } from './atomic-file.ts';
+import { readJsonObject, removeDrafts, replaceFile } from './atomic-file.ts';
 import type { ContainerEntry } from './container-entry.ts';
 import type { ContainerID } from './interface.ts';
 import type { ContainerPaths, Layout } from './layout.ts';
 import { parseNetwork } from './netns-pool.ts';
-import { isAlive } from './proc.ts';
+import { isHeldBack } from './oci-runtime.ts';
 import { type LastRun, parseLastRun, parseRecord, parseRunProcesses } from './record.ts';
 import { observeMountsWithin, removeTree } from './remove-tree.ts';
 import { endRun, type RunDeps } from './run.ts';
@@ -62,6 +62,7 @@ export async function prepareFolders(layout: Layout, bootID: string): Promise<vo
     layout.netns,
   ];
   for (const dir of [...folders, layout.pool, layout.addresses]) await mkdir(dir, { recursive: true, mode: 0o700 });
+  for (const dir of [layout.runDir, layout.pool, layout.seccompCache]) await removeDrafts(dir);
   if (before !== bootID) await replaceFile(layout.bootID, bootID, 'volatile');
 }
 
@@ -82,6 +83,7 @@ export function remakeRunDir(layout: Layout): readonly string[] {
 async function readEntry(paths: ContainerPaths, hostAddresses: Addresses): Promise<ContainerEntry | undefined> {
   const record = parseRecord(await readJsonObject(paths.record));
   if (record === undefined) return undefined;
+  for (const dir of [paths.home, paths.bundle]) await removeDrafts(dir);
   return {
     paths,
     record,
@@ -136,8 +138,7 @@ async function undoHalfStart(deps: RunDeps, entry: ContainerEntry): Promise<void
   const { paths, processes, record } = entry;
   const { id } = record.config;
   if (processes !== undefined) {
-    const isWaiting = existsSync(paths.execFifo) && isAlive(processes.init);
-    if (!isWaiting) {
+    if (!isHeldBack(processes.init, paths)) {
       takeUpStart(entry);
       return;
     }

@@ -6,7 +6,7 @@ import { existsSync } from 'node:fs';
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Logger } from 'pino';
-import { readJsonObject } from './atomic-file.ts';
+import { readJsonObject, removeDrafts } from './atomic-file.ts';
 import { cgroupDirs, parseCgroupLayout, removeCgroup } from './cgroups.ts';
 import { runCommand, runSuccessfully } from './command.ts';
 import { closeFirewall } from './host-firewall.ts';
@@ -89,6 +89,7 @@ export async function removeHostState(deps: HostStateDeps): Promise<void> {
       layout.bootID,
     ];
     for (const path of gone) await attempt(`folder ${path}`, () => removeTree(path));
+    await attempt('drafts', () => removeDrafts(layout.runDir));
     // What stayed is still ours.
     if (problems.length === 0) await attempt('owner', () => rm(layout.owner, { force: true }));
   } finally {

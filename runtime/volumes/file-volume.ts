@@ -92,13 +92,17 @@ export async function replaceFiles(
         await handle.close();
       }
     }
-    await rm(join(folder, newLink), { force: true });
-    await symlink(present, join(folder, newLink));
-    await rename(join(folder, newLink), join(folder, link));
   }
   const wanted = new Set(files.map(({ path }) => path.split('/')[0] ?? ''));
   const there = new Set(await readdir(folder));
+  // Before the one step that makes it so: whoever sees ..data takes all to be there.
   for (const name of wanted) if (!there.has(name)) await symlink(`${link}/${name}`, join(folder, name));
+  if (!isUnchanged) {
+    await rm(join(folder, newLink), { force: true });
+    await symlink(present, join(folder, newLink));
+    await rename(join(folder, newLink), join(folder, link));
+    there.delete(newLink);
+  }
   for (const name of there) {
     if (name === link || name === present || wanted.has(name)) continue;
     // Old files, links to files that are no more, and what a kill left behind.

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { accountFor } from '../../controller/account.ts';
 import { accountForImageFailure, accountForStartFailure } from '../../controller/account-failures.ts';
-import { accountForReplacement, emptyHistory, type History } from '../../controller/history.ts';
+import { accountForReplacement, anEarlierSpec, emptyHistory, type History } from '../../controller/history.ts';
 import { historyFromStatus } from '../../controller/history-from-status.ts';
 import { formatStatus } from '../../controller/status.ts';
 import { container, desired, exited, object, running } from './fixtures.ts';
@@ -374,6 +374,62 @@ describe('accountForReplacement', () => {
   });
 });
 
+describe('a container that made way for one of another spec, unseen', () => {
+  const { specHash } = wanted;
+  const rows: {
+    it: string;
+    history: Partial<History>;
+    given: ReturnType<typeof container> | undefined;
+    restarts: number;
+  }[] = [
+    {
+      it: 'is followed by a first run',
+      history: { seenSpec: 'another' },
+      given: container(running(5_000)),
+      restarts: 3,
+    },
+    {
+      it: 'is followed by a first run that has ended',
+      history: { seenSpec: 'another' },
+      given: container(exited(1, 6_000, 5_000)),
+      restarts: 3,
+    },
+    {
+      it: 'of the same spec, it was lost: that is a restart',
+      history: { seenSpec: specHash },
+      given: container(running(5_000)),
+      restarts: 4,
+    },
+    {
+      it: 'not known which, but made since',
+      history: { seenSpec: anEarlierSpec },
+      given: container(running(5_000), { createdAtMs: 4_000 }),
+      restarts: 3,
+    },
+    {
+      it: 'not known which, and made before: that is a restart',
+      history: { seenSpec: anEarlierSpec },
+      given: container(running(5_000), { createdAtMs: 900 }),
+      restarts: 4,
+    },
+    { it: 'nothing known of specs: that is a restart', history: {}, given: container(running(5_000)), restarts: 4 },
+  ];
+  for (const row of rows)
+    it(row.it, () => {
+      const after = accountFor({ ...ran, restartCount: 3, ...row.history }, wanted, row.given, 6_100);
+      assert.deepEqual([after.restartCount, after.seenSpec], [row.restarts, specHash]);
+    });
+  it('is forgotten before the next is made', () => {
+    const { seenStartMs, restartCount } = accountFor(
+      { ...ran, restartCount: 3, seenSpec: 'another' },
+      wanted,
+      undefined,
+      6_100,
+    );
+    assert.deepEqual([seenStartMs, restartCount], [undefined, 3]);
+  });
+});
+
 describe('historyFromStatus', () => {
   const statusOf = (history: History, info: ReturnType<typeof container>) =>
     formatStatus({
@@ -458,6 +514,7 @@ describe('historyFromStatus', () => {
         retry: undefined,
         final: undefined,
         basis: undefined,
+        seenSpec: undefined,
         lastSignal: undefined,
       },
     );

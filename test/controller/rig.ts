@@ -16,6 +16,7 @@ import {
   tokenAccess,
 } from '../../controller/index.ts';
 import { type Container, crdFiles } from '../../crds/index.ts';
+import type { Runtime } from '../../runtime/index.ts';
 import { type Behaviour, createSimulatedRuntime, type SimulatedRuntime } from '../../runtime/simulated/index.ts';
 import { createStore, type Store } from '../../store/index.ts';
 import { freePort } from '../addresses.ts';
@@ -32,6 +33,10 @@ interface Seen {
 export class Rig {
   /** How the controller reaches the store; directly by default. */
   controllerAccess: ApiAccess | undefined;
+  /** The runtime as the next controller has it; as it is by default. */
+  controllerRuntime: (runtime: Runtime) => Runtime = (runtime) => runtime;
+  /** Where the next controller keeps its checkpoint, in a folder that goes with the rig. */
+  checkpointName = 'controller';
   /** Of the controller that runs. */
   metrics = new Registry();
   readonly behaviours = new Map<string, (earlierRuns: number) => Behaviour>();
@@ -90,7 +95,7 @@ export class Rig {
     return createStore({ dataDir: this.#dataDir, listen, crdFiles, log, metrics: new Registry() });
   }
   get checkpointDir(): string {
-    return join(this.#dataDir, 'controller');
+    return join(this.#dataDir, this.checkpointName);
   }
   /** The store's file is gone, and an empty store answers at the same address. */
   async loseStore(): Promise<void> {
@@ -120,14 +125,14 @@ export class Rig {
   }
 
   async startController(startPolicy?: StartPolicy): Promise<void> {
-    const { runtime } = this.#open;
+    const runtime = this.controllerRuntime(this.#open.runtime);
     const access = this.controllerAccess ?? this.#open.access;
     this.metrics = new Registry();
     const controller = createController({
       ...{ access, runtime, log, now: this.#now, random: Math.random },
       nodeName: 'test-host',
       metrics: this.metrics,
-      checkpointDir: join(this.#dataDir, 'controller'),
+      checkpointDir: this.checkpointDir,
       storePatienceMs: 300,
       relistMs: 200,
       startPolicy,

@@ -1,5 +1,5 @@
 /**
- * A program for every-step.ts: opens a runtime and does one thing to a container. It is told on its input in what an
+ * A program for stage.ts: opens a runtime and does one thing to a container. It is told on its input in what an
  * earlier one was killed, which it finishes first, and where to die itself; or that it is to tell of all steps.
  */
 import { once } from 'node:events';
@@ -8,15 +8,8 @@ import { createInterface } from 'node:readline';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { type HostLook, observeHost } from './host-look.ts';
-import { context, type Step, watchSteps } from './step-hook.ts';
-
-export interface CrashPoint {
-  /** Name of a scenario, or "open". */
-  readonly scenario: string;
-  readonly step: string;
-  /** Which of the steps of this name, from 1 on. */
-  readonly nth: number;
-}
+import { opening, type Place, type TracedStep } from './points.ts';
+import { context, watchSteps } from './step-hook.ts';
 
 /** What the host looks like, by scenario. */
 export type Looks = Readonly<Record<string, HostLook>>;
@@ -27,28 +20,28 @@ export interface ActorPlan {
   readonly bridge: string;
   readonly subnet: string;
   readonly imageID: string;
+  /** For files that the scenarios need. */
+  readonly workDir: string;
+  /** See World. */
+  readonly archive: string;
+  readonly registry: string | undefined;
+  readonly registriesConf: string | undefined;
   /** Folder of the host in which a container writes a line at each start. */
   readonly startsDir: string;
   /** What an earlier program was killed at. */
   readonly finish?: string | undefined;
   /** Before which step to die; undefined: after all is done, by itself. */
-  readonly crash?: CrashPoint | undefined;
+  readonly crash?: Place | undefined;
   /** From programs that nobody killed. */
   readonly looks?: Looks | undefined;
   /** Scenarios of which to tell the steps. */
   readonly trace?: readonly string[] | undefined;
 }
 
-export interface TracedStep extends Step {
-  readonly scenario: string;
-  /** Not by the operation itself, but because something was seen meanwhile. */
-  readonly isBackground: boolean;
-}
-
 /** One line of its output. */
 export type ActorReport =
   /** What it was opened with, and what it finished, are as they should be. */
-  | { readonly kind: 'finished' }
+  | { readonly kind: 'finished'; readonly steps: readonly TracedStep[] }
   /** It is killed next. */
   | { readonly kind: 'dies' }
   | { readonly kind: 'done'; readonly steps: readonly TracedStep[]; readonly looks: Looks };
@@ -57,14 +50,14 @@ const places: Record<string, string> = {};
 const steps: TracedStep[] = [];
 const counts = new Map<string, number>();
 let scenario: string | undefined;
-let crash: CrashPoint | undefined;
+let crash: Place | undefined;
 const tell = (report: ActorReport): void => {
   writeSync(1, `${JSON.stringify(report)}\n`);
 };
 
 await watchSteps(places, (step) => {
   if (scenario === undefined) return;
-  const isBackground = scenario !== 'open' && context.getStore() !== 'operation';
+  const isBackground = scenario !== opening && context.getStore() !== 'operation';
   steps.push({ ...step, scenario, isBackground });
   if (scenario !== crash?.scenario || step.name !== crash.step) return;
   const nth = (counts.get(step.name) ?? 0) + 1;
@@ -79,19 +72,26 @@ const { createRuntime } = await import('../../runtime/index.ts');
 const { cleanUp, findScenario } = await import('./scenarios.ts');
 
 const [line] = await once(createInterface({ input: process.stdin }), 'line');
-const plan = JSON.parse(String(line)) as ActorPlan; // from every-step.ts
-Object.assign(places, { DATA: plan.dataDir, RUN: plan.runDir, BRIDGE: plan.bridge, STARTS: plan.startsDir });
+const plan = JSON.parse(String(line)) as ActorPlan; // from stage.ts
+Object.assign(places, {
+  DATA: plan.dataDir,
+  RUN: plan.runDir,
+  BRIDGE: plan.bridge,
+  STARTS: plan.startsDir,
+  WORK: plan.workDir,
+  REGISTRY: plan.registry ?? 'none',
+});
 
-const isKilledAtOpening = plan.crash?.scenario === 'open';
+const isKilledAtOpening = plan.crash?.scenario === opening;
 if (isKilledAtOpening) crash = plan.crash;
-scenario = 'open';
+scenario = opening;
 const runtime = await createRuntime({
   ...plan,
   log: pino({ level: process.env.TEST_LOG ?? 'silent' }, pino.destination(2)),
   metrics: new Registry(),
   netnsPoolSize: 1,
 });
-const world = { runtime, imageID: plan.imageID, startsDir: plan.startsDir };
+const world = { ...plan, runtime };
 const looks: Record<string, HostLook> = {};
 const look = async (name: string): Promise<void> => {
   looks[name] = await observeHost(plan, { places, wanted: plan.looks?.[name] });
@@ -110,7 +110,7 @@ if (plan.finish !== undefined) {
     await cleanUp(world);
   }
   await look('clean');
-  tell({ kind: 'finished' });
+  tell({ kind: 'finished', steps });
 } else if (isKilledAtOpening || plan.trace !== undefined) {
   await look('clean');
 }

@@ -10,16 +10,22 @@ import { type OwnedHost, snapshotHost } from '../leaks.ts';
 import { normalise, type Places } from './step-hook.ts';
 
 /** Contents of which are the containers' own, or the image store's, or a cache. */
-const closed = new Set(['rootfs', 'upper', 'work', 'data', 'images']);
-/** Kept from one container to the next. */
-const caches = new Set(['seccomp-filters', 'layers']);
+const closed = new Set(['rootfs', 'upper', 'work', 'data', 'diff', 'l', 'dir']);
+/** Kept from one container to the next, or for a while after a session. */
+const caches = new Set(['seccomp-filters', 'layers', 'sessions']);
+/** Of the image store: made at first use, and kept. And a copy that is made when the container is next looked at. */
+const kept =
+  /\.lock$|^holdfast-(?:usage|archives)\.json$|^(?:images|layers|containers|volatile-layers|mountpoints)\.json$|^oci-state$/;
+/** Helpers of the program that looks; the parent of all cgroups, which is made in good time and stays. */
+const notCounted = /^process [0-9]+ holdfast-(?:syscalls|relay|archive)|^cgroup /;
 const deadlineMs = 30_000;
 
 function walk(dir: string): string[] {
   if (!existsSync(dir)) return [];
   return readdirSync(dir, { withFileTypes: true }).flatMap((entry) => {
-    if (caches.has(entry.name)) return [];
     const path = join(dir, entry.name);
+    if (kept.test(entry.name)) return [];
+    if (caches.has(entry.name)) return readdirSync(path).filter((name) => name.endsWith('.new'));
     return entry.isDirectory() && !closed.has(entry.name) ? [path, ...walk(path)] : [path];
   });
 }
@@ -47,9 +53,7 @@ function lookAtFiles(owned: OwnedHost, places: Places): string[] {
 /** Starts programs, and holds up all else meanwhile. */
 async function lookAtRest(owned: OwnedHost, places: Places): Promise<string[]> {
   const { things } = await snapshotHost();
-  const ours = things.filter(
-    (thing) => thing.belongsTo(owned) && !/ holdfast-(?:syscalls|relay|archive)/.test(thing.text),
-  );
+  const ours = things.filter((thing) => thing.belongsTo(owned) && !notCounted.test(thing.text));
   const table = `holdfast_${owned.bridge}`;
   const { stdout } = spawnSync('nft', [`list table ip ${table}; list table ip6 ${table}`], { encoding: 'utf8' });
   const rules = stdout.split('\n').map((rule) => `rule ${rule.trim()}`);

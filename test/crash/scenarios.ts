@@ -8,11 +8,18 @@ import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import type { ContainerConfig, ContainerInfo, Runtime, StreamSession } from '../../runtime/index.ts';
 import { until } from '../until.ts';
+import { cleanUpImages, imageScenarios } from './image-scenarios.ts';
 
 export interface World {
   readonly runtime: Runtime;
   readonly imageID: string;
   readonly startsDir: string;
+  /** For files. */
+  readonly workDir: string;
+  /** Of an image that the host does not have. */
+  readonly archive: string;
+  /** HOST:PORT of one that has it; undefined: no scenario needs it. */
+  readonly registry: string | undefined;
 }
 
 type State = 'none' | 'created' | 'running' | 'paused' | 'exited';
@@ -106,13 +113,15 @@ interface Given {
   readonly starts: number;
   readonly goesOnWith?: string;
   run(world: World): Promise<unknown>;
+  alsoCheck?(world: World): Promise<void>;
 }
 
-function scenario(name: string, { id, after, from, to, starts, goesOnWith, run }: Given): Scenario {
+function scenario(name: string, { id, after, from, to, starts, goesOnWith, run, alsoCheck }: Given): Scenario {
   const check = async (world: World): Promise<void> => {
     if (to === 'running') await until(() => countStarts(id, world) >= starts, `start ${starts} of the container`);
     assert.equal(stateOf(await world.runtime.containers.inspect(id)), to, name);
     assert.equal(countStarts(id, world), starts, `starts after "${name}"`);
+    await alsoCheck?.(world);
   };
   return {
     name,
@@ -141,7 +150,7 @@ const started = ['create', 'start'] as const;
 const stopped = [...started, 'stop'] as const;
 const own = 'with ids of its own';
 
-export const scenarios: readonly Scenario[] = [
+const containerScenarios: readonly Scenario[] = [
   scenario('create', {
     ...{ id: rich, after: [], from: 'none', to: 'created', starts: 0, goesOnWith: 'start' },
     run: (world) => world.runtime.containers.create(richConfig(world), never),
@@ -160,12 +169,24 @@ export const scenarios: readonly Scenario[] = [
   }),
   scenario('update', {
     ...{ id: rich, after: started, from: 'running', to: 'running', starts: 1 },
-    run: ({ runtime }) =>
-      runtime.containers.update(rich, {
-        ...{ limits, name: 'renamed', labels: { a: 'b' }, dnsNames: ['other'] },
-        hosts: [{ ip: '10.0.0.1', names: ['peer'] }],
-        files: { files: [{ path: 'deep/other', dataBase64: 'YQ==', mode: 0o600 }] },
-      }),
+    // As a controller, which believes the labels.
+    async run({ runtime: { containers } }) {
+      if ((await containers.inspect(rich))?.labels.a === 'b') return;
+      await containers.update(rich, {
+        ...{ limits, labels: { a: 'b' }, dnsNames: ['other'], hosts: [{ ip: '10.0.0.1', names: ['peer'] }] },
+        files: { files: [{ path: 'deep/other', dataBase64: 'YQ==', mode: 0o600 }, ...files.files] },
+      });
+    },
+    async alsoCheck({ runtime: { containers } }) {
+      const args = ['sh', '-c', 'cat /files/deep/other; grep -c peer /etc/hosts'];
+      const session = await containers.exec(rich, { args, hasTerminal: false, hasStdin: false }, never);
+      assert.equal((await buffer(session.stdout)).toString(), 'a1\n', 'what the container sees after an update');
+      await session.exit;
+    },
+  }),
+  scenario('rename', {
+    ...{ id: rich, after: started, from: 'running', to: 'running', starts: 1 },
+    run: ({ runtime }) => runtime.containers.update(rich, { name: 'other', labels: { name: 'other' } }),
   }),
   scenario('stop', {
     ...{ id: rich, after: started, from: 'running', to: 'exited', starts: 1 },
@@ -227,6 +248,8 @@ export const scenarios: readonly Scenario[] = [
   }),
 ];
 
+export const scenarios: readonly Scenario[] = [...containerScenarios, ...imageScenarios];
+
 export function findScenario(name: string): Scenario | undefined {
   return scenarios.find((one) => one.name === name);
 }
@@ -244,4 +267,5 @@ export async function cleanUp(world: World): Promise<void> {
     rmSync(join(world.startsDir, id), { force: true });
   }
   await world.runtime.volumes.remove('shared');
+  await cleanUpImages(world);
 }

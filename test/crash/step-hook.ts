@@ -127,7 +127,7 @@ export async function watchSteps(places: Places, onStep: (step: Step) => void): 
     const words = Array.isArray(args[1]) ? args[1].map(String) : [];
     const program = basename(String(args[0]));
     const of = /^(?:perl|conmon|setpriv)$/.test(program)
-      ? (words.find((word) => /\.pl$|^skopeo$/.test(word)) ?? '')
+      ? (words.find((word) => /\.pl$|^(?:skopeo|containers-storage|sync|umount|tar)$/.test(word)) ?? '')
       : '';
     const what = [program, of === '' ? words.slice(0, 8).join(' ') : basename(of)].join(' ').trim();
     step('spawn', what);

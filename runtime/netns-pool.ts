@@ -164,9 +164,8 @@ export class NetnsPool {
 
   /** A network of the owner of the record file that belongs to a user namespace: never from the pool, since those belong to the host's. */
   async takeOf(recordFile: string, userNamespace: string): Promise<Network> {
-    const network = await this.#deps.measure(() => this.#attach(userNamespace));
-    await rename(this.#recordInPool(network.name), recordFile);
-    return network;
+    // Recorded there at once: what a later daemon finds in the pool goes to anybody.
+    return await this.#deps.measure(() => this.#attach({ recordFile, userNamespace }));
   }
 
   /** Gives a network to the owner of the record file: from the pool, or made now when it is empty. */
@@ -181,8 +180,7 @@ export class NetnsPool {
       await rm(pooled, { force: true });
       await this.release(network.name);
     }
-    const network = await this.#deps.measure(() => this.#attach());
-    await rename(this.#recordInPool(network.name), recordFile);
+    const network = await this.#deps.measure(() => this.#attach({ recordFile }));
     this.#scheduleRefill(refillDelayMs);
     return network;
   }
@@ -240,18 +238,19 @@ export class NetnsPool {
     }
   }
 
-  /** Makes one and records it in the pool's folder. */
-  async #attach(userNamespace?: string): Promise<Network> {
+  /** Makes one and records it: in its owner's file, or in the pool's folder. */
+  async #attach(owner: { readonly recordFile?: string; readonly userNamespace?: string } = {}): Promise<Network> {
     const { layout, syscalls, randomHex, ensureBridge } = this.#deps;
     await ensureBridge();
     const name = `n${randomHex(7)}`;
     const netnsPath = join(layout.netns, name);
+    const { recordFile = this.#recordInPool(name), userNamespace } = owner;
     try {
       if (userNamespace === undefined) await syscalls.createNetns(netnsPath);
       else await syscalls.createNetnsOf(netnsPath, userNamespace);
       const text = await this.#plugin('ADD', name, netnsPath);
       const network: Network = { name, netnsPath, ...parseCniResult(text, layout.bridge) };
-      await replaceFile(this.#recordInPool(name), JSON.stringify(network), 'volatile');
+      await replaceFile(recordFile, JSON.stringify(network), 'volatile');
       return network;
     } catch (error) {
       await this.release(name).catch((problem: unknown) => {

@@ -47,8 +47,8 @@ bench: setup-tests ## measure starts, restarts, bursts and memory, side by side 
 chaos: setup-tests ## random faults hit 30 containers for SECONDS (600) while a checker looks on; SEED=N does the same again
 	@$(NODE) test/chaos/main.ts $(SEED:%=--seed %) $(SECONDS:%=--seconds %) $(if $(KINDS),--kinds '$(KINDS)') $(REPORT:%=--report '%')
 
-crash: setup-tests ## kill a daemon before every step of what it does (STEPS=all: also those that others stand for)
-	@HOLDFAST_CRASH_STEPS=$(STEPS) $(MOCHA) --no-config test/crash/every-step.ts
+crash: setup-tests ## kill a daemon before every step of what it does, and of recovering (STEPS=all: also those that others stand for)
+	@$(NODE) test/crash/main.ts $(STEPS:%=--steps %) $(SEED:%=--seed %) $(if $(SCENARIOS),--scenarios '$(SCENARIOS)')
 
 crds: setup ## generate crds/types.ts from crds/container.yaml
 	@$(NODE) crds/generate.ts

@@ -18,7 +18,9 @@ const kept =
   /\.lock$|^holdfast-(?:usage|archives)\.json$|^(?:images|layers|containers|volatile-layers|mountpoints)\.json$|^oci-state$/;
 /** Helpers of the program that looks; the parent of all cgroups, which is made in good time and stays. */
 const notCounted = /^process [0-9]+ holdfast-(?:syscalls|relay|archive)|^cgroup /;
-const deadlineMs = 30_000;
+const deadlineMs = 60_000;
+/** A network that is kept ready: until it is there, the host is not at rest. */
+const readyNetwork = 'RUN/netns-pool/n*.json';
 
 function walk(dir: string): string[] {
   if (!existsSync(dir)) return [];
@@ -79,20 +81,30 @@ export async function observeHost(
   owned: OwnedHost,
   { places, wanted }: { readonly places: Places; readonly wanted?: HostLook | undefined },
 ): Promise<HostLook> {
-  const files = await settled(async () => lookAtFiles(owned, places), wanted?.files);
-  return { files, rest: await settled(() => lookAtRest(owned, places), wanted?.rest) };
+  const isAtRest = (seen: readonly string[]): boolean =>
+    !seen.some((text) => text.endsWith('.new')) && seen.filter((text) => text === readyNetwork).length === 1;
+  const files = await settled(async () => lookAtFiles(owned, places), wanted?.files, isAtRest);
+  return {
+    files,
+    rest: await settled(
+      () => lookAtRest(owned, places),
+      wanted?.rest,
+      () => true,
+    ),
+  };
 }
 
 /** Without a wish: what two looks in a row agree on. */
 async function settled(
   look: () => Promise<readonly string[]>,
   wanted: readonly string[] | undefined,
+  isAtRest: (seen: readonly string[]) => boolean,
 ): Promise<readonly string[]> {
   const endMs = performance.now() + deadlineMs;
   let before: readonly string[] | undefined;
   for (;;) {
     const seen = await look();
-    const goal = wanted ?? (seen.some((text) => text.endsWith('.new')) ? undefined : before);
+    const goal = wanted ?? (isAtRest(seen) ? before : undefined);
     const tooMany = difference(seen, goal ?? []);
     const missing = difference(goal ?? [], seen);
     if (goal !== undefined && tooMany.length === 0 && missing.length === 0) return seen;

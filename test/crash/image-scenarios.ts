@@ -47,7 +47,8 @@ function scenario(name: string, { names, prepare, run }: Given): Scenario {
     },
     /** What is there at all is there whole. */
     async checkFound(world) {
-      for (const { id } of await found(world)) await world.runtime.images.ensure(id, 'never', never);
+      for (const { names: known } of await found(world))
+        for (const one of known) await world.runtime.images.ensure(one, 'never', never);
     },
     async check(world) {
       const wanted = names(world);

@@ -48,8 +48,8 @@ export type Choice =
   | 'all'
   /** Without those that another stands for. */
   | 'distinct'
-  /** So many of the distinct ones, another set for each seed. */
-  | { readonly count: number; readonly seed: number };
+  /** So many of the distinct ones, another set for each seed, and besides those that match in SCENARIO: STEP. */
+  | { readonly count: number; readonly seed: number; readonly always?: readonly RegExp[] };
 
 export function choosePlaces(candidates: readonly Candidate[], choice: Choice): readonly Candidate[] {
   if (choice === 'all') return candidates;
@@ -60,7 +60,9 @@ export function choosePlaces(candidates: readonly Candidate[], choice: Choice): 
     return isNew;
   });
   if (choice === 'distinct') return distinct;
-  return createRandom(choice.seed, 'places').shuffle(distinct).slice(0, choice.count);
+  const isChosen = (one: Candidate): boolean => choice.always?.some((form) => form.test(describePlace(one))) === true;
+  const rest = candidates.filter((one) => distinct.includes(one) && !isChosen(one));
+  return [...candidates.filter(isChosen), ...createRandom(choice.seed, 'places').shuffle(rest).slice(0, choice.count)];
 }
 
 export function describePlace({ scenario, step, nth }: Place): string {

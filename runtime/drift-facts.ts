@@ -36,6 +36,8 @@ export interface BindMount {
   readonly source: string;
   readonly destination: string;
   readonly isReadOnly: boolean;
+  /** Its owners are seen through the container's user namespace. */
+  readonly isMapped: boolean;
 }
 
 /** What is remembered of a run from the first look at it on: what cannot be read anywhere else. */
@@ -94,7 +96,8 @@ export function parseBinds(config: string): readonly BindMount[] {
     .flatMap((mount: Readonly<Record<string, unknown>>): BindMount[] => {
       const { type, source, destination, options } = mount;
       if (type !== 'bind' || typeof source !== 'string' || typeof destination !== 'string') return [];
-      return [{ source, destination, isReadOnly: Array.isArray(options) && options.includes('ro') }];
+      const has = (option: string): boolean => Array.isArray(options) && options.includes(option);
+      return [{ source, destination, isReadOnly: has('ro'), isMapped: has('idmap') }];
     })
     .sort((a, b) => a.destination.split('/').length - b.destination.split('/').length);
 }

@@ -79,12 +79,12 @@ export async function repair(repairs: Repair, finding: Finding): Promise<void> {
       return repairEtc(repairs, finding.path);
     case 'volume-mount': {
       const { bind, direction } = finding;
-      const { source, destination, isReadOnly } = bind;
+      const { source, destination } = bind;
       if (direction === 'outwards') {
         await mkdir(source, { recursive: true, mode: 0o755 });
         return deps.syscalls.mountOutOf({ process: processes.init, source: destination, target: source });
       }
-      return deps.syscalls.mountInto({ process: processes.init, source, target: destination, isReadOnly });
+      return deps.syscalls.mountInto({ ...bind, process: processes.init, target: destination });
     }
     case 'log':
       return repairLog(entry, processes.monitor);
@@ -230,8 +230,7 @@ async function repairEtc({ deps, entry, processes, memory, etc }: Repair, path: 
   const inside = await lstat(`/proc/${processes.init.pid}/root${bind.destination}`).catch(() => undefined); // nothing there
   const own = await lstat(path);
   if (inside?.ino === own.ino && inside.dev === own.dev) return;
-  const { destination: target, isReadOnly } = bind;
-  await deps.syscalls.mountInto({ process: processes.init, source: path, target, isReadOnly });
+  await deps.syscalls.mountInto({ ...bind, process: processes.init, target: bind.destination });
 }
 
 /** The monitor goes on writing to a file that has no name: it is told to open another, and the lines are saved. */

@@ -277,9 +277,9 @@ sub expect_process {
   die { errno => $ESRCH, text => 'another process has this pid' } unless ($fields[19] // '') eq $start_ticks;
 }
 
-sub open_mount_namespace {
-  my ($pid, $start_ticks) = @_;
-  open(my $file, '<', "/proc/$pid/ns/mnt") or die { errno => $! + 0, text => "open mount namespace: $!" };
+sub open_namespace {
+  my ($pid, $start_ticks, $name) = @_;
+  open(my $file, '<', "/proc/$pid/ns/$name") or die { errno => $! + 0, text => "open $name namespace: $!" };
   expect_process($pid, $start_ticks);
   return $file;
 }
@@ -289,7 +289,7 @@ sub open_mount_namespace {
 sub op_mount_out_of {
   my ($pid, $start_ticks, $source, $target) = @_;
   in_child(sub {
-    my $theirs = open_mount_namespace($pid, $start_ticks);
+    my $theirs = open_namespace($pid, $start_ticks, 'mnt');
     open(my $home, '<', '/proc/self/ns/mnt') or die { errno => $! + 0, text => "open own mount namespace: $!" };
     # Before we leave: its path counts from our root.
     my $place = open_at($AT_FDCWD, $target, 0);
@@ -304,14 +304,16 @@ sub op_mount_out_of {
 
 # Binds a path of ours to one that a process sees. Its links are followed as the process follows them.
 sub op_mount_into {
-  my ($pid, $start_ticks, $source, $target, $is_read_only) = @_;
+  my ($pid, $start_ticks, $source, $target, $is_read_only, $is_mapped) = @_;
   in_child(sub {
-    my $theirs = open_mount_namespace($pid, $start_ticks);
+    my $theirs = open_namespace($pid, $start_ticks, 'mnt');
+    my $user = $is_mapped ? open_namespace($pid, $start_ticks, 'user') : undef;
     # Before we leave: in the process's own /proc we are not to be found.
     opendir(my $descriptors, '/proc/self/fd') or die { errno => $! + 0, text => "open /proc/self/fd: $!" };
     my $empty = '';
     my $tree = call('open_tree', $AT_FDCWD, $source, $OPEN_TREE_CLONE | $AT_RECURSIVE);
-    my $attributes = pack('QQQQ', $is_read_only ? $MOUNT_ATTR_RDONLY : 0, 0, $MS_PRIVATE, 0);
+    my $set = ($is_read_only ? $MOUNT_ATTR_RDONLY : 0) | ($is_mapped ? $MOUNT_ATTR_IDMAP : 0);
+    my $attributes = pack('QQQQ', $set, 0, $MS_PRIVATE, defined $user ? fileno($user) : 0);
     call('mount_setattr', $tree, $empty, $AT_EMPTY_PATH | $AT_RECURSIVE, $attributes, length $attributes);
     call('setns', fileno($theirs), $CLONE_NEWNS);
     my $moved = syscall($numbers{move_mount}, $tree, $empty, $AT_FDCWD, $target, $MOVE_MOUNT_F_EMPTY_PATH);

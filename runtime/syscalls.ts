@@ -151,9 +151,12 @@ export class Syscalls {
     readonly source: string;
     readonly target: string;
     readonly isReadOnly: boolean;
+    /** Owners are seen through the user namespace of the process. */
+    readonly isMapped: boolean;
   }): Promise<void> {
-    const { process, source, target, isReadOnly } = request;
-    await this.#request('mount_into', [...identify(process), source, target, isReadOnly ? '1' : '0']);
+    const { process, source, target, isReadOnly, isMapped } = request;
+    const flags = [isReadOnly, isMapped].map((isSo) => (isSo ? '1' : '0'));
+    await this.#request('mount_into', [...identify(process), source, target, ...flags]);
   }
 
   /** A number that changes with every change to nftables in our network namespace; undefined: the kernel does not tell. */

@@ -11,9 +11,9 @@ import { createLayout } from '../../runtime/layout.ts';
 
 const layout = createLayout({ dataDir: '/data', runDir: '/run/hf', bridge: 'hf0' });
 const paths = layout.container('a'.repeat(64));
-const hosts = { source: paths.hosts, destination: '/etc/hosts', isReadOnly: false };
-const named = { source: '/data/volumes/v/data', destination: '/v', isReadOnly: true };
-const tmp = { source: join(paths.volumesMemory, 'tmp'), destination: '/tmp', isReadOnly: false };
+const hosts = { source: paths.hosts, destination: '/etc/hosts', isReadOnly: false, isMapped: false };
+const named = { source: '/data/volumes/v/data', destination: '/v', isReadOnly: true, isMapped: false };
+const tmp = { source: join(paths.volumesMemory, 'tmp'), destination: '/tmp', isReadOnly: false, isMapped: false };
 const memory: RunMemory = { upperInode: 7, etc: new Map(), binds: [hosts, named, tmp] };
 const mounted = [hosts, named, tmp].map(
   ({ destination, source }) => [destination, { mountPoint: destination, root: source }] as const,
@@ -205,13 +205,13 @@ describe('limits read back', () => {
 describe('what is remembered of a run', () => {
   it('has the binds of its configuration, those nearer to the root first, and nothing of a broken one', () => {
     const mounts = [
-      { destination: '/a/b', type: 'bind', source: '/x', options: ['rbind', 'ro'] },
+      { destination: '/a/b', type: 'bind', source: '/x', options: ['rbind', 'ro', 'idmap'] },
       { destination: '/a', type: 'bind', source: '/y', options: ['rbind'] },
       { destination: '/proc', type: 'proc', source: 'proc' },
     ];
     assert.deepEqual(parseBinds(JSON.stringify({ mounts })), [
-      { destination: '/a', source: '/y', isReadOnly: false },
-      { destination: '/a/b', source: '/x', isReadOnly: true },
+      { destination: '/a', source: '/y', isReadOnly: false, isMapped: false },
+      { destination: '/a/b', source: '/x', isReadOnly: true, isMapped: true },
     ]);
     for (const text of ['', '{', '{}', 'null', '{"mounts":7}']) assert.deepEqual(parseBinds(text), []);
   });

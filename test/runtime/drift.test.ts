@@ -1,6 +1,7 @@
 /** What is changed behind the runtime's back is put back in containers that run on, or is said to need a restart. */
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ContainerInfo, DriftKind } from '../../runtime/index.ts';
 import { driftTable } from '../../runtime/index.ts';
@@ -96,6 +97,23 @@ describe('drift', () => {
     assert.equal((await host.runtime.containers.inspect(info.id))?.state.kind, 'running');
   });
 
+  it('mounts a volume again with its owners as a container with ids of its own sees them', async () => {
+    const info = await host.run({
+      cmd: ['sleep', '1000'],
+      namespaces: { user: 'mapped' },
+      volumes: [{ name: 'named', source: { kind: 'named', name: 'mapped' } }],
+      mounts: [{ volume: 'named', path: '/named', isReadOnly: false, copiesUp: false }],
+    });
+    const { pid, runDir, id } = victimOf(info);
+    await until('the first look', () => existsSync(join(runDir, 'containers', id, 'oci-state')));
+    const args = ['-t', String(pid), '-m', 'umount', '/named'];
+    execFileSync('nsenter', args);
+    const owners = (): string =>
+      execFileSync('nsenter', ['-t', String(pid), '-U', '-m', 'stat', '-c', '%u:%g', '/named']).toString();
+    await until('it to be mounted', () => readFileSync(`/proc/${pid}/mountinfo`, 'utf8').includes(' /named '));
+    assert.equal(owners(), '0:0\n');
+  });
+
   it('takes nothing out of a container by a link that the process has put in the way', async () => {
     const info = await host.run({ cmd: ['sh', '-c', 'ln -s /proc /way; echo ready; exec sleep 1000'] });
     await host.printed(info.id, 'ready');
@@ -112,7 +130,13 @@ describe('drift', () => {
           (error) => error instanceof SyscallError && error.errno === errnos.ELOOP,
         );
       await assert.rejects(
-        syscalls.mountInto({ process: init, source: target, target: '/missing/sys', isReadOnly: true }),
+        syscalls.mountInto({
+          process: init,
+          source: target,
+          target: '/missing/sys',
+          isReadOnly: true,
+          isMapped: false,
+        }),
         (error) => error instanceof SyscallError && error.errno === errnos.ENOENT,
       );
     } finally {

@@ -36,7 +36,8 @@ export interface AbsenceInput {
   readonly lostBefore: number;
 }
 
-export type HoldReason = 'OtherStore' | 'OlderStore' | 'MassDeletion';
+/** DamagedObject: it is there, as the API server says when asked for it, and cannot be read. */
+export type HoldReason = 'OtherStore' | 'OlderStore' | 'MassDeletion' | 'DamagedObject';
 
 export interface AbsenceVerdict {
   /** Deleted: their containers end. */

@@ -288,7 +288,9 @@ export function parseHeld(value: unknown): Held | undefined {
   if (!isRecord(value)) return undefined;
   const { uid, key, because, sinceMs } = value;
   if (typeof uid !== 'string' || typeof key !== 'string' || typeof sinceMs !== 'number') return undefined;
-  const reason = (['OtherStore', 'OlderStore', 'MassDeletion'] as const).find((one) => one === because);
+  const reason = (['OtherStore', 'OlderStore', 'MassDeletion', 'DamagedObject'] as const).find(
+    (one) => one === because,
+  );
   return { uid, key, because: reason ?? 'MassDeletion', sinceMs };
 }
 

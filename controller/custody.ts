@@ -188,6 +188,11 @@ export function createCustody(deps: CustodyDeps): Custody {
         changed(key, 'news');
         return;
       }
+      if (answer.kind === 'damaged') {
+        tell(hold([uid], 'DamagedObject'), []);
+        reunite(key);
+        return;
+      }
       losses.push(now());
       log.info({ container: key, uid }, 'an object is gone, as the API server says when asked for it');
       if (answer.kind === 'there') claimants.set(key, answer.object);

@@ -26,12 +26,15 @@ export async function identifyStore({ call }: Api, signal: AbortSignal): Promise
   }
 }
 
-/** Throws for every answer other than the object itself and the API server's own 404. */
+/** Kubernetes' word for an object that is stored and cannot be decoded or decrypted. */
+const storageReadError = 'StorageReadError';
+
+/** Throws for every answer other than the object itself, the API server's own 404, and that it cannot read what it has. */
 export async function askForObject(
   { call }: Api,
   key: string,
   signal: AbortSignal,
-): Promise<{ readonly kind: 'gone' } | { readonly kind: 'there'; readonly object: Container }> {
+): Promise<{ readonly kind: 'gone' | 'damaged' } | { readonly kind: 'there'; readonly object: Container }> {
   const path = pathOf(key);
   try {
     const object = parseContainer(await call({ method: 'GET', path, signal }));
@@ -40,6 +43,7 @@ export async function askForObject(
     return { kind: 'there', object };
   } catch (error) {
     if (error instanceof ApiError && error.code === 404 && error.reason === 'NotFound') return { kind: 'gone' };
+    if (error instanceof ApiError && error.reason === storageReadError) return { kind: 'damaged' };
     throw error;
   }
 }

@@ -25,6 +25,7 @@ const reasons: Readonly<Record<HoldReason, string>> = {
   OtherStore: 'the API server is another one than before',
   OlderStore: 'the API server has gone back in time',
   MassDeletion: 'more than half of what this host has would have gone at once',
+  DamagedObject: 'the API server cannot read what it has stored',
 };
 const maxNames = 20;
 

@@ -66,10 +66,14 @@ export function notFound(resource: ResourceName, name: string): StatusError {
   return new StatusError(404, 'NotFound', message, aboutObject(resource, name));
 }
 
-/** 500: the object is on disk, and cannot be read there. It is not gone, so nobody may take it for gone. */
+/**
+ * 500: the object is on disk, and cannot be read there. It is not gone, so nobody may take it for gone. The reason is that
+ * of Kubernetes for objects that it cannot decode or decrypt.
+ */
 export function damagedObject(resource: ResourceName, name: string, problem: string): StatusError {
   const repair = 'create it anew from its document (kubectl create -f FILE), or restore a backup of the store';
-  return internalError(`the stored ${formatResource(resource)} "${name}" is damaged (${problem}); ${repair}`);
+  const message = `the stored ${formatResource(resource)} "${name}" is damaged (${problem}); ${repair}`;
+  return new StatusError(500, 'StorageReadError', message, aboutObject(resource, name));
 }
 
 /** 404: the store has no such path at all. */

@@ -204,6 +204,23 @@ describe('the controller without its store', function () {
     assert.ok((await pidOf(late)) !== undefined);
     assert.deepEqual(endings(), []);
   });
+  it('ends nothing whose object the store has damaged, and goes on when it is created anew', async () => {
+    for (const name of ['a', 'b', 'c']) await rig.create(name);
+    for (const name of ['a', 'b', 'c']) await rig.reach(name, isRunning, 'running');
+    const pid = await pidOf(await rig.get('b'));
+    await rig.stopController();
+    await rig.stopStore();
+    rig.damage('default/b');
+    await rig.startStore();
+    await rig.startController();
+    await until(async () => (await heldCount()) === 1, 'it to be held');
+    assert.deepEqual((await rig.list()).map(({ metadata }) => metadata.name).sort(), ['a', 'c']);
+    assert.deepEqual(endings(), []);
+    const again = await rig.create('b');
+    const told = await rig.reach('b', isRunning, 'told of');
+    assert.deepEqual([told.status?.pid, told.metadata.uid, endings()], [pid, again.metadata.uid, []]);
+    await until(async () => (await heldCount()) === 0, 'none to be held');
+  });
   it('refuses that more than half go at once unseen, and lets a single one go', async () => {
     const names = ['a', 'b', 'c', 'd'];
     for (const name of names) await rig.create(name);

@@ -2,6 +2,7 @@
 import { copyFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import {
@@ -108,6 +109,12 @@ export class Rig {
     const path = join(this.#dataDir, 'store.db');
     await copyFile(path, `${path}.backup`);
     return { restore: () => copyFile(`${path}.backup`, path) };
+  }
+  /** What the store's file has under a key is nonsense now; begin it without the store. */
+  damage(key: string): void {
+    const database = new DatabaseSync(join(this.#dataDir, 'store.db'));
+    database.prepare("UPDATE objects SET json = '{' WHERE key = ?").run(key);
+    database.close();
   }
   async loseCheckpoint(): Promise<void> {
     await rm(this.checkpointDir, { recursive: true, force: true });

@@ -70,7 +70,7 @@ describe('store: damaged objects', () => {
         await fixture.client.call('GET', `/api/v1/namespaces/default/pods/${name}`),
       ];
       for (const { code, body } of asked) {
-        assert.equal(code, 500, JSON.stringify(body));
+        assert.deepEqual([code, body.reason], [500, 'StorageReadError'], JSON.stringify(body));
         assert.match(String(body.message), new RegExp(`"${name}" is damaged \\(.+\\); create it anew .*backup`));
       }
       assert.ok(logged.some((line) => line.includes(`"object":"default/${name}"`) && line.includes('is damaged')));

@@ -17,11 +17,11 @@ interface Story {
 }
 
 const crashLoop = {
-  crashes: 3,
+  crashes: 2,
   spec: { backoff: { initial: '1ms', max: '2ms' } },
   wishes: [],
-  runs: 4,
-  restartCount: 3,
+  runs: 3,
+  restartCount: 2,
 };
 const stories: readonly Story[] = [
   { ...crashLoop, title: 'restarts what crashes, with the checkpoint of that moment', checkpoint: 'as it was' },

@@ -31,6 +31,7 @@ export function normalise(text: string, places: Places): string {
   // One of the hierarchies of version 1.
   short = short.replaceAll(/\/sys\/fs\/cgroup\/[a-z_,]+\//g, 'CGROUP/');
   return short
+    .replaceAll(/holdfast-tmp\/[0-9]+-[A-Za-z0-9]{6}/g, 'holdfast-tmp/*')
     .replaceAll(/[0-9a-f]{64}/g, 'ID')
     .replaceAll(/\bfd[0-9a-f]{2}(?::[0-9a-f]{0,4}){2,7}/g, 'IP6')
     .replaceAll(/\b(?:[0-9]{1,3}\.){3}[0-9]{1,3}\b/g, 'IP')

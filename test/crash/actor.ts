@@ -41,13 +41,20 @@ export interface ActorPlan {
 /** One line of its output. */
 export type ActorReport =
   /** What it was opened with, and what it finished, are as they should be. */
-  | { readonly kind: 'finished'; readonly steps: readonly TracedStep[] }
+  | { readonly kind: 'finished'; readonly steps: readonly TracedStep[]; readonly idle: readonly string[] }
   /** It is killed next. */
   | { readonly kind: 'dies' }
-  | { readonly kind: 'done'; readonly steps: readonly TracedStep[]; readonly looks: Looks };
+  | {
+      readonly kind: 'done';
+      readonly steps: readonly TracedStep[];
+      /** Lines of ours that found nothing to change. */
+      readonly idle: readonly string[];
+      readonly looks: Looks;
+    };
 
 const places: Record<string, string> = {};
 const steps: TracedStep[] = [];
+const idle = new Set<string>();
 const counts = new Map<string, number>();
 let scenario: string | undefined;
 let crash: Place | undefined;
@@ -57,6 +64,10 @@ const tell = (report: ActorReport): void => {
 
 await watchSteps(places, (step) => {
   if (scenario === undefined) return;
+  if (step.isIdle) {
+    for (const site of step.sites) idle.add(site);
+    return;
+  }
   const isBackground = scenario !== opening && context.getStore() !== 'operation';
   steps.push({ ...step, scenario, isBackground });
   if (scenario !== crash?.scenario || step.name !== crash.step) return;
@@ -110,7 +121,7 @@ if (plan.finish !== undefined) {
     await cleanUp(world);
   }
   await look('clean');
-  tell({ kind: 'finished', steps });
+  tell({ kind: 'finished', steps, idle: [...idle] });
 } else if (isKilledAtOpening || plan.trace !== undefined) {
   await look('clean');
 }
@@ -128,5 +139,5 @@ for (const name of plan.trace ?? (plan.crash === undefined || isKilledAtOpening 
   await cleanUp(world);
 }
 await runtime.close();
-tell({ kind: 'done', steps, looks });
+tell({ kind: 'done', steps, idle: [...idle], looks });
 process.exit(0);

@@ -4,6 +4,7 @@
  * them), --no-recoveries (those that recover are not killed).
  */
 import { parseArgs } from 'node:util';
+import { excuseFor, observeSites, writeList } from './coverage.ts';
 import { opening } from './points.ts';
 import { runCrashes } from './run-crashes.ts';
 import { scenarios } from './scenarios.ts';
@@ -43,3 +44,13 @@ console.log(
     : `${problems.length} problems`,
 );
 if (problems.length > 0) process.exitCode = 1;
+if (values.scenarios === undefined) {
+  const sites = observeSites();
+  const wanted = sites.filter((site) => excuseFor(site) === undefined);
+  const missing = wanted.filter(({ at }) => !report.changing.has(at) && !report.idle.has(at));
+  for (const { at, text } of missing) console.log(`nobody was killed before ${at}: ${text}`);
+  for (const site of sites.filter(({ at }) => !report.changing.has(at) && !report.idle.has(at)))
+    if (!missing.includes(site)) console.log(`excused: ${site.at}: ${excuseFor(site)?.because}`);
+  if (missing.length > 0) process.exitCode = 1;
+  else writeList(wanted);
+}

@@ -3,7 +3,7 @@
  * what it was at. The list of changes comes from a run that is not killed; what a next one does that this one had no
  * reason to do is found as it happens, and there one is killed as well. Effects: starts and kills programs.
  */
-import type { Looks } from './actor.ts';
+import type { ActorReport, Looks } from './actor.ts';
 import {
   type Choice,
   candidatesOf,
@@ -27,8 +27,10 @@ export interface CrashesInput {
 }
 
 export interface CrashesReport {
-  /** Of the programs that nobody killed, and of those that recovered. */
-  readonly steps: readonly TracedStep[];
+  /** Lines of ours, FILE:LINE, that changed the host in programs that nobody killed, or in those that recovered. */
+  readonly changing: ReadonlySet<string>;
+  /** Those that came to be run and found nothing to change. */
+  readonly idle: ReadonlySet<string>;
   /** How many places there were to choose from. */
   readonly candidates: number;
   readonly killed: number;
@@ -62,7 +64,8 @@ export async function runCrashes(input: CrashesInput): Promise<CrashesReport> {
 class Crashes {
   readonly #stage: Stage;
   readonly #input: CrashesInput;
-  readonly #steps: TracedStep[] = [];
+  readonly #changing = new Set<string>();
+  readonly #idle = new Set<string>();
   readonly #problems: string[] = [];
   readonly #unreached: string[] = [];
   readonly #left: Point[] = [];
@@ -90,7 +93,8 @@ class Crashes {
       last = await this.#go(last, next);
     }
     return {
-      steps: this.#steps,
+      changing: this.#changing,
+      idle: this.#idle,
       candidates: candidates.length,
       killed: this.#killed,
       killedRecovering: this.#killedRecovering,
@@ -106,7 +110,7 @@ class Crashes {
     const done = reports.find((report) => report.kind === 'done');
     if (done === undefined) throw new Error(`the program that was left alone failed: ${said}`);
     this.#looks = done.looks;
-    this.#steps.push(...done.steps);
+    this.#note(done);
     const found = scenarios.map((name) => candidatesOf(done.steps, name));
     const without = found.findIndex((one) => one.length === 0);
     if (without >= 0) throw new Error(`the scenario ${scenarios[without]} has no steps`);
@@ -135,20 +139,21 @@ class Crashes {
     return await this.#afterKill(next, reports.at(-1)?.kind === 'dies', said);
   }
 
-  #judge(
-    last: Point,
-    report: { readonly kind: string; readonly steps?: readonly TracedStep[] } | undefined,
-    said: string,
-  ): boolean {
+  #judge(last: Point, report: ActorReport | undefined, said: string): boolean {
     if (report?.kind !== 'finished') {
       this.#problems.push(`killed at "${describe(last)}", then:\n${said}`);
       this.#input.say(`PROBLEM ${this.#problems.length}: ${this.#problems.at(-1)}`);
       return false;
     }
-    const steps = report.steps ?? [];
-    this.#steps.push(...steps);
+    const { steps } = report;
+    this.#note(report);
     if (this.#input.recoveries === 'killed') this.#findRecoveries(last, steps);
     return true;
+  }
+
+  #note({ steps, idle }: Pick<Extract<ActorReport, { kind: 'finished' }>, 'steps' | 'idle'>): void {
+    for (const { sites } of steps) for (const site of sites) this.#changing.add(site);
+    for (const site of idle) this.#idle.add(site);
   }
 
   /** The steps of a recovery that no program took before. */

@@ -16,6 +16,8 @@ export interface Step {
   readonly name: string;
   /** Lines of ours that lead to it, FILE:LINE. */
   readonly sites: readonly string[];
+  /** It finds things as it would make them. */
+  readonly isIdle: boolean;
 }
 
 /** Folders and files by the short names that they have in the names of steps. */
@@ -70,14 +72,15 @@ function sitesOf(stack: string): string[] {
 }
 
 /**
- * Calls `onStep` before each change. Called once, before whatever makes changes is imported.
+ * Calls `onStep` before each change, and before what might have been one. Called once, before whatever makes changes is imported.
  */
 export async function watchSteps(places: Places, onStep: (step: Step) => void): Promise<void> {
   Error.stackTraceLimit = 40;
-  const step = (what: string, ...things: readonly unknown[]): void => {
+  const step = (what: string, ...things: readonly unknown[]): void => tell('changing', what, ...things);
+  const tell = (how: 'idle' | 'changing', what: string, ...things: readonly unknown[]): void => {
     const texts = things.filter((thing) => typeof thing === 'string').map((text) => text.slice(0, 400));
     const name = normalise([what, ...texts].join(' '), places);
-    onStep({ name, sites: sitesOf(new Error(name).stack ?? '') });
+    onStep({ name, sites: sitesOf(new Error(name).stack ?? ''), isIdle: how === 'idle' });
   };
   const wrap = (
     functions: Functions,
@@ -99,7 +102,7 @@ export async function watchSteps(places: Places, onStep: (step: Step) => void): 
   const ofFs = fs as unknown as Functions;
   for (const name of changing) {
     const before = (_: unknown, args: readonly unknown[]): void => {
-      if (!isIdle(name, args)) step(name, ...paths(name, args));
+      tell(isIdle(name, args) ? 'idle' : 'changing', name, ...paths(name, args));
     };
     wrap(ofPromises, name, before);
     wrap(ofFs, `${name}Sync`, before);

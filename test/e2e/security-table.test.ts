@@ -319,7 +319,8 @@ describe('the table of docs/security.md', function () {
     };
     const facts = await look('root', {});
     const other = await look('other', { user: '33' });
-    await instance.create('later', { image: reference, command: ['sleep', '1000'] });
+    const endsAtOnce = { terminationGracePeriodSeconds: 0 };
+    await instance.create('later', { image: reference, command: ['sleep', '1000'], ...endsAtOnce });
     await instance.waitFor('later', ({ state }) => state === 'Running', 'running');
     const { code, stdout, stderr } = await instance.kubectl(['exec', 'later', '--', 'sh', '-c', lookAround]);
     assert.equal(code, 0, stderr);

@@ -70,7 +70,10 @@ export async function unpackPackages(request: UnpackRequest): Promise<void> {
   const { cacheDir, rootDir, signal } = request;
   await mkdir(cacheDir, { recursive: true });
   // Images of Debian tell apt to keep no index of its lists: it made one anew at each call, for a second of a processor.
-  const index = ['pkgcache', 'srcpkgcache'].flatMap((name) => ['-o', `Dir::Cache::${name}=${join(cacheDir, name)}.bin`]);
+  const index = ['pkgcache', 'srcpkgcache'].flatMap((name) => [
+    '-o',
+    `Dir::Cache::${name}=${join(cacheDir, name)}.bin`,
+  ]);
   const show = async (names: readonly string[]) => {
     const { stdout } = await command('apt-cache', [...index, 'show', '--no-all-versions', ...names], signal);
     return parseDependencies(stdout);

@@ -17,8 +17,8 @@ import { until } from './until.ts';
 export { freePort } from './addresses.ts';
 
 const program = join(import.meta.dirname, '..', 'bin', 'holdfast');
-const startDeadlineMs = 60_000;
-const kubectlDeadlineMs = 60_000;
+const startDeadlineMs = 120_000;
+const kubectlDeadlineMs = 120_000;
 export const containersPath = '/apis/holdfast.dev/v1/namespaces/default/containers';
 
 export interface CommandResult {
@@ -167,7 +167,7 @@ export class Instance {
         'content-type': contentType ?? (method === 'PATCH' ? 'application/merge-patch+json' : 'application/json'),
       },
       ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
-      signal: AbortSignal.timeout(30_000),
+      signal: AbortSignal.timeout(60_000),
     });
     const text = await answer.text();
     return { status: statusCode, text, json: parseJson(text) };
@@ -198,7 +198,7 @@ export class Instance {
     name: string,
     isWanted: (status: NonNullable<Container['status']>) => boolean,
     what: string,
-    deadlineMs = 60_000,
+    deadlineMs = 90_000,
   ): Promise<Container> {
     let last: Container | undefined;
     try {
@@ -249,7 +249,7 @@ export class Instance {
 
   /** `holdfast down`: stops daemon and containers. Throws with its errors. */
   async down(): Promise<string> {
-    const { code, stdout, stderr } = await run(program, ['down', ...this.flags], {}, 120_000);
+    const { code, stdout, stderr } = await run(program, ['down', ...this.flags], {}, 180_000);
     if (code !== 0) throw new Error(`holdfast down ended with ${code}: ${stderr}`);
     this.#child = undefined;
     return stdout;

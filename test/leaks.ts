@@ -104,7 +104,7 @@ export async function snapshotHost(): Promise<HostSnapshot> {
 }
 
 /** Waits until nothing of the instance is there that was not there before; fails naming what stays. */
-export async function assertNoLeaks(before: HostSnapshot, owned: OwnedHost, deadlineMs = 30_000): Promise<void> {
+export async function assertNoLeaks(before: HostSnapshot, owned: OwnedHost, deadlineMs = 90_000): Promise<void> {
   const known = new Set(before.things.map((thing) => thing.text));
   const endMs = performance.now() + deadlineMs;
   for (;;) {

@@ -147,7 +147,7 @@ export async function startRegistry(options: TestRegistryOptions = {}): Promise<
 
 /** The port on which a process listens, read from its sockets: a registry that chose a free port does not say which. */
 async function listeningPort(pid: number | undefined, isAlive: () => boolean): Promise<number> {
-  const deadlineMs = performance.now() + 20_000;
+  const deadlineMs = performance.now() + 60_000;
   while (pid !== undefined && isAlive() && performance.now() < deadlineMs) {
     const port = await observeListeningPort(pid);
     if (port !== undefined) return port;

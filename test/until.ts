@@ -9,7 +9,7 @@ const longestPauseMs = 20;
 export async function until(
   condition: () => boolean | Promise<boolean>,
   what: string,
-  deadlineMs = 60_000,
+  deadlineMs = 90_000,
 ): Promise<void> {
   await untilGiven(async () => ((await condition()) ? true : undefined), what, deadlineMs);
 }
@@ -18,7 +18,7 @@ export async function until(
 export async function untilGiven<T>(
   look: () => T | Promise<T>,
   what: string,
-  deadlineMs = 60_000,
+  deadlineMs = 90_000,
 ): Promise<NonNullable<T>> {
   const endMs = performance.now() + deadlineMs;
   for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(longestPauseMs, pauseMs * 1.25)) {

@@ -29,7 +29,7 @@ export class DaemonKeeper {
     if (pid === undefined) return;
     this.#isKilled = true;
     process.kill(pid, 'SIGKILL');
-    await until(() => observeProcess(pid) === undefined, 'the daemon to be dead', 10_000);
+    await until(() => observeProcess(pid) === undefined, 'the daemon to be dead', 60_000);
   }
 
   /** What is wrong with the daemon. */

@@ -27,7 +27,7 @@ async function verify(unit: string, dropIn?: string): Promise<string> {
       await writeFile(join(`${path}.d`, 'controller.conf'), relocate(dropIn));
     }
     const args = ['verify', '--man=no', '--recursive-errors=no', path];
-    const { stdout, stderr } = await run('systemd-analyze', args, { timeout: 20_000 }).catch((error: unknown) => {
+    const { stdout, stderr } = await run('systemd-analyze', args, { timeout: 60_000 }).catch((error: unknown) => {
       // It exits with 1 when it has something to say; without output it failed in another way.
       if (error instanceof Error && 'stderr' in error && error.stderr !== '') return { stdout: '', ...error };
       throw error;

@@ -10,7 +10,7 @@ import { useInstance } from './use-instance.ts';
 
 const password = 'Tr0ub4dor-and-3-more';
 const core = '/api/v1/namespaces/default';
-const base = { image: 'localhost/busybox:latest', imagePullPolicy: 'Never', terminationGracePeriodSeconds: 1 };
+const base = { image: 'localhost/busybox:latest', imagePullPolicy: 'Never', terminationGracePeriodSeconds: 0 };
 
 describe('configuration and identity', function () {
   this.timeout(240_000);
@@ -41,7 +41,7 @@ describe('configuration and identity', function () {
   it('gives a Secret, once it is there, to its container and to nobody else', async () => {
     await instance.create('db', {
       ...base,
-      ...shell('echo "got $PASSWORD" | wc -c; trap "exit 0" TERM; while :; do sleep 0.1; done'),
+      ...shell('echo "got $PASSWORD" | wc -c; exec sleep 1000000'),
       env: [...passwordEnv, { name: 'URL', value: 'db://root:$(PASSWORD)@localhost' }, { name: 'SHOP', value: 'open' }],
       init: true,
     });
@@ -90,7 +90,7 @@ describe('configuration and identity', function () {
     await kubectl('create', 'configmap', 'late', '--from-literal=GREETING=hello');
     await instance.create('late', {
       ...base,
-      ...shell('echo "$GREETING $0 $1"; while :; do sleep 0.1; done'),
+      ...shell('echo "$GREETING $0 $1"; exec sleep 1000000'),
       args: ['$(GREETING)', '$$(GREETING)'],
       envFrom: [{ configMapRef: { name: 'late' } }],
       backoff: { initial: '0s', max: '1s' },
@@ -116,7 +116,7 @@ describe('configuration and identity', function () {
     await kubectl('create', 'secret', 'generic', 'kept', '--from-literal=key=first');
     await instance.create('kept', {
       ...base,
-      ...shell('echo "key $KEY"; while :; do sleep 0.1; done'),
+      ...shell('echo "key $KEY"; exec sleep 1000000'),
       env: [{ name: 'KEY', valueFrom: { secretKeyRef: { name: 'kept', key: 'key' } } }],
       backoff: { initial: '0s', max: '1s' },
     });

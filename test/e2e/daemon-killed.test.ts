@@ -9,8 +9,8 @@ const kills = 20;
 const idle = {
   image: 'localhost/busybox:latest',
   imagePullPolicy: 'Never',
-  command: ['sh', '-c', 'trap "exit 0" TERM; while :; do sleep 1; done'],
-  terminationGracePeriodSeconds: 1,
+  command: ['sleep', '1000000'],
+  terminationGracePeriodSeconds: 0,
   backoff: { initial: '100ms' },
 };
 

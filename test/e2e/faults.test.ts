@@ -7,11 +7,11 @@ import { until } from '../until.ts';
 import { useInstance } from './use-instance.ts';
 
 const image = 'localhost/busybox:latest';
-const quick = { backoff: { initial: '100ms', max: '1s', jitter: 0 }, terminationGracePeriodSeconds: 1 };
+const quick = { backoff: { initial: '100ms', max: '1s', jitter: 0 }, terminationGracePeriodSeconds: 0 };
 const idle = {
   image,
   imagePullPolicy: 'Never',
-  command: ['sh', '-c', 'trap "exit 0" TERM; while :; do sleep 1; done'],
+  command: ['sleep', '1000000'],
   ...quick,
 };
 
@@ -271,7 +271,8 @@ describe('bad input and faults', function () {
     await instance.remove('backoff-detector');
   });
   it('kills what does not obey its stop signal once the grace is over', async () => {
-    await instance.create('stubborn', { ...idle, command: ['sh', '-c', 'trap "" TERM; while :; do sleep 1; done'] });
+    const deaf = ['sh', '-c', 'trap "" TERM; while :; do sleep 1; done'];
+    await instance.create('stubborn', { ...idle, command: deaf, terminationGracePeriodSeconds: 1 });
     await instance.waitFor('stubborn', ({ state }) => state === 'Running', 'running');
     await instance.api('PATCH', `${containersPath}/stubborn`, { spec: { desiredState: 'Stopped' } });
     const { status } = await instance.waitFor('stubborn', ({ state }) => state === 'Exited', 'stopped');

@@ -9,7 +9,7 @@ const image = { image: 'localhost/agent:latest', imagePullPolicy: 'Never' };
 const script = (text: string): Record<string, unknown> => ({
   ...image,
   command: ['sh', '-c', text],
-  terminationGracePeriodSeconds: 1,
+  terminationGracePeriodSeconds: 0,
 });
 const isRunning = ({ state }: NonNullable<Container['status']>): boolean => state === 'Running';
 
@@ -29,7 +29,7 @@ describe('the life of a container, driven by kubectl', function () {
     await instance().create('ticker', script('while true; do echo tick; sleep 0.05; done'));
     const { status } = await instance().waitFor('ticker', isRunning, 'running');
     await set('ticker', 'Paused');
-    await kubectl('wait', '--for=jsonpath={.status.state}=Paused', 'ctr/ticker', '--timeout=30s');
+    await kubectl('wait', '--for=jsonpath={.status.state}=Paused', 'ctr/ticker', '--timeout=60s');
     const count = async (): Promise<number> => (await instance().containerLog('ticker')).length;
     const before = await count();
     await instance().stop('SIGKILL');

@@ -16,11 +16,11 @@ import { until } from '../until.ts';
 
 const htpasswdLine = 'user:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a';
 const password = 'secret';
-const loop = ['sh', '-c', 'trap "exit 0" TERM; while :; do sleep 1; done'];
+const loop = ['sleep', '1000000'];
 const quick = {
   command: loop,
   backoff: { initial: '300ms', max: '1s', jitter: 0 },
-  terminationGracePeriodSeconds: 1,
+  terminationGracePeriodSeconds: 0,
 };
 
 describe('images from a registry', function () {

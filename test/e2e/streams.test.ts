@@ -18,7 +18,7 @@ import { until } from '../until.ts';
 import { useInstance } from './use-instance.ts';
 
 const tenMebibytes = 10 * 1024 * 1024;
-const image = { image: 'localhost/busybox:latest', imagePullPolicy: 'Never', terminationGracePeriodSeconds: 1 };
+const image = { image: 'localhost/busybox:latest', imagePullPolicy: 'Never', terminationGracePeriodSeconds: 0 };
 
 function sha256(bytes: Buffer): string {
   return createHash('sha256').update(bytes).digest('hex');

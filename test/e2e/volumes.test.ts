@@ -14,10 +14,10 @@ const quick = {
   image: 'localhost/busybox:latest',
   imagePullPolicy: 'Never',
   backoff: { initial: '100ms', max: '500ms', jitter: 0 },
-  terminationGracePeriodSeconds: 1,
+  terminationGracePeriodSeconds: 0,
 };
 const shell = (script: string): { command: string[] } => ({ command: ['sh', '-c', script] });
-const idle = 'trap "exit 0" TERM; while :; do sleep 0.1; done';
+const idle = 'exec sleep 1000000';
 const base64 = (text: string): string => Buffer.from(text).toString('base64');
 
 describe('volumes of Container objects', function () {

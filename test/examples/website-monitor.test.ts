@@ -255,7 +255,7 @@ async function openPlace(dir: string): Promise<Place> {
     async inside(image, command) {
       const { stdout } = await run('nsenter', [...enter, 'chroot', rootOf(image), ...command], {
         env,
-        timeout: 20_000,
+        timeout: 60_000,
       });
       return stdout;
     },

@@ -91,7 +91,7 @@ export class Client {
       [Symbol.asyncIterator]: () => events,
       close: () => stop.abort(),
       next: async () => {
-        const timer = setTimeout(() => stop.abort(new Error(`no event came on ${path}`)), 10_000);
+        const timer = setTimeout(() => stop.abort(new Error(`no event came on ${path}`)), 60_000);
         try {
           const result = await events.next();
           if (result.done === true) throw new Error(`the watch ${path} ended`);

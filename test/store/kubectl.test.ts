@@ -53,7 +53,7 @@ for (const { version, program } of [
     });
     const run = (...args: readonly string[]): Promise<Ran> =>
       new Promise((resolve) => {
-        execFile(program(), args, { env: environment(), timeout: 30_000 }, (error, stdout, stderr) => {
+        execFile(program(), args, { env: environment(), timeout: 120_000 }, (error, stdout, stderr) => {
           resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : -1, stdout, stderr });
         });
       });
@@ -129,7 +129,7 @@ for (const { version, program } of [
     });
 
     it('waits for a condition', async () => {
-      const waiting = ok('wait', '--for=condition=Ready', 'ctr/web', '--timeout=20s');
+      const waiting = ok('wait', '--for=condition=Ready', 'ctr/web', '--timeout=60s');
       const condition = {
         type: 'Ready',
         status: 'True',
@@ -230,14 +230,14 @@ for (const { version, program } of [
       assert.match(await ok('-n', 'team', 'apply', '-f', path), /unchanged/);
       const { data } = await client.expect(200, 'GET', '/api/v1/namespaces/team/configmaps/applied');
       assert.deepEqual(data, { b: '3' });
-      assert.match(await ok('delete', 'ns', 'team', '--timeout=20s'), /deleted/);
+      assert.match(await ok('delete', 'ns', 'team', '--timeout=60s'), /deleted/);
       assert.match((await run('get', 'ns', 'team')).stderr, /NotFound.*namespaces "team" not found/);
     });
 
     it('waits until what it deletes is gone', async () => {
       await ok('patch', 'ctr', 'web', '--type=merge', '-p', '{"metadata":{"finalizers":["holdfast.dev/host"]}}');
-      const deleting = ok('delete', 'ctr', 'web', '--timeout=20s');
-      const waiting = ok('wait', '--for=delete', 'ctr/web', '--timeout=20s');
+      const deleting = ok('delete', 'ctr', 'web', '--timeout=60s');
+      const waiting = ok('wait', '--for=delete', 'ctr/web', '--timeout=60s');
       const watches = /apiserver_longrunning_requests\{verb="WATCH",resource="containers"\} (\d+)/;
       const areBothWatching = async () => watches.exec(await fixture.metrics.metrics())?.[1] === '2';
       await until(areBothWatching, 'both commands to wait for the removal');

@@ -112,7 +112,7 @@ describe('store: namespaces', () => {
           ...merge,
         }),
       ]);
-      await until(() => isGone(`/api/v1/namespaces/${name}`), `the namespace ${name} to be gone`, 5_000);
+      await until(() => isGone(`/api/v1/namespaces/${name}`), `the namespace ${name} to be gone`);
     }
   });
 });

@@ -6,7 +6,7 @@ import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import { type ApiAccess, createController, hasCheckpoint } from '../controller/index.ts';
 import { crdFiles } from '../crds/index.ts';
 import { createRuntime, type Runtime } from '../runtime/index.ts';
-import { type Store, startStreamListener } from '../store/index.ts';
+import { DatabaseOpenError, ListenError, PkiError, type Store, startStreamListener } from '../store/index.ts';
 import { type Config, ConfigError } from './config.ts';
 import { openEmbeddedStore } from './embedded-store.ts';
 import { createContainerFinder } from './find-container.ts';
@@ -28,6 +28,11 @@ export interface Daemon {
 }
 
 export type Role = 'up' | 'store' | 'controller';
+
+/** Is this about what the user can mend: an address, the database, the certificates? */
+export function isStartError(error: unknown): error is Error {
+  return error instanceof ListenError || error instanceof DatabaseOpenError || error instanceof PkiError;
+}
 
 /** Starts the parts in order; when one fails, those before it are closed. */
 export async function startDaemon(role: Role, config: Config, log: Logger): Promise<Daemon> {

@@ -7,10 +7,9 @@ import { load } from 'js-yaml';
 import { destination, type Logger, pino } from 'pino';
 import { containersPath } from '../controller/index.ts';
 import { ImageInUseError, ImageNotPresentError, ImagePullError, InstanceConflictError } from '../runtime/index.ts';
-import { DatabaseOpenError, ListenError, PkiError } from '../store/index.ts';
 import { applyFolderOnce, DocumentError } from './apply-folder.ts';
 import { type Config, ConfigError, options, parseConfig } from './config.ts';
-import { type Daemon, type Role, startDaemon } from './daemon.ts';
+import type { Daemon, Role } from './daemon.ts';
 import { DebugError, debug, parseDebugArgs } from './debug.ts';
 import { diagnose, formatFindings, observeHost } from './doctor.ts';
 import { down } from './down.ts';
@@ -21,6 +20,11 @@ import { loadKubeconfig } from './kubeconfig.ts';
 import { startLive } from './live.ts';
 import { openLogFile } from './log-file.ts';
 import { parseRenameArgs, RenameError, rename } from './rename.ts';
+
+/** The store could not be started, for a reason that its message tells the user. */
+class StartError extends Error {
+  override readonly name = 'StartError';
+}
 
 const closeDeadlineMs = 20_000;
 const renameDeadlineMs = 60_000;
@@ -82,7 +86,11 @@ async function runDaemon(role: Role, config: Config): Promise<void> {
       });
     }
   });
-  const daemon = await startDaemon(role, config, log);
+  // Loaded only here: it brings a third of all modules along, which no other command needs.
+  const { isStartError, startDaemon } = await import('./daemon.ts');
+  const daemon = await startDaemon(role, config, log).catch((error: unknown) => {
+    throw isStartError(error) ? new StartError(error.message, { cause: error }) : error;
+  });
   flushCompileCache();
   const live = await present(daemon, config, log, stop.signal);
   const signal = await ended;
@@ -213,9 +221,7 @@ try {
     RenameError,
     HeldError,
     DebugError,
-    ListenError,
-    DatabaseOpenError,
-    PkiError,
+    StartError,
     ImagePullError,
     ImageNotPresentError,
     ImageInUseError,

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { createServer } from 'node:net';
 import type { Container } from '../../crds/index.ts';
-import { containersPath, type Instance } from '../instance.ts';
+import { containersPath, freePort, type Instance } from '../instance.ts';
 import { until } from '../until.ts';
 import { useInstance } from './use-instance.ts';
 
@@ -172,11 +172,7 @@ describe('bad input and faults', function () {
     await instance.remove('egg');
   });
   it('tells of a host port that another container has, and takes it once it is free', async () => {
-    const server = createServer();
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    const address = server.address();
-    const port = typeof address === 'object' && address !== null ? address.port : 0;
-    await new Promise((resolve) => server.close(resolve));
+    const port = await freePort();
     const ports = [{ containerPort: 80, hostPort: port }];
     await instance.create('first', { ...idle, ports });
     await instance.waitFor('first', ({ state }) => state === 'Running', 'running');
@@ -188,10 +184,8 @@ describe('bad input and faults', function () {
     await instance.remove('second');
   });
   it('tells of a host port that a program of the host has', async () => {
-    const server = createServer();
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    const address = server.address();
-    const port = typeof address === 'object' && address !== null ? address.port : 0;
+    const [server, port] = [createServer(), await freePort()];
+    await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
     try {
       await instance.create('blocked', { ...idle, ports: [{ containerPort: 80, hostPort: port }] });
       await instance.waitFor('blocked', ({ reason }) => reason === 'HostPortConflict', 'in conflict');
@@ -233,7 +227,7 @@ describe('bad input and faults', function () {
     assert.deepEqual([works.status?.reason, works.status?.exitCode], ['Completed', 8]);
     const fatal = await instance.waitFor('fatal', ({ state }) => state === 'Exited', 'exited');
     assert.deepEqual([fatal.status?.reason, fatal.status?.exitCode], ['FatalExitCode', 137]);
-    for (const name of ['never', 'done', 'tries', 'works', 'fatal']) await instance.remove(name);
+    await Promise.all(['never', 'done', 'tries', 'works', 'fatal'].map((name) => instance.remove(name)));
   });
   it('doubles the wait between restarts: a container that prints the date shows it in its log', async () => {
     await instance.create('backoff-detector', {

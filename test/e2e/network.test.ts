@@ -137,6 +137,6 @@ describe('the network of containers', function () {
     await isLogged('hostly-client', `PING guest (${await addressOf('guest')})`);
     const pod = await instance.api('GET', '/api/v1/namespaces/default/pods/hostly');
     assert.equal(pod.json.spec.hostNetwork, true);
-    for (const name of ['hostly', 'guest', 'hostly-client']) await instance.remove(name);
+    await Promise.all(['hostly', 'guest', 'hostly-client'].map((name) => instance.remove(name)));
   });
 });

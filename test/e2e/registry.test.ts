@@ -85,7 +85,7 @@ describe('images from a registry', function () {
   });
   afterEach(async () => {
     proxy.setMode('pass');
-    for (const name of names.splice(0)) await instance.remove(name);
+    await Promise.all(names.splice(0).map((name) => instance.remove(name)));
   });
 
   for (const by of ['tag', 'digest'] as const) {

@@ -33,7 +33,7 @@ describe('volumes of Container objects', function () {
   after(() => rm(place, { recursive: true, force: true }));
   afterEach(async () => {
     const { json } = await instance.api('GET', containersPath);
-    for (const { metadata } of json.items) await instance.remove(metadata.name);
+    await Promise.all(json.items.map(({ metadata }: { metadata: { name: string } }) => instance.remove(metadata.name)));
   });
 
   const printed = (name: string, text: string | RegExp): Promise<void> =>

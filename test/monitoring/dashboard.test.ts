@@ -11,7 +11,7 @@ import { type Dashboard, fillIn, metricNames, readDashboards } from './dashboard
 import { type PrometheusUnderTest, prometheusDir, startPrometheus } from './prometheus.ts';
 import { idle, startTroubledHost, type TroubledHost, troubledHost } from './troubled-host.ts';
 
-const deadlineMs = 60_000;
+const deadlineMs = 100_000;
 const rateInterval = '10s';
 
 interface Rule {
@@ -44,7 +44,7 @@ async function eventually(check: () => Promise<void>): Promise<void> {
 }
 
 describe('Prometheus and the dashboards', function () {
-  this.timeout(120_000);
+  this.timeout(240_000);
   let hostBefore: HostSnapshot;
   let dashboards: readonly Dashboard[] = [];
   let troubled: TroubledHost;

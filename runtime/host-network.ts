@@ -62,6 +62,8 @@ export class HostNetwork {
   #seenGeneration: string | undefined;
   /** What is missing now was there once. */
   #wasMade = false;
+  /** The kernel's number of the bridge that was last seen to; another bridge of its name has another. */
+  #bridgeIndex: string | undefined;
   #isOpened = false;
 
   constructor(deps: HostNetworkDeps) {
@@ -76,6 +78,7 @@ export class HostNetwork {
     if (!hasBridge) await this.#makeBridge();
     else if (how !== 'bridge') this.#deps.markBridge();
     if (hasBridge && how === 'bridge') return;
+    this.#bridgeIndex = observeIndex(bridge);
     await this.#ensureForwarding(hasBridge ? 'made' : 'new');
     await this.#ensureFirewall();
     if (how === 'rebuild') await this.rebuildTable();
@@ -89,8 +92,11 @@ export class HostNetwork {
    */
   async mend(): Promise<void> {
     const { bridge } = this.#deps;
-    if (!existsSync(`/sys/class/net/${bridge}`)) return this.ensure('bridge');
+    const index = observeIndex(bridge);
+    if (index === undefined) return this.ensure('bridge');
+    if (index !== this.#bridgeIndex) await this.#takeOverBridge();
     await this.#mendBridge();
+    this.#bridgeIndex = index;
     await this.#ensureForwarding('made');
     const generation = await this.#deps.nftGeneration();
     const isChanged = generation === undefined || generation !== this.#seenGeneration;
@@ -99,6 +105,13 @@ export class HostNetwork {
     await this.#inQueue(() => this.#mendTables());
     // As it was before we looked: whatever was changed since, by us as well, makes the next look look again.
     this.#seenGeneration = generation;
+  }
+
+  /** The CNI plugin makes a bridge that is missing when a network is made at that moment, and knows nothing of ours. */
+  async #takeOverBridge(): Promise<void> {
+    this.#deps.markBridge();
+    if (this.#bridgeIndex !== undefined) this.#found('bridge', `${this.#deps.bridge} was gone`);
+    await this.#plugIn();
   }
 
   /** Without its address a bridge has no route, as when it is switched off. */
@@ -264,7 +277,7 @@ export class HostNetwork {
   }
 
   async #makeBridge(): Promise<void> {
-    const { bridge, subnet, log } = this.#deps;
+    const { bridge, subnet } = this.#deps;
     const lines = [
       `link add name ${bridge} type bridge`,
       `addr add ${subnet.gateway}/${subnet.prefixLength} dev ${bridge}`,
@@ -276,6 +289,12 @@ export class HostNetwork {
     }
     this.#deps.markBridge();
     this.#found('bridge', `${bridge} was gone`);
+    await this.#plugIn();
+  }
+
+  /** All containers that run, into a bridge that was made anew. */
+  async #plugIn(): Promise<void> {
+    const { bridge, log } = this.#deps;
     const cables = this.#deps.hostInterfaces().filter((name) => existsSync(`/sys/class/net/${name}`));
     if (cables.length === 0) return;
     const plug = cables.flatMap((name) => [`link set dev ${name} master ${bridge}`, `link set dev ${name} up`]);
@@ -342,4 +361,10 @@ async function writeSysctl(name: string, value: string): Promise<string | undefi
   } catch (error) {
     throw new RuntimeOperationError('network', `cannot set ${name.replaceAll('/', '.')} to ${value}`, { cause: error });
   }
+}
+
+/** undefined if there is no such interface. */
+function observeIndex(name: string): string | undefined {
+  const path = `/sys/class/net/${name}/ifindex`;
+  return existsSync(path) ? readFileSync(path, 'latin1').trim() : undefined;
 }

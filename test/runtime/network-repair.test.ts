@@ -53,6 +53,8 @@ describe('a network that somebody takes away', () => {
   });
 
   it('puts back a bridge, a table, rules and elements with nobody asking for anything', async () => {
+    host.deps = { ...host.deps, lookIntervalMs: 200 };
+    await host.reopen();
     const info = await server();
     const port = info.ports[0]?.hostPort ?? 0;
     const table = `holdfast_${host.deps.bridge}`;
@@ -89,6 +91,18 @@ describe('a network that somebody takes away', () => {
       'a strange element to go',
       () => !execFileSync('nft', ['list', 'map', 'ip', table, 'published']).toString().includes('tcp . 1 :'),
     );
+  });
+
+  it('takes over a bridge that another has made in place of the one that was deleted, and tells of it', async () => {
+    const info = await server();
+    const { bridge } = host.deps;
+    await until('an answer', async () => (await asked(info)) === 'here\n');
+    host.events.length = 0;
+    execFileSync('ip', ['-batch', '-'], { input: `link delete ${bridge}\nlink add name ${bridge} type bridge\n` });
+    await until('to be told', () => host.events.some((one) => one.kind === 'drift' && one.drift.kind === 'bridge'));
+    await until('an answer', async () => (await asked(info)) === 'here\n');
+    const { stdout } = spawnSync('ip', ['link', 'show', bridge], { encoding: 'utf8' });
+    assert.match(stdout, /alias holdfast /, 'it is marked as ours');
   });
 
   it('gives a container another network when its own is gone', async () => {

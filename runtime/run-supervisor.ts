@@ -43,6 +43,15 @@ export class RunSupervisor {
       this.#record(entry, { ...this.#unknownExit(), hostWentDown: true });
     }
     this.look(entry);
+    // Its end was written down, and we were killed before all of it was put away.
+    if (entry.processes !== undefined && !isRunning(entry)) this.#putAwayLater(entry);
+  }
+
+  #putAwayLater(entry: ContainerEntry): void {
+    const { processes } = entry;
+    this.#inBackground(entry.record.config.id, async () => {
+      if (entry.processes === processes && !isRunning(entry)) await this.putAway(entry);
+    });
   }
 
   /** Cleans up a run that has ended, so that the next can begin. */
@@ -104,9 +113,7 @@ export class RunSupervisor {
     this.#record(entry, drift === undefined ? exit : { ...exit, drift });
     entry.damage = undefined;
     // Before the event, so that a start which it causes finds the field clear.
-    this.#inBackground(id, async () => {
-      if (entry.processes === processes && !isRunning(entry)) await this.putAway(entry);
-    });
+    this.#putAwayLater(entry);
     if (exit.oomKilled) this.#deps.emit({ kind: 'oom', id });
     if (drift !== undefined) this.#deps.emit({ kind: 'drift', drift: { kind: drift, containerID: id } });
     this.#deps.emit({ kind: 'exited', id });

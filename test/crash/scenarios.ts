@@ -14,6 +14,7 @@ export interface World {
   readonly runtime: Runtime;
   readonly imageID: string;
   readonly startsDir: string;
+  readonly runDir: string;
   /** For files. */
   readonly workDir: string;
   /** Of an image that the host does not have. */
@@ -190,9 +191,10 @@ const containerScenarios: readonly Scenario[] = [
   }),
   scenario('stop', {
     ...{ id: rich, after: started, from: 'running', to: 'exited', starts: 1 },
-    async run({ runtime }) {
+    async run({ runtime, runDir }) {
       await runtime.containers.signal(rich, 9);
       await until(async () => stateOf(await runtime.containers.inspect(rich)) === 'exited', 'the container to end');
+      await until(() => !existsSync(join(runDir, 'containers', rich, 'process.json')), 'its run to be put away');
     },
   }),
   scenario('debug', {

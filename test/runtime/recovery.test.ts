@@ -68,6 +68,24 @@ describe('a runtime that comes back', () => {
     assert.deepEqual((await host.runtime.containers.inspect(id))?.state, state);
   });
 
+  it('puts away a run that had ended before the daemon was killed', async () => {
+    const { id } = await host.run({ cmd: ['true'] });
+    const { state } = await host.exited(id);
+    assert.ok(state.kind === 'exited');
+    const folder = join(host.deps.runDir, 'containers', id);
+    const file = join(folder, 'process.json');
+    await until('it to be put away', () => !existsSync(file));
+    await host.runtime.close();
+    // As before the first step of that, with processes that are gone.
+    const gone = { pid: 2 ** 22 - 1, startTicks: 1 };
+    const processes = { init: gone, monitor: gone, startedAtMs: state.startedAtMs };
+    await writeFile(join(folder, 'starting'), '');
+    await writeFile(file, JSON.stringify(processes));
+    await host.open();
+    await until('it to be put away by the next', () => !existsSync(file) && !existsSync(join(folder, 'starting')));
+    assert.deepEqual((await host.runtime.containers.inspect(id))?.state, state);
+  });
+
   for (const when of ['its own daemon', 'a later daemon'] as const) {
     it(`ends a container whose monitor is killed under ${when}, and starts it again`, async () => {
       const { id, ...info } = await host.run({ cmd: ['sleep', '1000'] });

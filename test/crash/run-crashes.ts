@@ -162,7 +162,7 @@ class Crashes {
       if (this.#seen.has(signature)) continue;
       this.#seen.add(signature);
       if (place.scenario === opening) continue;
-      this.#left.push({ ...place, tries: 0, recovery: found });
+      this.#left.unshift({ ...place, tries: 0, recovery: found });
     }
   }
 

@@ -8,7 +8,8 @@ import { alone } from '../alone.ts';
 import { type Instance, run } from '../instance.ts';
 
 const root = join(import.meta.dirname, '..', '..');
-const lock = 'building the examples';
+/** The larger ones take a minute the first time: those who need no more than busybox do not wait for them. */
+const locks = { busybox: 'building busybox', examples: 'building the examples' };
 /** Every suite has an instance of its own: what one has built the others only import. */
 const archiveDir = join(root, '.tools', 'images');
 
@@ -18,7 +19,7 @@ export async function importBusybox({ dataDir, runDir }: Pick<Instance, 'dataDir
   assert.equal(recipes.length, 1);
   const workDir = await mkdtemp(join(dataDir, '.image-build-'));
   try {
-    await alone(lock, () =>
+    await alone(locks.busybox, () =>
       buildExampleImages({
         ...{ recipes, dataDir, runDir, archiveDir, workDir },
         cacheDir: join(root, '.tools', 'debs'),
@@ -42,6 +43,6 @@ export async function importExampleImages(
     ...['--data-dir', dataDir, '--run-dir', runDir, '--example', example],
     ...['--archive-dir', archiveDir],
   ];
-  const { code, stderr } = await alone(lock, () => run(process.execPath, args, { cwd: root }, 240_000));
+  const { code, stderr } = await alone(locks.examples, () => run(process.execPath, args, { cwd: root }, 240_000));
   assert.equal(code, 0, stderr);
 }

@@ -66,7 +66,7 @@ describe('formatImages', () => {
 });
 
 describe('holdfast image', function () {
-  this.timeout(120_000);
+  this.timeout(240_000);
   it('imports, lists, exports and removes', async () => {
     const dir = await mkdtemp(join(tmpdir(), 'holdfast-image-command-'));
     const program = join(import.meta.dirname, '..', '..', 'bin', 'holdfast');

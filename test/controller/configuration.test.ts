@@ -18,7 +18,7 @@ const secretValue = 'kept-Between-us-47';
 const base64 = (text: string): string => Buffer.from(text).toString('base64');
 
 describe('Secrets and ConfigMaps of containers', function () {
-  this.timeout(60_000);
+  this.timeout(240_000);
   let dataDir: string;
   let store: Store;
   let access: ReturnType<typeof tokenAccess>;

@@ -16,7 +16,7 @@ const collection = '/apis/holdfast.dev/v1/namespaces/default/containers';
 const log = pino({ level: process.env.HOLDFAST_TEST_LOG ?? 'silent' });
 
 describe('the controller over the store, with simulated containers', function () {
-  this.timeout(120_000);
+  this.timeout(240_000);
   let dataDir: string;
   let store: Store;
   let access: ReturnType<typeof tokenAccess>;

@@ -5,7 +5,7 @@ import { until } from '../until.ts';
 import { type Rig, useRig } from './rig.ts';
 
 describe('the course of a container, by its spec', function () {
-  this.timeout(120_000);
+  this.timeout(240_000);
   const rig: Rig = useRig();
   const isRunning = ({ state }: NonNullable<Container['status']>): boolean => state === 'Running';
   const callsOf = (name: string): string[] =>

@@ -12,7 +12,7 @@ const isRunning = ({ state }: Status): boolean => state === 'Running';
 const crashing = (): { exitAfterMs: number; exitCode: number } => ({ exitAfterMs: 5, exitCode: 1 });
 
 describe('the controller without its store', function () {
-  this.timeout(120_000);
+  this.timeout(240_000);
   const rig: Rig = useRig();
   const callsOf = (name: string): string[] =>
     rig.runtime.calls.filter((one) => one.endsWith(` default/${name}`)).map((one) => one.split(' ')[0] ?? '');

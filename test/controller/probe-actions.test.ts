@@ -32,7 +32,7 @@ const probe = ({ action, timeoutMs = longMs, exec, stop, secrets = [] }: Setup):
   );
 
 describe('a probe over HTTP', function () {
-  this.timeout(120_000);
+  this.timeout(240_000);
   let server: Server;
   let seen: IncomingMessage[] = [];
   const answers: Record<string, (request: IncomingMessage, response: ServerResponse) => void> = {

@@ -10,7 +10,7 @@ const isRunning = ({ state }: NonNullable<Container['status']>): boolean => stat
 const never = new AbortController().signal;
 
 describe('rename', function () {
-  this.timeout(120_000);
+  this.timeout(240_000);
   const rig: Rig = useRig();
   const run = (from: string, to: string, deadlineMs = 30_000): Promise<void> =>
     rename({ access: rig.access, namespace: 'default', from, to, deadlineMs }, never);

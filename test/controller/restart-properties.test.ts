@@ -83,7 +83,7 @@ function mayRest({ history, wanted, isFatal }: RestartWorld): boolean {
 }
 
 describe('restarts, whatever happens', function () {
-  this.timeout(120_000);
+  this.timeout(240_000);
 
   it('are never two at once, never after what is fatal, wait as long as the rule says, and come at last', () => {
     fc.assert(

@@ -18,7 +18,7 @@ function randomFrom(seed: number): () => number {
 }
 
 describe('restarts by the whole controller', function () {
-  this.timeout(180_000);
+  this.timeout(240_000);
   const rig = useRig();
   const end = async (name: string, code: number): Promise<void> => {
     await rig.reach(name, ({ state }) => state === 'Running', 'running');

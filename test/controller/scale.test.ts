@@ -11,7 +11,7 @@ const names = (word: string, count: number): string[] =>
   Array.from({ length: count }, (_, index) => `${word}-${index}`);
 
 describe('the controller with many containers', function () {
-  this.timeout(120_000);
+  this.timeout(240_000);
   let rig: ScaleRig | undefined;
   const open = async (options: ScaleOptions): Promise<ScaleRig> => {
     rig = await createScaleRig(options);

@@ -183,7 +183,7 @@ describe('createSourceCache', () => {
     version += 1;
     refuse = (_path, isWatch) => (isWatch ? 410 : undefined);
     await until(() => known('a') === 'two', 'the new value');
-  }).timeout(120_000);
+  }).timeout(240_000);
 
   it('goes on trying where it may not read, says so, and tells no data in its log', async () => {
     objects.set('a', { key: 'never-to-be-told' });
@@ -199,5 +199,5 @@ describe('createSourceCache', () => {
     isCut = false;
     await until(() => known('a') === 'never-to-be-told', 'the value');
     assert.equal(/never-to-be-told|bmV2ZXItdG8tYmUtdG9sZA/.test(logged), false);
-  }).timeout(120_000);
+  }).timeout(240_000);
 });

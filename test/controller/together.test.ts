@@ -6,7 +6,7 @@ import { until } from '../until.ts';
 import { type Rig, useRig } from './rig.ts';
 
 describe('containers that depend on each other', function () {
-  this.timeout(120_000);
+  this.timeout(240_000);
   const rig: Rig = useRig();
   const isRunning = ({ state }: NonNullable<Container['status']>): boolean => state === 'Running';
   const pidOf = async (name: string): Promise<number | undefined> =>

@@ -9,7 +9,7 @@ import { assertNoLeaks, type HostSnapshot, snapshotHost } from '../leaks.ts';
 import { until } from '../until.ts';
 
 describe('limits and security settings of a Container', function () {
-  this.timeout(120_000);
+  this.timeout(240_000);
   let hostBefore: HostSnapshot;
   let instance: Instance;
   let image: string;

@@ -25,7 +25,7 @@ const pidOf = async (instance: Instance, name: string): Promise<number> => {
 const isThere = (pid: number): boolean => existsSync(`/proc/${pid}`);
 
 describe('a host whose data disk is full', function () {
-  this.timeout(180_000);
+  this.timeout(240_000);
   let disk: string;
   let images: string;
   let instance: Instance;
@@ -117,7 +117,7 @@ function isOurs(pid: number, { bridge }: Instance): boolean {
 }
 
 describe('a host without file descriptors and processes to spare', function () {
-  this.timeout(180_000);
+  this.timeout(240_000);
   let dir: string;
   let instance: Instance;
   let cgroup: Cgroup | undefined;

@@ -292,7 +292,7 @@ function rowsOf(markdown: string): string[] {
 }
 
 describe('the table of docs/security.md', function () {
-  this.timeout(120_000);
+  this.timeout(240_000);
   const rows = rowsOf(readFileSync(join(root, 'docs/security.md'), 'utf8'));
   let before_: HostSnapshot;
   let instance: Instance;

@@ -22,7 +22,7 @@ const run = promisify(execFile);
 const examples = join(import.meta.dirname, '..', '..', 'examples');
 
 describe('the website monitor', function () {
-  this.timeout(120_000);
+  this.timeout(240_000);
   let dir: string;
   const lines: string[] = [];
   const build = () =>

@@ -9,7 +9,7 @@ import { buildBusyboxImage } from '../images.ts';
 import { never, TestHost, until } from './host.ts';
 
 describe('the identity of a container', function () {
-  this.timeout(120_000);
+  this.timeout(240_000);
   let host: TestHost;
   before(async () => {
     host = await TestHost.open();
@@ -95,7 +95,7 @@ describe('the identity of a container', function () {
 });
 
 describe('an init as process 1', function () {
-  this.timeout(120_000);
+  this.timeout(240_000);
   let host: TestHost;
   before(async () => {
     host = await TestHost.open();

@@ -87,7 +87,7 @@ describe('planImport', () => {
 });
 
 describe('archives of images', function () {
-  this.timeout(120_000);
+  this.timeout(240_000);
   let dir: string;
   let built: BuiltImage[];
   let fixture: StoreFixture;

@@ -167,7 +167,7 @@ describe('parseUsage', () => {
 });
 
 describe('the collection of images', function () {
-  this.timeout(120_000);
+  this.timeout(240_000);
   const at = { ms: 1_000_000_000_000 };
   const mounted: string[] = [];
   let dir: string;

@@ -123,7 +123,7 @@ describe('the auth file for one attempt', () => {
 });
 
 describe('pulls with credentials', function () {
-  this.timeout(120_000);
+  this.timeout(240_000);
   const htpasswdLine = 'user:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a';
   const password = 'secret';
   let dir: string;

@@ -22,7 +22,7 @@ import {
 } from './images-fixture.ts';
 
 describe('the image store under faults', function () {
-  this.timeout(60_000);
+  this.timeout(240_000);
   let dir: string;
   let registry: TestRegistry;
   let proxy: RegistryProxy;

@@ -67,7 +67,7 @@ describe('parseManifest', () => {
 });
 
 describe('images for several platforms, and how far a pull is', function () {
-  this.timeout(120_000);
+  this.timeout(240_000);
   const host = hostPlatform(process.arch);
   const foreign = host.architecture === 'arm64' ? 'amd64' : 'arm64';
   let dir: string;

@@ -10,7 +10,7 @@ import { startRegistry, type TestRegistry } from '../tools.ts';
 import { openStore, patient, push, run, type StoreFixture } from './images-fixture.ts';
 
 describe('the image store', function () {
-  this.timeout(60_000);
+  this.timeout(240_000);
   let dir: string;
   let registry: TestRegistry;
   let first: BuiltImage;

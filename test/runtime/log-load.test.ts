@@ -13,7 +13,7 @@ const pad = 'x'.repeat(90);
 const print = (lines: number): string => `seq -s '${pad}\n' 1 ${lines}`;
 
 describe('logs under load', function () {
-  this.timeout(180_000);
+  this.timeout(240_000);
   let host: TestHost;
   before(async () => {
     host = await TestHost.open();

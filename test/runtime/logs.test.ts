@@ -80,7 +80,7 @@ describe('logs', () => {
   });
 
   it('gives the run that ended last alone, also after a restart of the daemon and across rotations', async function () {
-    this.timeout(60_000);
+    this.timeout(240_000);
     // A run prints nothing but its number and 20,000 further lines; the last one goes on.
     const script =
       'n=$(cat /n); echo $((n + 1)) >/n; echo run $n; seq 20000 | sed "s/^/$n-/"; [ $n -lt 4 ] || exec sleep 1000';
@@ -108,7 +108,7 @@ describe('logs', () => {
   });
 
   it('says so when rotation has removed the previous run', async function () {
-    this.timeout(60_000);
+    this.timeout(240_000);
     const { id } = await host.run({
       cmd: ['sh', '-c', '[ -e /n ] || { touch /n; echo first; exit; }; seq 60000; exec sleep 1000'],
       log: { maxSizeBytes: 300_000, maxFiles: 2 },
@@ -193,7 +193,7 @@ describe('logs', () => {
   });
 
   it('rotates at full load without losing or doubling a line, for a follower and for a later reader', async function () {
-    this.timeout(60_000);
+    this.timeout(240_000);
     const lines = 150_000;
     const { id } = await host.run({
       cmd: ['sh', '-c', `seq 1 ${lines}; exec sleep 1000`],
@@ -226,7 +226,7 @@ describe('logs', () => {
   });
 
   it('keeps no more files than asked for, nor bigger ones', async function () {
-    this.timeout(60_000);
+    this.timeout(240_000);
     const { id } = await host.run({
       cmd: ['sh', '-c', 'i=0; while true; do i=$((i+1)); echo "line $i of some length to fill the file"; done'],
       log: { maxSizeBytes: 200_000, maxFiles: 2 },

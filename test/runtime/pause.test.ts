@@ -60,7 +60,7 @@ describe('the freezer on a tree of cgroup v2 written by hand', () => {
 });
 
 describe('pause and resume', function () {
-  this.timeout(60_000);
+  this.timeout(240_000);
   let host: TestHost;
   before(async () => {
     host = await TestHost.open();

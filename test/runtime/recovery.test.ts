@@ -173,7 +173,7 @@ describe('a runtime that comes back', () => {
   });
 
   it('converges however often, and whenever, it is killed while it creates, starts and removes', async function () {
-    this.timeout(120_000);
+    this.timeout(400_000);
     await host.runtime.close();
     const { dataDir, runDir, bridge, subnet } = host.deps;
     const script = fileURLToPath(new URL('./creator.ts', import.meta.url));

@@ -314,10 +314,12 @@ sub clear {
   }
 }
 
+sub owner_of { my ($entry) = @_; return $owner eq 'archive' ? ($entry->{uid} + 0, $entry->{gid} + 0) : (0, 0); }
+
 sub dress {
   my ($path, $is_link, $entry) = @_;
-  my ($uid, $gid) = $owner eq 'archive' ? ($entry->{uid}, $entry->{gid}) : (0, 0);
-  syscall($numbers{fchownat}, $AT_FDCWD, $path, $uid + 0, $gid + 0, $AT_SYMLINK_NOFOLLOW) == 0 or refuse("owner of $path");
+  my ($uid, $gid) = owner_of($entry);
+  syscall($numbers{fchownat}, $AT_FDCWD, $path, $uid, $gid, $AT_SYMLINK_NOFOLLOW) == 0 or refuse("owner of $path");
   if (!$is_link) { chmod($entry->{mode} & 07777, $path) or refuse("mode of $path"); }
   stamp($path, $entry->{mtime});
 }
@@ -376,9 +378,13 @@ sub unpack_entry {
       $left -= length $data;
       while ($data ne '') { my $count = syswrite($file, $data) // refuse($path); substr($data, 0, $count) = ''; }
     }
+    # Of the file itself: by its name it may be another by now, which must not get the mode of this one.
+    my ($uid, $gid) = owner_of($entry);
+    chown($uid, $gid, $file) or refuse("owner of $path");
+    chmod($entry->{mode} & 07777, $file) or refuse("mode of $path");
     close($file) or refuse($path);
     skip(-$entry->{size} % 512);
-    dress($path, 0, $entry);
+    stamp($path, $entry->{mtime});
     return;
   }
   skip(padded($entry->{size}));

@@ -83,7 +83,7 @@ export async function push(registry: { readonly address: string }, archive: stri
 
 export interface RegistryProxy {
   readonly address: string;
-  /** What to do with requests for blobs of at least so many bytes (10,000 by default). 'stall': half of the body, then nothing. 'slow': in small pieces, for about a second. */
+  /** What to do with requests for blobs of at least so many bytes (10,000 by default). 'stall': half of the body, then nothing. 'slow': in small pieces, for about three seconds. */
   setMode(mode: 'pass' | 'stall' | 'slow' | 'error', fromBytes?: number): void;
   /** Resolves when so many blob requests are being held up. */
   stalled(count: number): Promise<void>;
@@ -130,7 +130,7 @@ export async function startProxy(registry: TestRegistry): Promise<RegistryProxy>
         const pieces = 20;
         for (let i = 0; i < pieces; i++) {
           response.write(body.subarray((body.length * i) / pieces, (body.length * (i + 1)) / pieces));
-          await new Promise((resolve) => setTimeout(resolve, 60)); // this is what "slow" means
+          await new Promise((resolve) => setTimeout(resolve, 180)); // this is what "slow" means
         }
         response.end();
       }

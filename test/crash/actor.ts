@@ -118,6 +118,8 @@ if (plan.finish !== undefined) {
     if (seen !== killed) await seen.run(world);
     await look(seen.name);
     await seen.check(world);
+    // From here on it does what no daemon does.
+    scenario = undefined;
     await cleanUp(world);
   }
   await look('clean');

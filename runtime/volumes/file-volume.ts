@@ -39,6 +39,15 @@ export function checkFiles(volume: string, files: readonly VolumeFile[]): void {
   }
 }
 
+/** Removes folders of former files that one who was killed did not come to remove. Nobody writes there meanwhile. */
+export async function removeFormerFiles(folder: string): Promise<void> {
+  const present = await readlink(join(folder, link));
+  for (const name of await readdir(folder)) {
+    if (!name.startsWith('..') || name === link || name === present) continue;
+    await rm(join(folder, name), { recursive: true, force: true });
+  }
+}
+
 /** Whether files were ever written to the volume. */
 export async function hasFiles(folder: string): Promise<boolean> {
   return await readlink(join(folder, link)).then(

@@ -14,7 +14,7 @@ import { isMountPoint } from '../overlay.ts';
 import { observeMountsWithin, removeTree } from '../remove-tree.ts';
 import { makeFolderInRoot, resolveInRoot } from '../rooted-path.ts';
 import { errnos, SyscallError, type Syscalls } from '../syscalls.ts';
-import { checkFiles, hasFiles, replaceFiles } from './file-volume.ts';
+import { checkFiles, hasFiles, removeFormerFiles, replaceFiles } from './file-volume.ts';
 import { ensureHostPath } from './host-path.ts';
 import { defaultTmpfsMode, formatMount } from './oci-mounts.ts';
 import { ownVolumeNames, type PlannedMount, planMounts } from './plan-mounts.ts';
@@ -148,7 +148,10 @@ async function ensureSource(deps: VolumeDeps, entry: ContainerEntry, volume: Vol
       const files = config.files?.[volume.name];
       if (files !== undefined) return writeFilesVolume(deps, config.id, volume.name, files);
       const folder = memoryFolder(deps.layout, config.id, volume.name);
-      if (await hasFiles(folder)) return folder;
+      if (await hasFiles(folder)) {
+        await removeFormerFiles(folder);
+        return folder;
+      }
       throw new MountError(volume.name, 'its files were lost when the host went down; give them again by an update');
     }
     default:

@@ -146,13 +146,17 @@ async function undoHalfStart(deps: RunDeps, entry: ContainerEntry): Promise<void
     return;
   }
   deps.log.info({ containerID: id }, 'a start that was cut short is undone');
+  // First, with the marker left: killed in between, the next daemon must not take the end that we give it for one of a run.
+  if (processes !== undefined) {
+    // The run before it, if any, ended; its exit was recorded then, and this one's beginning perhaps just now.
+    if (entry.lastRun?.exit === undefined) {
+      entry.lastRun = undefined;
+      await rm(paths.lastRun, { force: true });
+    }
+    await rm(paths.process, { force: true });
+  }
   await endRun(deps, id, processes);
   entry.processes = undefined;
-  // The run before it, if any, ended; its exit was recorded then, and this one's beginning perhaps just now.
-  if (processes !== undefined && entry.lastRun?.exit === undefined) {
-    entry.lastRun = undefined;
-    await rm(paths.lastRun, { force: true });
-  }
 }
 
 /** The record of the run's beginning is written just before it is let go; killed in between, it still says the last. */

@@ -36,6 +36,9 @@ const succeeds = (program: string, ...args: string[]): boolean => {
   }
 };
 
+/** Also what is written into it meanwhile. */
+const wholly = { recursive: true, maxRetries: 10, retryDelay: 50 } as const;
+
 const bundleOf = ({ runDir, id }: Victim): string => join(runDir, 'containers', id);
 const homeOf = ({ dataDir, id }: Victim): string => join(dataDir, 'containers', id);
 const stateOf = ({ runDir, id }: Victim): string => join(runDir, 'oci', id);
@@ -111,13 +114,13 @@ export const harms: Readonly<Record<DriftKind, Harm>> = {
     restarts: true,
   },
   'oci-state': {
-    inflict: (victim) => rmSync(stateOf(victim), { recursive: true }),
+    inflict: (victim) => rmSync(stateOf(victim), wholly),
     isHarmed: (victim) => !existsSync(join(stateOf(victim), 'status')),
   },
   bundle: {
     inflict(victim) {
       run('umount', '-l', join(bundleOf(victim), 'rootfs'));
-      rmSync(bundleOf(victim), { recursive: true });
+      rmSync(bundleOf(victim), wholly);
     },
     isHarmed: (victim) =>
       !['config.json', 'process.json', 'network.json', 'ctl', 'rootfs'].every((name) =>
@@ -133,19 +136,19 @@ export const harms: Readonly<Record<DriftKind, Harm>> = {
     isHarmed: (victim) => !isMounted(join(bundleOf(victim), 'rootfs')),
   },
   'upper-layer': {
-    inflict: (victim) => rmSync(join(homeOf(victim), 'upper'), { recursive: true }),
+    inflict: (victim) => rmSync(join(homeOf(victim), 'upper'), wholly),
     isHarmed: ({ pid }) => !isAlive(pid),
     restarts: true,
   },
   'image-layer': {
     inflict: (victim) => {
-      for (const layer of layersOf(victim)) rmSync(run('readlink', '-f', layer).trim(), { recursive: true });
+      for (const layer of layersOf(victim)) rmSync(run('readlink', '-f', layer).trim(), wholly);
     },
     isHarmed: ({ pid }) => !isAlive(pid),
     restarts: true,
   },
   volume: {
-    inflict: (victim) => rmSync(namedVolume(victim), { recursive: true }),
+    inflict: (victim) => rmSync(namedVolume(victim), wholly),
     isHarmed: ({ pid }) => !isAlive(pid),
     restarts: true,
   },
@@ -192,7 +195,7 @@ export const harms: Readonly<Record<DriftKind, Harm>> = {
       statSync(`/proc/${pid}/root/etc/hosts`).ino !== statSync(join(bundleOf({ pid, ...victim }), 'hosts')).ino,
   },
   log: {
-    inflict: (victim) => rmSync(join(homeOf(victim), 'log'), { recursive: true }),
+    inflict: (victim) => rmSync(join(homeOf(victim), 'log'), wholly),
     isHarmed: (victim) =>
       !existsSync(join(homeOf(victim), 'log', 'ctr.log')) ||
       readdirSync(`/proc/${monitorOf(victim)}/fd`).every(
@@ -227,7 +230,7 @@ export const harms: Readonly<Record<DriftKind, Harm>> = {
     isHarmed: (victim) => resolversOf(victim).length === 0,
   },
   'run-dir': {
-    inflict: ({ runDir }) => rmSync(join(runDir, 'exits'), { recursive: true }),
+    inflict: ({ runDir }) => rmSync(join(runDir, 'exits'), wholly),
     isHarmed: ({ runDir }) => !existsSync(join(runDir, 'exits')),
   },
 };

@@ -39,6 +39,8 @@ const logs = ({ duty }: Member): boolean => duty.kind === 'logs';
 const isNetworked = ({ duty }: Member): boolean => duty.kind === 'serves' || duty.kind === 'asks';
 const isLimited = ({ duty }: Member): boolean => duty.kind === 'idles' && duty.pidsLimit !== undefined;
 const all = (): boolean => true;
+/** Also what is written into it meanwhile. */
+const wholly = { recursive: true, maxRetries: 10, retryDelay: 50 } as const;
 
 export const faults: readonly Fault[] = [
   {
@@ -80,7 +82,7 @@ export const faults: readonly Fault[] = [
     does: 'rm -r of the folder in which crun keeps the state of a container',
     hits: lives,
     inject: ({ target }, deps) =>
-      onHost(target, deps, (_run, id) => rm(join(ociRootOf(deps), id), { recursive: true }), isKnownToCrun),
+      onHost(target, deps, (_run, id) => rm(join(ociRootOf(deps), id), wholly), isKnownToCrun),
   },
   {
     kind: 'bundle removed',
@@ -93,7 +95,7 @@ export const faults: readonly Fault[] = [
         deps,
         async (_run, id) => {
           await command('umount', '-l', join(bundleOf(deps, id), 'rootfs'));
-          await rm(bundleOf(deps, id), { recursive: true });
+          await rm(bundleOf(deps, id), wholly);
         },
         hasFile((id) => join(bundleOf(deps, id), 'config.json')),
       ),
@@ -122,9 +124,7 @@ export const faults: readonly Fault[] = [
     does: 'rm -r of the folder that holds what a container changed of its image',
     hits: lives,
     inject: ({ target }, deps) =>
-      onProcess(target, deps, (_run, id) =>
-        rm(join(deps.instance.dataDir, 'containers', id, 'upper'), { recursive: true }),
-      ),
+      onProcess(target, deps, (_run, id) => rm(join(deps.instance.dataDir, 'containers', id, 'upper'), wholly)),
   },
   {
     kind: 'cable deleted',
@@ -144,7 +144,7 @@ export const faults: readonly Fault[] = [
     does: 'rm -r of the log folder of a container',
     hits: logs,
     inject: ({ target }, deps) =>
-      onHost(target, deps, (_run, id) => rm(join(deps.instance.dataDir, 'containers', id, 'log'), { recursive: true })),
+      onHost(target, deps, (_run, id) => rm(join(deps.instance.dataDir, 'containers', id, 'log'), wholly)),
   },
   {
     kind: 'limit changed',

@@ -190,6 +190,8 @@ export class RelayHost {
       started.reject(new RuntimeOperationError('relay', problem, { cause }));
     control?.on('error', () => {}); // 'exit' follows
     const lines = control === undefined ? undefined : createInterface({ input: control }).setMaxListeners(0);
+    // It tells of the error of its input once more: a host that is killed before it has read all resets the connection.
+    lines?.on('error', () => {});
     lines?.once('line', (text) => {
       const line = /^started ([0-9]+) (.*)$/.exec(text);
       if (line === null) fail(`the host of the relays did not start: ${text}`);

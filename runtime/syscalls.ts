@@ -211,7 +211,9 @@ export class Syscalls {
     helper.stdin.on('error', () => this.#drop(helper, `the helper ended: ${said.trim()}`));
     helper.once('error', (error) => this.#drop(helper, describeSpawnError('perl', error)));
     helper.once('close', () => this.#drop(helper, `the helper ended: ${said.trim()}`));
-    createInterface({ input: helper.stdout }).on('line', (line) => this.#answer(line));
+    const answers = createInterface({ input: helper.stdout });
+    answers.on('line', (line) => this.#answer(line));
+    answers.on('error', (error) => this.#drop(helper, `its answers cannot be read: ${error.message}`));
     return helper;
   }
 

@@ -72,8 +72,9 @@ async function stopOne(runtime: Runtime, container: ContainerInfo, say: (line: s
   if (preStop !== undefined && graceMs > 0) {
     if (isPaused) await runtime.containers.resume(id);
     const request = { action: preStop, containerID: id, ip, timeoutMs: graceMs, secrets: [] };
-    const { result, message } = await runAction(request, runtime.containers, new AbortController().signal);
-    if (result === 'failure' || result === 'unknown') say(`the preStop hook of ${name} failed: ${message}`);
+    const { result } = await runAction(request, runtime.containers, new AbortController().signal);
+    // Which secrets the container has nobody knows here, so nothing is told of what its hook said.
+    if (result === 'failure' || result === 'unknown') say(`the preStop hook of ${name} failed`);
   }
   await runtime.containers.signal(id, stopSignal);
   if (isPaused && preStop === undefined) await runtime.containers.resume(id);

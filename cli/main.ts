@@ -22,8 +22,8 @@ import { openLogFile } from './log-file.ts';
 import { parseRenameArgs, RenameError, rename } from './rename.ts';
 
 /** The store could not be started, for a reason that its message tells the user. */
-class StartError extends Error {
-  override readonly name = 'StartError';
+class StoreStartError extends Error {
+  override readonly name = 'StoreStartError';
 }
 
 const closeDeadlineMs = 20_000;
@@ -89,7 +89,7 @@ async function runDaemon(role: Role, config: Config): Promise<void> {
   // Loaded only here: it brings a third of all modules along, which no other command needs.
   const { isStartError, startDaemon } = await import('./daemon.ts');
   const daemon = await startDaemon(role, config, log).catch((error: unknown) => {
-    throw isStartError(error) ? new StartError(error.message, { cause: error }) : error;
+    throw isStartError(error) ? new StoreStartError(error.message, { cause: error }) : error;
   });
   flushCompileCache();
   const live = await present(daemon, config, log, stop.signal);
@@ -221,7 +221,7 @@ try {
     RenameError,
     HeldError,
     DebugError,
-    StartError,
+    StoreStartError,
     ImagePullError,
     ImageNotPresentError,
     ImageInUseError,

@@ -37,7 +37,8 @@ export interface AbsenceInput {
 }
 
 /** DamagedObject: it is there, as the API server says when asked for it, and cannot be read. */
-export type HoldReason = 'OtherStore' | 'OlderStore' | 'MassDeletion' | 'DamagedObject';
+export const holdReasons = ['OtherStore', 'OlderStore', 'MassDeletion', 'DamagedObject'] as const;
+export type HoldReason = (typeof holdReasons)[number];
 
 export interface AbsenceVerdict {
   /** Deleted: their containers end. */

@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { Container } from '../crds/index.ts';
-import type { HoldReason, StoreMark } from './absence.ts';
+import { type HoldReason, holdReasons, type StoreMark } from './absence.ts';
 import { parseContainer } from './api.ts';
 import { type Journal, type JournalRecord, openJournal } from './checkpoint-journal.ts';
 import { containerIDOf } from './container-id.ts';
@@ -288,9 +288,7 @@ export function parseHeld(value: unknown): Held | undefined {
   if (!isRecord(value)) return undefined;
   const { uid, key, because, sinceMs } = value;
   if (typeof uid !== 'string' || typeof key !== 'string' || typeof sinceMs !== 'number') return undefined;
-  const reason = (['OtherStore', 'OlderStore', 'MassDeletion', 'DamagedObject'] as const).find(
-    (one) => one === because,
-  );
+  const reason = holdReasons.find((one) => one === because);
   return { uid, key, because: reason ?? 'MassDeletion', sinceMs };
 }
 

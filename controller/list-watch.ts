@@ -106,7 +106,6 @@ async function run<T>(
     let backoff = retryBackoff;
     try {
       if (version === undefined || doubt.isRaised) {
-        version = undefined;
         version = await listAll(deps, known, signal);
         doubt.settle();
         deps.onActivity(deps.now());

@@ -10,7 +10,13 @@ import type { BreakerState } from './breakers.ts';
 const maxContainerSeries = 1_000;
 /** What a watch most often ends with; a counter that is there from the start also shows its first increase. */
 const reconnectReasons = [
-  ...['ended', 'expired', 'silence', 'connection', 'list-failed', 'bad-event', 'handler-failed'],
+  'ended',
+  'expired',
+  'silence',
+  'connection',
+  'list-failed',
+  'bad-event',
+  'handler-failed',
   'doubt',
 ];
 const secondsBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];

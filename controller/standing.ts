@@ -14,11 +14,11 @@ export const sickAfter = 2;
 /** A run that lasted less is no proof: a crash loop has such runs too. */
 const provenMs = 1_000;
 
+/** What of a history the standing comes from. */
+export type TrackRecord = Pick<History, 'failures' | 'seenStartMs' | 'seenExitMs'>;
+
 /** undefined: nothing is known of it yet. Its last run counts, whether it goes on or has ended. */
-export function standingOf(
-  history: Pick<History, 'failures' | 'seenStartMs' | 'seenExitMs'> | undefined,
-  nowMs: number,
-): Standing {
+export function standingOf(history: TrackRecord | undefined, nowMs: number): Standing {
   if (history === undefined) return 'unproven';
   const { failures, seenStartMs, seenExitMs } = history;
   if (failures >= sickAfter) return 'sick';

@@ -4,8 +4,7 @@
  */
 import type { ContainerInfo } from '../runtime/index.ts';
 import { drawFor } from './backoff.ts';
-import type { History } from './history.ts';
-import { type Standing, standingOf, standings } from './standing.ts';
+import { type Standing, standingOf, standings, type TrackRecord } from './standing.ts';
 
 export interface StartPolicy {
   /** Containers that start at the same time; those beyond wait for their turn. */
@@ -84,7 +83,7 @@ export class StartGate {
   turnOf(
     key: string,
     container: Pick<ContainerInfo, 'id' | 'state'>,
-    history: Pick<History, 'failures' | 'seenStartMs' | 'seenExitMs'>,
+    history: TrackRecord,
   ): Turn | { readonly kind: 'wait-briefly'; readonly ms: number } {
     const { policy, now } = this.#deps;
     const nowMs = now();

@@ -1,5 +1,7 @@
 /** `make chaos` in short: each kind of fault about twice, with a seed that is always the same unless one is given. */
+
 import assert from 'node:assert/strict';
+import { takeSeed } from '../seed.ts';
 import { faults } from './faults.ts';
 import { formatReport, problemsOf } from './report.ts';
 import { runChaos } from './run-chaos.ts';
@@ -7,8 +9,7 @@ import { runChaos } from './run-chaos.ts';
 describe('a chaos of faults on thirty containers', function () {
   this.timeout(600_000);
   it('is healed in all its parts, with nothing lost and nothing doubled', async () => {
-    const seed = Number(process.env.HOLDFAST_TEST_SEED ?? 20_261_124);
-    console.log(`      seed ${seed} (HOLDFAST_TEST_SEED)`);
+    const seed = takeSeed(20_261_124);
     const said: string[] = [];
     const report = await runChaos({
       seed,

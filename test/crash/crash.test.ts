@@ -1,5 +1,7 @@
 /** `make crash` in short: a few steps by a seed that is always the same unless one is given, and those that once went wrong. */
+
 import assert from 'node:assert/strict';
+import { takeSeed } from '../seed.ts';
 import { runCrashes } from './run-crashes.ts';
 
 const always = [
@@ -11,8 +13,7 @@ const always = [
 describe('a daemon that is killed before a step of what it does', function () {
   this.timeout(600_000);
   it('is followed by one that finishes or undoes what it was at', async () => {
-    const seed = Number(process.env.HOLDFAST_TEST_SEED ?? 20_261_124);
-    console.log(`      seed ${seed} (HOLDFAST_TEST_SEED)`);
+    const seed = takeSeed(20_261_124);
     const said: string[] = [];
     const report = await runCrashes({
       scenarios: ['create', 'start', 'update', 'remove'],

@@ -1,7 +1,9 @@
 /** kill -9 of the daemon at random moments, while containers run and writes come in. The seed is printed. */
+
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { containersPath, type Instance } from '../instance.ts';
+import { takeSeed } from '../seed.ts';
 import { until } from '../until.ts';
 import { useInstance } from './use-instance.ts';
 
@@ -24,8 +26,7 @@ describe('a daemon that is killed again and again', function () {
   });
 
   it(`loses no acknowledged write, restarts no container and leaves no orphan in ${kills} kills`, async () => {
-    const seed = Number(process.env.HOLDFAST_TEST_SEED ?? Date.now() % 2 ** 31);
-    console.log(`      seed ${seed} (HOLDFAST_TEST_SEED)`);
+    const seed = takeSeed(Date.now() % 2 ** 31);
     const delays = fc.sample(fc.integer({ min: 0, max: 400 }), { seed, numRuns: kills });
     const steady = ['steady-1', 'steady-2', 'steady-3'];
     for (const name of steady) await instance.create(name, idle);

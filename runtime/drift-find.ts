@@ -37,12 +37,13 @@ export function findDrift(input: FindInput): readonly Finding[] {
   const add = (kind: Exclude<DriftKind, 'etc-file' | 'volume-mount' | 'bundle'>, detail: string | undefined): void => {
     if (detail !== undefined) findings.push({ kind, detail });
   };
+  // First: the bundle's config.json is copied from it.
+  const lostState = [...facts.ociStateCopy].filter((name) => !facts.ociState.has(name));
+  if (lostState.length > 0 && holdsState(facts.ociStateCopy)) add('oci-state', lostState.join(', '));
   const missing = missingOfBundle(input);
   if (missing.length > 0) findings.push({ kind: 'bundle', detail: missing.join(', '), missing });
   add('record', facts.home.has(basename(paths.record)) ? undefined : basename(paths.record));
   if (!facts.isRootMounted) add('root-mount', paths.rootfs);
-  const lostState = [...facts.ociStateCopy].filter((name) => !facts.ociState.has(name));
-  if (lostState.length > 0 && holdsState(facts.ociStateCopy)) add('oci-state', lostState.join(', '));
   if (facts.hasNetns === false) add('namespace', 'network');
   if (facts.hasUserNamespace === false) add('namespace', 'user');
   add('cable', cableFault(facts.cable, input));

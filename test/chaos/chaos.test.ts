@@ -20,7 +20,9 @@ describe('a chaos of faults on thirty containers', function () {
       say: (line) => said.push(line),
       signal: AbortSignal.timeout(480_000),
     });
-    assert.deepEqual(problemsOf(report), [], [...said, formatReport(report)].join('\n'));
+    const problems = problemsOf(report);
+    // The problems come first: where little of an output is kept, they are what must be seen.
+    assert.deepEqual(problems, [], [...problems, ...said, formatReport(report)].join('\n'));
     const kinds = new Set(report.outcomes.map(({ kind }) => kind));
     assert.deepEqual(kinds, new Set(faults.map(({ kind }) => kind)), 'every kind of fault was done');
     assert.ok(report.writes.acknowledged > 10, `${report.writes.acknowledged} writes`);

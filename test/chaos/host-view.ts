@@ -101,12 +101,17 @@ export function observeCgroups(pid: number): ReadonlyMap<string, string> {
   return folders;
 }
 
-/** Ids of the containers that crun says are running. */
-export async function observeRunning(ociRoot: string): Promise<ReadonlySet<string>> {
-  const { code, stdout, stderr } = await run('crun', ['--root', ociRoot, 'list', '-f', 'json']);
-  if (code !== 0) throw new Error(`crun list ended with ${code}: ${stderr}`);
-  const listed = (JSON.parse(stdout === '' ? '[]' : stdout) ?? []) as { id: string; status: string }[];
-  return new Set(listed.filter(({ status }) => status === 'running').map(({ id }) => id));
+/**
+ * Which of these (all that there are, unless told) crun says are running. Each is asked for by itself: `crun list` fails
+ * as a whole while any container is just being made and has no status yet.
+ */
+export async function observeRunning(ociRoot: string, ids?: readonly string[]): Promise<ReadonlySet<string>> {
+  const running = new Set<string>();
+  for (const id of ids ?? readdirSync(ociRoot)) {
+    const { code, stdout } = await run('crun', ['--root', ociRoot, 'state', id]);
+    if (code === 0 && (JSON.parse(stdout) as { status: string }).status === 'running') running.add(id);
+  }
+  return running;
 }
 
 /** The host's end of a container's cable. */

@@ -66,9 +66,9 @@ export async function onProcess(
   );
 }
 
-/** Looks whether crun lists it as running. */
+/** Looks whether crun says that it runs. */
 export const isKnownToCrun: FurtherLook = async (_run, id, deps) =>
-  (await observeRunning(ociRootOf(deps))).has(id) ? undefined : 'crun does not know that it runs';
+  (await observeRunning(ociRootOf(deps), [id])).has(id) ? undefined : 'crun does not know that it runs';
 
 /** Looks whether a file is there again. */
 export function hasFile(pathOf: (containerID: string) => string): FurtherLook {

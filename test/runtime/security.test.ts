@@ -215,7 +215,8 @@ for (const ociRuntime of ['crun', 'runc'] as const) {
     it("leaves none of its processes among the host's when it ends", async () => {
       const { id } = await host.run({ cmd: ['sh', '-c', 'sleep 98765 & echo $!; wait'], namespaces: { pid: 'host' } });
       const child = Number((await host.printed(id, '\n')).trim());
-      assert.match(await readFile(`/proc/${child}/cmdline`, 'utf8'), /98765/);
+      // It is the shell's copy, and then nothing, before it is `sleep`.
+      await until('the child to be sleep', async () => /98765/.test(await readFile(`/proc/${child}/cmdline`, 'utf8')));
       await host.runtime.containers.signal(id, 9);
       await host.exited(id);
       await until('the child to end', () => !existsSync(`/proc/${child}`));

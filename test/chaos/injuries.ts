@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Instance, run } from '../instance.ts';
+import { until } from '../until.ts';
 import type { DaemonKeeper } from './daemon-keeper.ts';
 import { observeMonitor, observeRunning, type Run, uptimeSeconds } from './host-view.ts';
 import type { Member } from './roster.ts';
@@ -25,6 +26,9 @@ export interface Injury {
   findFlaw(): Promise<string | undefined>;
 }
 
+const mostTries = 3;
+const successorDeadlineMs = 20_000;
+
 export type Harm = (run: Run, containerID: string) => Promise<void> | void;
 /** What is wrong with a container that does its duty. */
 export type FurtherLook = (
@@ -40,8 +44,7 @@ export async function onHost(
   harm: Harm,
   look: FurtherLook = () => undefined,
 ): Promise<Injury> {
-  const { member, victim, monitor } = victimOf(target, deps);
-  await harm(victim, monitor.id);
+  const { member, monitor } = await hit(target, deps, harm);
   const sinceSeconds = uptimeSeconds();
   const lookFurther = async (): Promise<string | undefined> => {
     const again = deps.watcher.runOf(member.name);
@@ -60,10 +63,36 @@ export async function onProcess(
   harm: Harm,
   look: FurtherLook = () => undefined,
 ): Promise<Injury> {
-  const { victim } = victimOf(target, deps);
-  return onHost(target, deps, harm, (run, id) =>
-    run.pid === victim.pid ? 'it was not started again' : look(run, id, deps),
+  let hitPid: number | undefined;
+  const remember: Harm = async (run, id) => {
+    await harm(run, id);
+    hitPid = run.pid;
+  };
+  return onHost(target, deps, remember, (run, id) =>
+    run.pid === hitPid ? 'it was not started again' : look(run, id, deps),
   );
+}
+
+interface Victim {
+  readonly member: Member;
+  readonly victim: Run;
+  readonly monitor: { readonly pid: number; readonly id: string };
+}
+
+/** A write to its spec may be replacing it at this very moment: then its successor is hit. */
+async function hit(target: Member | undefined, deps: FaultDeps, harm: Harm): Promise<Victim> {
+  for (let tries = 1; ; tries += 1) {
+    const chosen = victimOf(target, deps);
+    try {
+      await harm(chosen.victim, chosen.monitor.id);
+      return chosen;
+    } catch (error) {
+      if (tries === mostTries) throw error;
+      const { name } = chosen.member;
+      const isAnother = (): boolean => ![undefined, chosen.victim.pid].includes(deps.watcher.runOf(name)?.pid);
+      await until(isAnother, `${name} to be another after ${String(error)}`, successorDeadlineMs);
+    }
+  }
 }
 
 /** Looks whether crun says that it runs. */
@@ -79,7 +108,7 @@ export function ociRootOf({ instance }: FaultDeps): string {
   return join(instance.runDir, 'oci');
 }
 
-function victimOf(target: Member | undefined, { watcher }: FaultDeps) {
+function victimOf(target: Member | undefined, { watcher }: FaultDeps): Victim {
   const victim = target === undefined ? undefined : watcher.runOf(target.name);
   const monitor = victim === undefined ? undefined : observeMonitor(victim);
   if (target === undefined || victim === undefined || monitor === undefined)

@@ -9,6 +9,7 @@ import { encodeAnswer } from './answer-encoding.ts';
 import { type AnswerSink, answerJson, answerObject, setWarnings } from './answers.ts';
 import { formatContinueToken } from './continue-token.ts';
 import type { Json } from './json.ts';
+import type { Kinds } from './kinds.ts';
 import { type Collection, type Entry, keyOf } from './memory.ts';
 import { type DeleteOptions, parseDeleteOptions, type Subresource } from './object-rules.ts';
 import { missing, type ObjectPlace, type Operations, type Patch, type WriteMode, type Written } from './operations.ts';
@@ -45,7 +46,7 @@ import { serveWatch, type WatchSink } from './watch.ts';
 import type { Writer } from './writer.ts';
 
 export interface ApiDeps {
-  readonly kinds: readonly ResourceKind[];
+  readonly kinds: Kinds;
   readonly writer: Writer;
   /** What there is of a kind to read. */
   readonly viewOf: (kind: ResourceKind) => CollectionView;
@@ -86,16 +87,14 @@ const isReading: ReadonlySet<Verb> = new Set(['GET', 'LIST', 'WATCH']);
 
 export class Api {
   readonly #deps: ApiDeps;
-  readonly #byPath: ReadonlyMap<string, ResourceKind>;
 
   constructor(deps: ApiDeps) {
     this.#deps = deps;
-    this.#byPath = new Map(deps.kinds.map((kind) => [pathKey(kind), kind]));
   }
 
   /** The kind that a path means, or undefined. */
   kindAt(path: ResourcePath): ResourceKind | undefined {
-    return this.#byPath.get(pathKey(path));
+    return this.#deps.kinds.at(path);
   }
 
   /** Serves one request. Throws StatusError as long as nothing was sent. */
@@ -333,10 +332,6 @@ export class Api {
       form.encoding,
     );
   }
-}
-
-function pathKey({ group, version, plural }: Pick<ResourcePath, 'group' | 'version' | 'plural'>): string {
-  return `${group}/${version}/${plural}`;
 }
 
 function positionOf(start: ReturnType<typeof parseListOptions>['start']): { after?: string; atRevision?: number } {

@@ -1,5 +1,5 @@
-/** Paths that are no resources: health, version, discovery and OpenAPI. All answers are made once, at the start. */
-import { type Express, type Request, type Response, Router } from 'express';
+/** Paths that are no resources: health, version, discovery and OpenAPI. Answers are made anew when the kinds change. */
+import { type Express, type Request, type RequestHandler, type Response, Router } from 'express';
 import { negotiateDiscovery, parseAccept } from './accept.ts';
 import { answerBytes, answerJson, answerText } from './answers.ts';
 import {
@@ -11,6 +11,7 @@ import {
   formatVersion,
   groupsOf,
 } from './discovery.ts';
+import type { Kinds } from './kinds.ts';
 import { digestOf, formatOpenApiV2, formatOpenApiV3 } from './openapi.ts';
 import { encodeOpenApiV2, openApiProtobufType } from './openapi-protobuf.ts';
 import { apiVersionOf, type ResourceKind } from './resources.ts';
@@ -34,7 +35,16 @@ export function addOpenPaths(app: Express, healthy: () => Health): void {
 }
 
 /** `address`: host and port, for clients that ask where the server is; known only once it listens. */
-export function createFixedPaths(kinds: readonly ResourceKind[], address: () => string): Router {
+export function createFixedPaths(kinds: Kinds, address: () => string): RequestHandler {
+  let made: { readonly of: readonly ResourceKind[]; readonly router: Router } | undefined;
+  return (request, response, next) => {
+    const { all } = kinds;
+    if (made?.of !== all) made = { of: all, router: createPathsOf(all, address) };
+    return made.router(request, response, next);
+  };
+}
+
+function createPathsOf(kinds: readonly ResourceKind[], address: () => string): Router {
   const router = Router({ caseSensitive: true, strict: false });
   const send = (path: string, json: string): void => {
     router.get(path, (_request, response) => answerJson(response, 200, json));
@@ -67,24 +77,36 @@ export function createFixedPaths(kinds: readonly ResourceKind[], address: () => 
 }
 
 function addOpenApi(router: Router, kinds: readonly ResourceKind[]): void {
-  const v2 = formatOpenApiV2(kinds);
-  const json = Buffer.from(JSON.stringify(v2));
-  const protobuf = encodeOpenApiV2(v2);
+  const v2 = lazily(() => {
+    const document = formatOpenApiV2(kinds);
+    return { json: Buffer.from(JSON.stringify(document)), protobuf: encodeOpenApiV2(document) };
+  });
   const isProtobuf = (type: string): boolean => type.startsWith('application/com.github.proto-openapi.spec.v2');
   const isJson = (type: string): boolean => ['application/json', 'application/*', '*/*'].includes(type);
   router.get('/openapi/v2', (request, response) => {
     const wanted = parseAccept(request.headers.accept ?? '*/*').find(({ type }) => isProtobuf(type) || isJson(type));
     if (wanted === undefined) throw notAcceptable(['application/json', openApiProtobufType]);
-    const [type, body] = isProtobuf(wanted.type) ? [openApiProtobufType, protobuf] : ['application/json', json];
+    const [type, body] = isProtobuf(wanted.type)
+      ? [openApiProtobufType, v2().protobuf]
+      : ['application/json', v2().json];
     answerTyped(request, response, type, body);
   });
-  const v3 = formatOpenApiV3(kinds);
-  router.get('/openapi/v3', (_request, response) => answerJson(response, 200, v3.index));
+  const v3 = lazily(() => formatOpenApiV3(kinds));
+  router.get('/openapi/v3', (_request, response) => answerJson(response, 200, v3().index));
   router.get('/openapi/v3/*path', (request, response) => {
-    const document = v3.documents.get(request.path.slice('/openapi/v3/'.length));
+    const document = v3().documents.get(request.path.slice('/openapi/v3/'.length));
     if (document === undefined) throw unknownPath();
     answerTyped(request, response, 'application/json', Buffer.from(document));
   });
+}
+
+/** Made at the first call: kinds may come in numbers before anyone asks. */
+function lazily<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => {
+    made ??= { value: make() };
+    return made.value;
+  };
 }
 
 /** With an entity tag, by which kubectl's cache saves itself the body. */

@@ -4,6 +4,7 @@
  */
 import type { Logger } from 'pino';
 import { lastSeenOf, namespaceFinalizer } from './core-kinds.ts';
+import type { Kinds } from './kinds.ts';
 import type { Entry } from './memory.ts';
 import { deleteObject, finishNamespace } from './object-rules.ts';
 import { store } from './operations.ts';
@@ -12,7 +13,7 @@ import type { Transaction, Writer } from './writer.ts';
 
 export interface HousekeepingDeps {
   readonly writer: Writer;
-  readonly kinds: readonly ResourceKind[];
+  readonly kinds: Kinds;
   readonly namespaces: ResourceKind;
   readonly now: () => number;
   readonly log: Logger;
@@ -100,7 +101,7 @@ class NamespaceCleaner {
     const { kinds, namespaces, now } = this.#deps;
     const namespace = transaction.get(namespaces, undefined, name);
     if (namespace === undefined) return false;
-    const held = kinds
+    const held = kinds.stored
       .filter(({ isNamespaced }) => isNamespaced)
       .flatMap((kind) => contentsOf(transaction, kind, name));
     const unasked = held.filter(({ entry }) => entry.object.metadata.deletionTimestamp === undefined);
@@ -122,7 +123,7 @@ function contentsOf(transaction: Transaction, kind: ResourceKind, namespace: str
 }
 
 function removeExpired({ writer, kinds, now, log }: HousekeepingDeps): void {
-  for (const kind of kinds) {
+  for (const kind of kinds.stored) {
     const { ttlMs } = kind;
     if (ttlMs === undefined) continue;
     const isExpired = ({ object }: Entry): boolean => {

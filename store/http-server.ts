@@ -6,12 +6,12 @@ import type { Api } from './api.ts';
 import { createAuthorizer } from './authorize.ts';
 import { addOpenPaths, createFixedPaths, type Health } from './fixed-paths.ts';
 import { startListener } from './https-listener.ts';
+import type { Kinds } from './kinds.ts';
 import type { RequestLabels, StoreMetrics } from './metrics.ts';
 import type { Credentials } from './pki.ts';
 import { maxBodyBytes, toStatusError } from './request-errors.ts';
 import { parseResourcePath, type ResourcePath } from './request-path.ts';
 import { parseQuery } from './requests.ts';
-import type { ResourceKind } from './resources.ts';
 import { badRequest, unauthorized, unknownPath } from './status-error.ts';
 import { streamSubresources } from './stream-names.ts';
 import { ClientGoneError } from './streams/index.ts';
@@ -20,7 +20,7 @@ import { decideVerb } from './verbs.ts';
 
 export interface HttpDeps {
   readonly api: Api;
-  readonly kinds: readonly ResourceKind[];
+  readonly kinds: Kinds;
   readonly credentials: Credentials;
   readonly listen: { readonly host: string; readonly port: number };
   readonly metrics: StoreMetrics;

@@ -11,6 +11,7 @@ import type { Health } from './fixed-paths.ts';
 import { startHousekeeping } from './housekeeping.ts';
 import { type HttpServer, startHttpServer } from './http-server.ts';
 import { isJsonObject, type Json } from './json.ts';
+import { Kinds } from './kinds.ts';
 import { type Collection, keyOf } from './memory.ts';
 import { createMetrics } from './metrics.ts';
 import { Operations } from './operations.ts';
@@ -71,7 +72,8 @@ const suffixAlphabet = 'bcdfghjklmnpqrstvwxz2456789';
 export async function createStore(deps: StoreDeps): Promise<Store> {
   const { dataDir, listen, log, now = Date.now } = deps;
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
-  const kinds = [...coreKinds, ...(await loadKinds(deps.crdFiles))];
+  const kinds = new Kinds([...coreKinds, podKind]);
+  for (const custom of await loadKinds(deps.crdFiles)) kinds.setCustom(custom[0]?.storageKey ?? '', custom);
   const pki = { dataDir, listenHost: listen.host };
   const credentials = await ensureCredentials({ ...pki, nowMs: now() });
   const database = openDatabase(join(dataDir, 'store.db'));
@@ -87,7 +89,7 @@ export async function createStore(deps: StoreDeps): Promise<Store> {
 
 async function serve(
   deps: StoreDeps,
-  kinds: readonly ResourceKind[],
+  kinds: Kinds,
   credentials: Credentials,
   database: Database,
   opened: { close(): void }[],
@@ -117,9 +119,8 @@ async function serve(
   const housekeeping = startHousekeeping({ writer, kinds, namespaces: namespaceKind, now, log });
   opened.push(housekeeping);
   const stop = new AbortController();
-  const served = [...kinds, podKind];
   const api = new Api({
-    kinds: served,
+    kinds,
     writer,
     viewOf: viewsOf(writer),
     operations,
@@ -130,7 +131,7 @@ async function serve(
     stop: stop.signal,
   });
   const healthy = () => health.state();
-  const server = await startHttpServer({ api, kinds: served, credentials, listen, metrics, healthy, log });
+  const server = await startHttpServer({ api, kinds, credentials, listen, metrics, healthy, log });
   const renewal = startRenewal(server, deps, credentials);
   const { caCertificate, adminToken } = credentials;
   const { url } = server;
@@ -155,7 +156,7 @@ async function serve(
 
 /** What there is of each kind to read: the stored objects, or what is made from them. */
 function viewsOf(writer: Writer): (kind: ResourceKind) => CollectionView {
-  const projected = new Map<ResourceKind, CollectionView>();
+  const projected = new WeakMap<ResourceKind, CollectionView>();
   return (kind) => {
     if (kind.projection === undefined) return writer.collection(kind);
     const view = projected.get(kind) ?? new ProjectedView(writer.collection(kind.projection), kind.projection);
@@ -173,8 +174,8 @@ function once(run: () => Promise<void>): () => Promise<void> {
   };
 }
 
-async function loadKinds(files: readonly string[]): Promise<readonly ResourceKind[]> {
-  const parsed = await Promise.all(
+async function loadKinds(files: readonly string[]): Promise<readonly (readonly ResourceKind[])[]> {
+  return Promise.all(
     files.map(async (file) => {
       try {
         return parseCustomResourceDefinition(parseYaml(await readFile(file, 'utf8')).value);
@@ -184,12 +185,11 @@ async function loadKinds(files: readonly string[]): Promise<readonly ResourceKin
       }
     }),
   );
-  return parsed.flat();
 }
 
 /** Objects of kinds that are not served any more stay on disk, untouched; and so does one that is damaged. */
-function loadObjects(database: Database, kinds: readonly ResourceKind[], writer: Writer, log: Logger): void {
-  const byStorage = new Map(kinds.map((kind) => [kind.storageKey, kind]));
+function loadObjects(database: Database, kinds: Kinds, writer: Writer, log: Logger): void {
+  const byStorage = new Map(kinds.stored.map((kind) => [kind.storageKey, kind]));
   const unserved = new Map<string, number>();
   for (const { storageKey, key, json } of database.loadObjects()) {
     const kind = byStorage.get(storageKey);
@@ -264,11 +264,11 @@ function randomSuffix(): string {
 }
 
 function countObjects(
-  kinds: readonly ResourceKind[],
+  kinds: Kinds,
   count: (collection: Collection) => number,
   writer: Writer,
 ): ReadonlyMap<string, number> {
-  return new Map(kinds.map((kind) => [kind.plural, count(writer.collection(kind))]));
+  return new Map(kinds.stored.map((kind) => [kind.plural, count(writer.collection(kind))]));
 }
 
 /** A daemon may run for longer than its certificate is valid. */

@@ -2,7 +2,8 @@
  * `make bench`: Holdfast and Debian's dockerd side by side, as a table; where it is about healing, systemd and supervisord
  * as well. As root; needs `make setup-tests` for dockerd and supervisord.
  * Flags: --samples N, --containers N, --idle-seconds N, --only holdfast|dockerd|systemd|supervisord,
- * --figures all|streams|heal|scale.
+ * --figures all|streams|heal|scale|store. Of store: --kubeconfig FILE [--pid N] measures another API server in its place,
+ * --sizes N,N… how many objects are stored when writes are timed.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
@@ -16,6 +17,8 @@ import { type OpenKeeper, openSupervisord, openSystemd } from './keepers.ts';
 import { healing, measure } from './measure.ts';
 import { type Column, describeTargets, formatTable, noFigures } from './report.ts';
 import { measureScale } from './scale.ts';
+import { measureStore } from './store.ts';
+import { formatStore } from './store-figures.ts';
 
 const engines: Readonly<Record<string, (image: BenchImage) => Promise<Engine>>> = {
   holdfast: startHoldfast,
@@ -35,6 +38,9 @@ const { values } = parseArgs({
     'idle-seconds': { type: 'string', default: '20' },
     only: { type: 'string' },
     figures: { type: 'string', default: 'all' },
+    kubeconfig: { type: 'string' },
+    pid: { type: 'string' },
+    sizes: { type: 'string', default: '1000,10000,100000' },
   },
 });
 const count = (flag: string, text: string): number => {
@@ -47,9 +53,13 @@ if (values.figures === 'scale') {
   console.log(await measureScale((line) => console.error(line)));
   process.exit();
 }
+if (values.figures === 'store') {
+  console.log(await storeTable());
+  process.exit();
+}
 const figuresOf = (text: string): 'all' | 'streams' | 'heal' => {
   if (text !== 'all' && text !== 'streams' && text !== 'heal')
-    throw new Error(`--figures is "${text}"; write all, streams, heal or scale`);
+    throw new Error(`--figures is "${text}"; write all, streams, heal, scale or store`);
   return text;
 };
 const options = {
@@ -117,8 +127,20 @@ if (columns.some(({ engine }) => /^(systemd|supervisord) /.test(engine)))
   );
 if (options.figures === 'all' && values.only === undefined)
   console.log(`\n${await Promise.race([measureScale(options.say), interrupted])}`);
+if (options.figures === 'all' && values.only === undefined)
+  console.log(`\n${await Promise.race([storeTable(), interrupted])}`);
 for (const line of missing) console.log(`not measured: ${line}`);
 if (missing.length > 0) process.exitCode = 1;
+
+async function storeTable(): Promise<string> {
+  const sizes = values.sizes.split(',').map(Number);
+  if (sizes.some((size) => !Number.isInteger(size) || size < 1))
+    throw new Error(`--sizes is "${values.sizes}"; write numbers of objects, as in 1000,10000`);
+  const { kubeconfig } = values;
+  const pid = values.pid === undefined ? undefined : Number(values.pid);
+  const figures = await measureStore({ kubeconfig, pid, sizes, say: (line) => console.error(line) });
+  return formatStore([{ name: kubeconfig === undefined ? 'holdfast' : 'given', figures }]);
+}
 
 function describe(error: unknown): string {
   const cause = error instanceof Error && error.cause instanceof Error ? ` (${error.cause.message})` : '';

@@ -179,15 +179,22 @@ export function formatTable(targets: readonly Target[], columns: readonly Column
     ...columns.map(({ figures }) => formatValue(target, figures)),
     formatVerdict(target, columns.find(({ isOurs }) => isOurs)?.figures),
   ]);
-  const table = [header, ...rows];
-  const widths = header.map((_, column) => Math.max(...table.map((row) => row[column]?.length ?? 0)));
-  const lines = table.map((row) =>
-    row
-      .map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0)))
-      .join('  ')
-      .trimEnd(),
-  );
+  const lines = alignColumns([header, ...rows]).split('\n');
   return [lines[0], '-'.repeat(Math.max(...lines.map(({ length }) => length))), ...lines.slice(1)].join('\n');
+}
+
+/** One line for each row: the first column to the left, the others to the right. */
+export function alignColumns(rows: readonly (readonly string[])[]): string {
+  const count = Math.max(...rows.map(({ length }) => length));
+  const widths = Array.from({ length: count }, (_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  return rows
+    .map((row) =>
+      row
+        .map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0)))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
 }
 
 function formatValue(target: Target, figures: Figures): string {

@@ -6,6 +6,7 @@ import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { alignColumns } from './report.ts';
 
 export interface ScaleFigures {
   readonly count: number;
@@ -85,13 +86,7 @@ export function formatScale(columns: readonly ScaleFigures[]): string {
       ];
     }),
   ];
-  const widths = (table[0] ?? []).map((_, column) => Math.max(...table.map((row) => row[column]?.length ?? 0)));
-  return table
-    .map((row) =>
-      row.map((cell, column) => (column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0))),
-    )
-    .map((row) => row.join('  ').trimEnd())
-    .join('\n');
+  return alignColumns(table);
 }
 
 function formatStorm({ count, restartsPerSecond, lagP99Ms, healMs, healP99Ms }: StormFigures): string {

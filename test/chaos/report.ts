@@ -1,5 +1,7 @@
 /** The chaos in figures: the table and the verdict. Pure. */
 
+import { alignColumns } from '../bench/report.ts';
+
 export interface FaultOutcome {
   readonly kind: string;
   readonly target: string | undefined;
@@ -80,15 +82,9 @@ export function formatReport(report: ChaosReport): string {
     seconds(row.p99Ms),
     seconds(row.maxMs),
   ]);
-  const widths = header.map((_, column) => Math.max(...[header, ...rows].map((row) => row[column]?.length ?? 0)));
-  const format = (row: readonly string[]): string =>
-    row
-      .map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0)))
-      .join('  ');
   const problems = problemsOf(report);
   return [
-    format(header),
-    ...rows.map(format),
+    alignColumns([header, ...rows]),
     '',
     `seed ${report.seed}, ${report.seconds} s, ${report.containers} containers, looked at ${report.looks} times; the daemon was started ${report.daemonStarts} times`,
     `writes: ${report.writes.acknowledged} acknowledged, ${report.writes.doubted} without an answer, ${report.lostWrites.length} lost`,

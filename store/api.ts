@@ -8,10 +8,11 @@ import { type AnswerForm, negotiateAnswer } from './accept.ts';
 import { encodeAnswer } from './answer-encoding.ts';
 import { type AnswerSink, answerJson, answerObject, setWarnings } from './answers.ts';
 import { formatContinueToken } from './continue-token.ts';
+import { type DeleteOptions, parseDeleteOptions } from './delete-options.ts';
 import type { Json } from './json.ts';
 import type { Kinds } from './kinds.ts';
 import { type Collection, type Entry, keyOf } from './memory.ts';
-import { type DeleteOptions, parseDeleteOptions, type Subresource } from './object-rules.ts';
+import type { Subresource } from './object-rules.ts';
 import { missing, type ObjectPlace, type Operations, type Patch, type WriteMode, type Written } from './operations.ts';
 import type { CollectionView } from './projection.ts';
 import { decodeText, mediaTypeOf, type ParsedBody, parseJson, parseObjectBody } from './request-body.ts';
@@ -220,10 +221,10 @@ export class Api {
         return this.#answerWritten(200, place.kind, written, warnings, request, response);
       }
       case 'DELETE': {
-        const { preconditions, isDryRun } = deleteOptionsOf(request);
-        const { entry, isRemoved } = await operations.remove(place, preconditions, { isDryRun });
+        const options = deleteOptionsOf(request);
+        const { entry, isRemoved } = await operations.remove(place, options);
         if (isRemoved) return answerObject(response, 200, deletedStatus(place, entry));
-        return this.#answerEntry(200, place.kind, entry, request, response);
+        return this.#answerEntry(options.isCascading ? 202 : 200, place.kind, entry, request, response);
       }
       default:
         throw methodNotAllowed(request.method);
@@ -322,8 +323,8 @@ export class Api {
     const { query, form, path } = request;
     if (kind.isNamespaced && path.namespace === undefined) throw methodNotAllowed(request.method);
     const selector = parseSelector(textOf(query, 'labelSelector'), textOf(query, 'fieldSelector'), kind);
-    const { isDryRun } = deleteOptionsOf(request);
-    const removed = await this.#deps.operations.removeCollection(kind, path.namespace, selector.matches, { isDryRun });
+    const options = deleteOptionsOf(request);
+    const removed = await this.#deps.operations.removeCollection(kind, path.namespace, selector.matches, options);
     const metadata = { resourceVersion: String(this.#deps.writer.revision) };
     answerJson(
       response,
@@ -368,7 +369,7 @@ function parsePatch(
 /** Options come in the query or in the body; what the body says counts. */
 function deleteOptionsOf({ query, headers, body }: ApiRequest): DeleteOptions {
   const value: Json | undefined = body.length === 0 ? undefined : parseObjectBody(body, headers['content-type']).value;
-  const options = parseDeleteOptions(value);
+  const options = parseDeleteOptions(value, query);
   return { ...options, isDryRun: options.isDryRun || parseWriteOptions(query).isDryRun };
 }
 

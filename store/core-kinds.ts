@@ -385,6 +385,8 @@ export const coreKinds: readonly ResourceKind[] = [configMaps, events, namespace
 /** The kind that holds namespaces; objects of namespaced kinds need one of it. */
 export const namespaceKind: ResourceKind = namespaces;
 
+export const eventKind: ResourceKind = events;
+
 /** Items of spec.finalizers of a namespace. */
 export function specFinalizersOf(object: JsonObject): readonly string[] {
   const found = getPath(object, ['spec', 'finalizers']);

@@ -92,7 +92,15 @@ export const objectMetaSchema: OpenApiSchema = {
   },
 };
 
-const compiledMeta = compileSchema(objectMetaSchema, 'metadata');
+/** What clients send is checked for the parts of an owner below, in Kubernetes' words, wherever it is missing or empty. */
+const compiledMeta = compileSchema(withoutRequiredOwners(objectMetaSchema), 'metadata');
+
+function withoutRequiredOwners(schema: OpenApiSchema): OpenApiSchema {
+  const { ownerReferences } = schema.properties ?? {};
+  const { required: _required, ...items } = ownerReferences?.items ?? {};
+  const { 'x-kubernetes-list-map-keys': _keys, 'x-kubernetes-list-type': _type, ...list } = ownerReferences ?? {};
+  return { ...schema, properties: { ...schema.properties, ownerReferences: { ...list, items } } };
+}
 
 export interface ParsedMeta {
   /** Of the shape that ObjectMeta has, but not yet filled in by the server. */
@@ -187,10 +195,36 @@ export function validateMeta(meta: ObjectMeta, kind: ResourceKind): readonly Fie
   for (const [index, finalizer] of (meta.finalizers ?? []).entries()) {
     invalid(`metadata.finalizers[${index}]`, finalizer, checkQualifiedName(finalizer));
   }
-  const controllers = (meta.ownerReferences ?? []).filter((owner) => owner.controller === true);
-  if (controllers.length > 1) {
-    const names = controllers.map((owner) => `${getString(owner, 'kind')}/${getString(owner, 'name')}`).join(', ');
-    invalid('metadata.ownerReferences', names, 'only one reference can have `controller` set to true');
+  errors.push(...validateOwners(meta.ownerReferences ?? []));
+  return errors;
+}
+
+/** Source: apimachinery ValidateOwnerReferences, which names the list and not the item. */
+function validateOwners(owners: readonly JsonObject[]): readonly FieldError[] {
+  const errors: FieldError[] = [];
+  const invalid = (field: string, value: Json, detail: string): void => {
+    errors.push({ kind: 'invalid', field: `metadata.ownerReferences${field}`, value, detail });
+  };
+  let controller: JsonObject | undefined;
+  for (const owner of owners) {
+    const [apiVersion, kind, name, uid] = ['apiVersion', 'kind', 'name', 'uid'].map(
+      (key) => getString(owner, key) ?? '',
+    );
+    if (apiVersion === '' || apiVersion?.endsWith('/'))
+      invalid('.apiVersion', apiVersion ?? '', 'version must not be empty');
+    if (kind === '') invalid('.kind', '', 'kind must not be empty');
+    if (name === '') invalid('.name', '', 'name must not be empty');
+    if (uid === '') invalid('.uid', '', 'uid must not be empty');
+    if (apiVersion === 'v1' && kind === 'Event') {
+      invalid('', owner, '/v1, Kind=Event is disallowed from being an owner');
+    }
+    if (owner.controller !== true) continue;
+    if (controller !== undefined) {
+      const both = `${getString(controller, 'kind')}/${getString(controller, 'name')} and ${kind}/${name}`;
+      const detail = `Only one reference can have Controller set to true. Found "true" in references for ${both}`;
+      invalid('', owners, detail);
+    }
+    controller = owner;
   }
   return errors;
 }

@@ -3,8 +3,9 @@
  * The rules are those of kube-apiserver (registry/rest and the strategies of custom resources and core kinds).
  */
 import { specFinalizersOf } from './core-kinds.ts';
+import { finalizersOnDelete, type Preconditions, type Propagation } from './delete-options.ts';
 import type { FieldError } from './field-errors.ts';
-import { getString, isJsonArray, isJsonObject, type Json, type JsonObject, jsonEqual, without } from './json.ts';
+import { getString, isJsonObject, type Json, type JsonObject, jsonEqual, without } from './json.ts';
 import type { Entry } from './memory.ts';
 import { parseMeta, validateMeta } from './object-meta.ts';
 import { apiVersionOf, type KubeObject, type ObjectMeta, type ResourceKind } from './resources.ts';
@@ -223,11 +224,6 @@ function specFinalizersOfNamespace(object: KubeObject): readonly string[] {
   return object.kind === 'Namespace' && object.apiVersion === 'v1' ? specFinalizersOf(object) : [];
 }
 
-export interface Preconditions {
-  readonly uid: string | undefined;
-  readonly resourceVersion: string | undefined;
-}
-
 function checkPreconditions(kind: ResourceKind, current: KubeObject, { uid, resourceVersion }: Preconditions): void {
   const { metadata } = current;
   if (uid !== undefined && uid !== metadata.uid) {
@@ -249,6 +245,7 @@ export function deleteObject(
   { object: current }: Entry,
   preconditions: Preconditions,
   nowMs: number,
+  propagation: Propagation = 'default',
 ): Outcome {
   checkPreconditions(kind, current, preconditions);
   const { metadata } = current;
@@ -256,18 +253,36 @@ export function deleteObject(
   if (isNamespace && lastingNamespaces.has(metadata.name)) {
     throw forbidden(kind, metadata.name, 'this namespace may not be deleted');
   }
+  const kept = withFinalizers(current, finalizersOnDelete(metadata.finalizers, propagation));
   if (metadata.deletionTimestamp !== undefined) {
-    return isGone(current) ? { kind: 'remove', object: current } : { kind: 'unchanged' };
+    if (isGone(kept)) return { kind: 'remove', object: kept };
+    return jsonEqual(kept, current) ? { kind: 'unchanged' } : { kind: 'store', object: kept };
   }
   const generation = metadata.generation === undefined ? {} : { generation: metadata.generation + 1 };
   const marked: KubeObject = {
-    ...current,
-    metadata: { ...metadata, ...generation, deletionTimestamp: formatTime(nowMs), deletionGracePeriodSeconds: 0 },
+    ...kept,
+    metadata: { ...kept.metadata, ...generation, deletionTimestamp: formatTime(nowMs), deletionGracePeriodSeconds: 0 },
     ...(isNamespace
       ? { status: { ...(isJsonObject(current.status) ? current.status : {}), phase: 'Terminating' } }
       : {}),
   };
   return isGone(marked) ? { kind: 'remove', object: current } : { kind: 'store', object: marked };
+}
+
+function withFinalizers(object: KubeObject, finalizers: readonly string[]): KubeObject {
+  const { finalizers: _before, ...metadata } = object.metadata;
+  return { ...object, metadata: { ...metadata, ...(finalizers.length === 0 ? {} : { finalizers }) } };
+}
+
+/** What is left of an object that one finalizer holds no more. */
+export function dropFinalizer(object: KubeObject, finalizer: string): Outcome {
+  const { finalizers = [] } = object.metadata;
+  if (!finalizers.includes(finalizer)) return { kind: 'unchanged' };
+  const next = withFinalizers(
+    object,
+    finalizers.filter((name) => name !== finalizer),
+  );
+  return isGone(next) ? { kind: 'remove', object: next } : { kind: 'store', object: next };
 }
 
 /** A namespace that was found empty, without the finalizer that held it. */
@@ -280,23 +295,4 @@ export function finishNamespace(object: KubeObject, finalizer: string): Outcome 
   };
   if (isGone(next)) return { kind: 'remove', object: next };
   return jsonEqual(next, object) ? { kind: 'unchanged' } : { kind: 'store', object: next };
-}
-
-export interface DeleteOptions {
-  readonly preconditions: Preconditions;
-  readonly isDryRun: boolean;
-}
-
-/** Reads meta/v1 DeleteOptions. Throws StatusError 400. Propagation is accepted: nothing is owned by anything yet. */
-export function parseDeleteOptions(value: Json | undefined): DeleteOptions {
-  if (value === undefined) return { preconditions: { uid: undefined, resourceVersion: undefined }, isDryRun: false };
-  if (!isJsonObject(value) || (value.kind !== undefined && value.kind !== 'DeleteOptions')) {
-    throw badRequest('the body of a DELETE must be an object of kind DeleteOptions, or empty');
-  }
-  const preconditions = {
-    uid: getString(value, 'preconditions', 'uid'),
-    resourceVersion: getString(value, 'preconditions', 'resourceVersion'),
-  };
-  const isDryRun = isJsonArray(value.dryRun) && value.dryRun.includes('All');
-  return { preconditions, isDryRun };
 }

@@ -2,6 +2,7 @@
  * The verbs on stored objects, apart from HTTP: each decides by the pure rules inside one write, so that what it read
  * is still true when it is stored. Throws StatusError.
  */
+import type { DeleteOptions } from './delete-options.ts';
 import type { Json } from './json.ts';
 import { applyJsonPatch, applyMergePatch } from './json-patch.ts';
 import { type Entry, keyOf } from './memory.ts';
@@ -12,7 +13,6 @@ import {
   deleteObject,
   type Outcome,
   type ParsedObject,
-  type Preconditions,
   parseObject,
   type Subresource,
   updateObject,
@@ -108,11 +108,12 @@ export class Operations {
     });
   }
 
-  remove(place: ObjectPlace, preconditions: Preconditions, mode: Pick<WriteMode, 'isDryRun'>): Promise<Written> {
+  remove(place: ObjectPlace, options: DeleteOptions): Promise<Written> {
     const { kind } = place;
-    return this.#write(mode, (transaction) => {
+    const { preconditions, propagation } = options;
+    return this.#write(options, (transaction) => {
       const current = find(transaction, place);
-      const outcome = deleteObject(kind, current, preconditions, this.#deps.circumstances().nowMs);
+      const outcome = deleteObject(kind, current, preconditions, this.#deps.circumstances().nowMs, propagation);
       return { ...store(transaction, kind, current, outcome), unknownFields: [] };
     });
   }
@@ -122,13 +123,14 @@ export class Operations {
     kind: ResourceKind,
     namespace: string | undefined,
     picks: (object: KubeObject) => boolean,
-    mode: Pick<WriteMode, 'isDryRun'>,
+    options: Pick<DeleteOptions, 'isDryRun' | 'propagation'>,
   ): Promise<readonly Entry[]> {
     const nothing = { uid: undefined, resourceVersion: undefined };
-    return this.#write(mode, (transaction) => {
+    return this.#write(options, (transaction) => {
       const picked = transaction.list(kind, namespace).filter(({ object }) => picks(object));
       for (const entry of picked) {
-        store(transaction, kind, entry, deleteObject(kind, entry, nothing, this.#deps.circumstances().nowMs));
+        const { nowMs } = this.#deps.circumstances();
+        store(transaction, kind, entry, deleteObject(kind, entry, nothing, nowMs, options.propagation));
       }
       return picked;
     });

@@ -5,9 +5,10 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { Api } from './api.ts';
-import { coreKinds, namespaceKind } from './core-kinds.ts';
+import { coreKinds, eventKind, namespaceKind } from './core-kinds.ts';
 import { type Database, openDatabase } from './database.ts';
 import type { Health } from './fixed-paths.ts';
+import { GarbageCollector } from './garbage-collector.ts';
 import { startHousekeeping } from './housekeeping.ts';
 import { type HttpServer, startHttpServer } from './http-server.ts';
 import { isJsonObject, type Json } from './json.ts';
@@ -119,6 +120,8 @@ async function serve(
   const housekeeping = startHousekeeping({ writer, kinds, namespaces: namespaceKind, now, log });
   opened.push(housekeeping);
   const stop = new AbortController();
+  const garbage = new GarbageCollector({ writer, kinds, events: eventKind, namespaces: namespaceKind, now, log });
+  opened.push(garbage);
   const api = new Api({
     kinds,
     writer,
@@ -143,6 +146,7 @@ async function serve(
       stop.abort();
       await server.close();
       housekeeping.close();
+      garbage.close();
       writer.close();
       database.close();
     });

@@ -235,7 +235,7 @@ describe('store: objects', () => {
           },
         ),
         code: 422,
-        message: /only one reference can have `controller`/,
+        message: /Only one reference can have Controller set to true/,
       },
     ];
     for (const { it: title, body, code, message } of refused) {

@@ -22,7 +22,8 @@ export interface StoredChange {
 export interface Database {
   /** The last revision written for each kind of object; the highest of them is the store's. */
   loadRevisions(): ReadonlyMap<string, number>;
-  loadObjects(): Iterable<StoredObject>;
+  /** All, or those of one kind. */
+  loadObjects(storageKey?: string): Iterable<StoredObject>;
   /** Returns when the batch is on disk. Throws what SQLite threw, and then nothing of the batch was written. */
   commit(changes: readonly StoredChange[]): void;
   close(): void;
@@ -55,14 +56,19 @@ export function openDatabase(path: string): Database {
       const rows = db.prepare('SELECT storage_key, revision FROM revisions').all();
       return new Map(rows.map((row) => [String(row.storage_key), Number(row.revision)]));
     },
-    loadObjects: () => loadObjects(db.prepare('SELECT storage_key, key, json FROM objects ORDER BY storage_key, key')),
+    loadObjects: (storageKey) => loadObjects(db, storageKey),
     commit: (changes) => commit(db, changes, { put, remove, mark }),
     close: () => db.close(),
   };
 }
 
-function* loadObjects(select: StatementSync): Iterable<StoredObject> {
-  for (const row of select.iterate()) {
+function* loadObjects(db: DatabaseSync, storageKey: string | undefined): Iterable<StoredObject> {
+  const all = 'SELECT storage_key, key, json FROM objects';
+  const rows =
+    storageKey === undefined
+      ? db.prepare(`${all} ORDER BY storage_key, key`).iterate()
+      : db.prepare(`${all} WHERE storage_key = ? ORDER BY key`).iterate(storageKey);
+  for (const row of rows) {
     yield { storageKey: String(row.storage_key), key: String(row.key), json: String(row.json) };
   }
 }

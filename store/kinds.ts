@@ -4,10 +4,18 @@
  */
 import type { ResourceKind } from './resources.ts';
 
+/** The kind of one CustomResourceDefinition. */
+export interface CustomKinds {
+  /** One for each version served. */
+  readonly served: readonly ResourceKind[];
+  /** The version that objects are stored as, served or not. */
+  readonly stored: ResourceKind;
+}
+
 export class Kinds {
   readonly #fixed: readonly ResourceKind[];
-  /** By the name of the CustomResourceDefinition, one for each version served. */
-  readonly #custom = new Map<string, readonly ResourceKind[]>();
+  /** By the name of the CustomResourceDefinition. */
+  readonly #custom = new Map<string, CustomKinds>();
   readonly #listeners = new Set<() => void>();
   #all: readonly ResourceKind[];
   #byPath: ReadonlyMap<string, ResourceKind>;
@@ -23,10 +31,10 @@ export class Kinds {
     return this.#all;
   }
 
-  /** Those that have objects of their own, each once, however many versions of it are served. */
+  /** Those that have objects of their own, each once, in the version that they are stored as. */
   get stored(): readonly ResourceKind[] {
-    const own = this.#all.filter(({ projection }) => projection === undefined);
-    return [...new Map(own.map((kind) => [kind.storageKey, kind])).values()];
+    const own = this.#fixed.filter(({ projection }) => projection === undefined);
+    return [...own, ...[...this.#custom.values()].map(({ stored }) => stored)];
   }
 
   /** The kinds that the store is built with. */
@@ -38,16 +46,17 @@ export class Kinds {
     return this.#byPath.get(pathKey({ group, version, plural }));
   }
 
-  /** What a CustomResourceDefinition adds; empty for one that adds nothing yet. */
-  custom(name: string): readonly ResourceKind[] {
-    return this.#custom.get(name) ?? [];
+  /** What a CustomResourceDefinition adds; undefined: nothing yet. */
+  custom(name: string): CustomKinds | undefined {
+    return this.#custom.get(name);
   }
 
   /** Serves these versions for a CustomResourceDefinition from now on, and none that it had before. */
-  setCustom(name: string, kinds: readonly ResourceKind[]): void {
-    if (kinds.length === 0) this.#custom.delete(name);
+  setCustom(name: string, kinds: CustomKinds | undefined): void {
+    if (kinds === undefined) this.#custom.delete(name);
     else this.#custom.set(name, kinds);
-    this.#all = [...this.#fixed, ...[...this.#custom.values()].flat().toSorted(compareKinds)];
+    const custom = [...this.#custom.values()].flatMap(({ served }) => served);
+    this.#all = [...this.#fixed, ...custom.toSorted(compareKinds)];
     this.#byPath = indexByPath(this.#all);
     for (const listener of this.#listeners) listener();
   }

@@ -12,6 +12,8 @@ export interface Entry {
   readonly object: KubeObject;
   /** The object as JSON, encoded once for the disk, all readers and all watchers. */
   readonly json: string;
+  /** As it is on disk, where the present schema of its kind shows it otherwise. */
+  readonly stored?: KubeObject;
 }
 
 /** One committed write. `entry` of a DELETED is the last state, under the revision of its removal. */
@@ -69,6 +71,14 @@ export class Collection {
   load(entry: Entry): void {
     this.#entries.set(entry.key, entry);
     this.#sortedKeys = undefined;
+  }
+
+  /** Shows what is stored in another shape; nothing was written, so nobody is told. */
+  refresh(show: (entry: Entry) => Entry): void {
+    for (const [key, entry] of this.#entries) {
+      const shown = show(entry);
+      if (shown !== entry) this.#entries.set(key, shown);
+    }
   }
 
   /** Notes that there is something on disk that nobody can read. */

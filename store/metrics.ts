@@ -75,6 +75,7 @@ export function createMetrics(registry: Registry, counts: ObjectCounts): StoreMe
     labelNames: ['resource'],
     registers,
     collect: () => {
+      objects.reset(); // kinds come and go
       for (const [resource, count] of counts.objects()) objects.set({ resource }, count);
     },
   });
@@ -84,6 +85,7 @@ export function createMetrics(registry: Registry, counts: ObjectCounts): StoreMe
     labelNames: ['resource'],
     registers,
     collect: () => {
+      damaged.reset();
       for (const [resource, count] of counts.damaged()) damaged.set({ resource }, count);
     },
   });

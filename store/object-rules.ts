@@ -122,11 +122,9 @@ function rejectMeta(kind: ResourceKind, { metaErrors }: ParsedObject, name: stri
 function check(kind: ResourceKind, object: KubeObject, previous: KubeObject | undefined): void {
   const { name, namespace } = object.metadata;
   // The schema of a kind may narrow the name, as the Container's does.
-  const errors = [
-    ...validateMeta(object.metadata, kind),
-    ...validateSchema(kind.schema, object),
-    ...kind.validate(object, previous),
-  ];
+  const errors = [...validateMeta(object.metadata, kind), ...validateSchema(kind.schema, object)];
+  // The rules of a custom resource rely on its schema.
+  if (!kind.isCustom || errors.length === 0) errors.push(...kind.validate(object, previous));
   if (errors.length > 0) throw invalid(kind, name, errors);
   if (previous !== undefined && namespace !== previous.metadata.namespace) throw badRequest('namespace is immutable');
 }
@@ -266,7 +264,8 @@ export function deleteObject(
       ? { status: { ...(isJsonObject(current.status) ? current.status : {}), phase: 'Terminating' } }
       : {}),
   };
-  return isGone(marked) ? { kind: 'remove', object: current } : { kind: 'store', object: marked };
+  const prepared = kind.prepareDeletion?.(marked) ?? marked;
+  return isGone(prepared) ? { kind: 'remove', object: current } : { kind: 'store', object: prepared };
 }
 
 function withFinalizers(object: KubeObject, finalizers: readonly string[]): KubeObject {

@@ -5,6 +5,7 @@
 import type { DeleteOptions } from './delete-options.ts';
 import type { Json } from './json.ts';
 import { applyJsonPatch, applyMergePatch } from './json-patch.ts';
+import type { Kinds } from './kinds.ts';
 import { type Entry, keyOf } from './memory.ts';
 import { objectMetaSchema } from './object-meta.ts';
 import {
@@ -19,12 +20,22 @@ import {
 } from './object-rules.ts';
 import type { KubeObject, ResourceKind } from './resources.ts';
 import type { OpenApiSchema } from './schema.ts';
-import { alreadyExists, badRequest, damagedObject, forbidden, notFound, type StatusError } from './status-error.ts';
+import {
+  alreadyExists,
+  badRequest,
+  damagedObject,
+  forbidden,
+  kindTerminating,
+  notFound,
+  type StatusError,
+  unknownPath,
+} from './status-error.ts';
 import { applyStrategicPatch } from './strategic-patch.ts';
 import type { Transaction, Writer } from './writer.ts';
 
 export interface OperationsDeps {
   readonly writer: Writer;
+  readonly kinds: Kinds;
   readonly namespaces: ResourceKind;
   readonly circumstances: () => Circumstances;
 }
@@ -75,6 +86,7 @@ export class Operations {
     const parsed = parseObject(kind, body, { namespace, name: undefined });
     mode.checkUnknown(parsed.unknownFields);
     return this.#write(mode, (transaction) => {
+      this.#checkServed(kind);
       const object = this.#newObject(transaction, kind, namespace, parsed);
       if (namespace !== undefined) this.#checkNamespace(transaction, kind, namespace, object.metadata.name);
       if (transaction.get(kind, namespace, object.metadata.name) !== undefined) {
@@ -152,6 +164,13 @@ export class Operations {
       if (!isGenerated || tries >= maxNameTries) return object;
       if (transaction.get(kind, namespace, object.metadata.name) === undefined) return object;
     }
+  }
+
+  /** A kind may have gone since the request came. */
+  #checkServed(kind: ResourceKind): void {
+    const present = this.#deps.kinds.at(kind);
+    if (present === undefined) throw unknownPath();
+    if (present.isTerminating === true) throw kindTerminating();
   }
 
   #checkNamespace(transaction: Transaction, kind: ResourceKind, namespace: string, name: string): void {

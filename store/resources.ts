@@ -2,19 +2,9 @@
  * The kinds that the store serves. Pure: a kind is data, whether it comes from a CustomResourceDefinition or is one of
  * the core kinds; handlers know no kind by name.
  */
-import * as containers from '../crds/index.ts';
 import type { FieldError } from './field-errors.ts';
-import {
-  getOwn,
-  getPath,
-  getString,
-  isJsonArray,
-  isJsonObject,
-  type Json,
-  type JsonObject,
-  jsonTypeOf,
-} from './json.ts';
-import { type CompiledSchema, compileSchema, type OpenApiSchema, parseOpenApiSchema } from './schema.ts';
+import { getOwn, getString, isJsonArray, isJsonObject, type Json, type JsonObject } from './json.ts';
+import type { CompiledSchema, OpenApiSchema } from './schema.ts';
 import type { ResourceName } from './status-error.ts';
 
 /** A stored object: any kind, with what every kind has. */
@@ -60,6 +50,20 @@ export interface Projection {
   readonly project: (object: KubeObject) => KubeObject;
 }
 
+/** How objects of a version are read from, and written to, what is stored as another version. Pure. */
+export interface Conversion {
+  readonly fromStorage: (object: KubeObject) => KubeObject;
+  readonly toStorage: (object: KubeObject) => KubeObject;
+}
+
+/** Where an object has what the subresource scale shows. */
+export interface ScalePaths {
+  readonly specReplicas: readonly string[];
+  readonly statusReplicas: readonly string[];
+  /** Of a label selector as text; undefined: it has none. */
+  readonly selector: readonly string[] | undefined;
+}
+
 export interface ResourceKind extends ResourceName {
   readonly version: string;
   readonly kind: string;
@@ -77,6 +81,15 @@ export interface ResourceKind extends ResourceName {
   readonly hasStreams: boolean;
   /** The kind is read-only, and made from another. */
   readonly projection?: Projection;
+  /** The kind's objects are stored as those of another version. */
+  readonly conversion?: Conversion;
+  readonly scale?: ScalePaths;
+  /** What clients of the version are warned of. */
+  readonly deprecation?: string;
+  /** Aborted when the kind is served no more as it is here: watches end. */
+  readonly ended?: AbortSignal;
+  /** The kind is being removed: none of its objects is created any more. */
+  readonly isTerminating?: boolean;
   readonly schema: CompiledSchema;
   readonly openApi: OpenApiSchema;
   /** Under which name the schema is published, like io.k8s.api.core.v1.Secret. */
@@ -91,6 +104,8 @@ export interface ResourceKind extends ResourceName {
   readonly prepare: (object: KubeObject, previous: KubeObject | undefined) => KubeObject;
   /** The kind's own rules beyond its schema. */
   readonly validate: (object: KubeObject, previous: KubeObject | undefined) => readonly FieldError[];
+  /** What a deletion marks an object with, beside the time. */
+  readonly prepareDeletion?: (object: KubeObject) => KubeObject;
   /** Objects of this kind are removed this long after they were last written. */
   readonly ttlMs: number | undefined;
 }
@@ -146,73 +161,6 @@ export function readJsonPath(value: Json, steps: readonly (string | number)[]): 
   return at;
 }
 
-/** Reads one CustomResourceDefinition: a kind for each served version. Throws TypeError that says what is wrong. */
-export function parseCustomResourceDefinition(value: Json): readonly ResourceKind[] {
-  const name = getString(value, 'metadata', 'name') ?? '(no name)';
-  const text = (...path: readonly string[]): string => {
-    const found = getPath(value, path);
-    if (typeof found === 'string' && found !== '') return found;
-    throw new TypeError(
-      `CustomResourceDefinition ${name}: ${path.join('.')} must be a string, not ${jsonTypeOf(found)}`,
-    );
-  };
-  if (getString(value, 'kind') !== 'CustomResourceDefinition') {
-    throw new TypeError(
-      `${name}: kind must be CustomResourceDefinition, not ${JSON.stringify(getPath(value, ['kind']))}`,
-    );
-  }
-  const group = text('spec', 'group');
-  const plural = text('spec', 'names', 'plural');
-  if (name !== `${plural}.${group}`) {
-    throw new TypeError(`CustomResourceDefinition ${name}: metadata.name must be ${plural}.${group}`);
-  }
-  const kind = text('spec', 'names', 'kind');
-  const shared = {
-    group,
-    plural,
-    kind,
-    listKind: getString(value, 'spec', 'names', 'listKind') ?? `${kind}List`,
-    singular: getString(value, 'spec', 'names', 'singular') ?? kind.toLowerCase(),
-    shortNames: strings(getPath(value, ['spec', 'names', 'shortNames'])),
-    categories: strings(getPath(value, ['spec', 'names', 'categories'])),
-    isNamespaced: text('spec', 'scope') === 'Namespaced',
-    isCustom: true,
-    hasGeneration: true,
-    storageKey: `${plural}.${group}`,
-    nameRule: 'subdomain',
-    prepare: (object) => object,
-    validate: () => [],
-    ttlMs: undefined,
-  } as const satisfies Partial<ResourceKind>;
-  const versions = getPath(value, ['spec', 'versions']);
-  const served = (isJsonArray(versions) ? versions : []).filter((version) => getPath(version, ['served']) === true);
-  return served.map((served) => {
-    const version = getString(served, 'name') ?? '';
-    const openApi = parseOpenApiSchema(getPath(served, ['schema', 'openAPIV3Schema']), `${name}/${version}`);
-    const reversed = group.split('.').reverse().join('.');
-    return {
-      ...shared,
-      version,
-      openApi,
-      schema: compileSchema(openApi, `${name}/${version}`),
-      hasStatus: getPath(served, ['subresources', 'status']) !== undefined,
-      hasStreams: group === containers.group && plural === containers.plural,
-      definitionName: `${reversed}.${version}.${kind}`,
-      columns: customColumns(getPath(served, ['additionalPrinterColumns'])),
-      selectableFields: customSelectableFields(getPath(served, ['selectableFields'])),
-    };
-  });
-}
-
-function strings(value: Json | undefined): readonly string[] {
-  return isJsonArray(value) ? value.filter((item) => typeof item === 'string') : [];
-}
-
-function customSelectableFields(value: Json | undefined): ReadonlyMap<string, readonly string[]> {
-  const paths = (isJsonArray(value) ? value : []).map((item) => getString(item, 'jsonPath') ?? '');
-  return new Map(paths.map((path) => [path.replace(/^\./u, ''), parseJsonPath(path).map(String)]));
-}
-
 export const nameColumn: Column = {
   name: 'Name',
   type: 'string',
@@ -229,23 +177,3 @@ export const ageColumn: Column = {
   priority: 0,
   value: (object) => getString(object, 'metadata', 'creationTimestamp'),
 };
-
-function customColumns(value: Json | undefined): readonly Column[] {
-  const columns = isJsonArray(value) ? value : [];
-  if (columns.length === 0) return [nameColumn, ageColumn];
-  return [nameColumn, ...columns.map(customColumn)];
-}
-
-function customColumn(column: Json): Column {
-  const path = parseJsonPath(getString(column, 'jsonPath') ?? '');
-  const format = getString(column, 'format');
-  const priority = getPath(column, ['priority']);
-  return {
-    name: getString(column, 'name') ?? '',
-    type: getString(column, 'type') ?? 'string',
-    ...(format === undefined ? {} : { format }),
-    description: getString(column, 'description') ?? '',
-    priority: typeof priority === 'number' ? priority : 0,
-    value: (object) => readJsonPath(object, path),
-  };
-}

@@ -110,7 +110,8 @@ function additionalOf(schema: OpenApiSchema, path: string): CompiledSchema | 'an
   return compileSchema(schema.additionalProperties, `${path}.*`);
 }
 
-function compilePattern(pattern: string, path: string): RegExp {
+/** Throws TypeError that names the path. */
+export function compilePattern(pattern: string, path: string): RegExp {
   try {
     return new RegExp(pattern, 'u');
   } catch (unicodeError) {

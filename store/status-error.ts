@@ -144,6 +144,12 @@ export function methodNotAllowed(method: string): StatusError {
   return new StatusError(405, 'MethodNotAllowed', message, {});
 }
 
+/** 405: the definition of the kind is being removed. */
+export function kindTerminating(): StatusError {
+  const message = 'create not allowed while custom resource definition is terminating';
+  return new StatusError(405, 'MethodNotAllowed', message, {});
+}
+
 /** 405: objects of this kind show others, which are what can be written. */
 export function readOnlyKind(method: string, { plural }: ResourceName, name: string | undefined): StatusError {
   const message = `${plural} are read-only here: each shows the container of its name; ${method} containers.holdfast.dev instead`;

@@ -1,27 +1,28 @@
 /** Puts the store together: database, memory, certificates, HTTPS server and housekeeping. Effects only. */
 import { randomBytes, randomUUID } from 'node:crypto';
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { Api } from './api.ts';
 import { coreKinds, eventKind, namespaceKind } from './core-kinds.ts';
+import { CrdController } from './crd-controller.ts';
+import { createCrdKind } from './crd-kind.ts';
 import { type Database, openDatabase } from './database.ts';
 import type { Health } from './fixed-paths.ts';
 import { GarbageCollector } from './garbage-collector.ts';
 import { startHousekeeping } from './housekeeping.ts';
 import { type HttpServer, startHttpServer } from './http-server.ts';
-import { isJsonObject, type Json } from './json.ts';
 import { Kinds } from './kinds.ts';
-import { type Collection, keyOf } from './memory.ts';
+import { loadObjects } from './load-objects.ts';
+import type { Collection } from './memory.ts';
 import { createMetrics } from './metrics.ts';
 import { Operations } from './operations.ts';
+import { type OwnedDefinition, readOwnedDefinitions, storeOwnedDefinitions } from './owned-definitions.ts';
 import { type Credentials, ensureCredentials, writeAdminKubeconfig } from './pki.ts';
 import { podKind } from './pods.ts';
 import { type CollectionView, ProjectedView } from './projection.ts';
-import { parseYaml } from './request-body.ts';
-import { type KubeObject, parseCustomResourceDefinition, type ResourceKind } from './resources.ts';
-import { normalize } from './schema-normalize.ts';
+import type { ResourceKind } from './resources.ts';
 import { StatusError } from './status-error.ts';
 import { StreamApi } from './stream-api.ts';
 import type { StreamSource } from './stream-source.ts';
@@ -73,14 +74,13 @@ const suffixAlphabet = 'bcdfghjklmnpqrstvwxz2456789';
 export async function createStore(deps: StoreDeps): Promise<Store> {
   const { dataDir, listen, log, now = Date.now } = deps;
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
-  const kinds = new Kinds([...coreKinds, podKind]);
-  for (const custom of await loadKinds(deps.crdFiles)) kinds.setCustom(custom[0]?.storageKey ?? '', custom);
+  const owned = await readOwnedDefinitions(deps.crdFiles);
   const pki = { dataDir, listenHost: listen.host };
   const credentials = await ensureCredentials({ ...pki, nowMs: now() });
   const database = openDatabase(join(dataDir, 'store.db'));
   const opened: { close(): void }[] = [database];
   try {
-    return await serve(deps, kinds, credentials, database, opened);
+    return await serve(deps, owned, credentials, database, opened);
   } catch (error) {
     for (const part of opened.toReversed()) part.close();
     log.error({ err: error }, 'store could not start');
@@ -90,13 +90,20 @@ export async function createStore(deps: StoreDeps): Promise<Store> {
 
 async function serve(
   deps: StoreDeps,
-  kinds: Kinds,
+  owned: readonly OwnedDefinition[],
   credentials: Credentials,
   database: Database,
   opened: { close(): void }[],
 ): Promise<Store> {
   const { dataDir, listen, log, now = Date.now } = deps;
   const health = new DiskHealth();
+  const definitions = createCrdKind({
+    taken: (group, definition) => controller.taken(group, definition),
+    owned: new Map(owned.map(({ name, spec }) => [name, spec])),
+    checkRules: () => [],
+    now,
+  });
+  const kinds = new Kinds([...coreKinds, definitions, podKind]);
   const metrics = createMetrics(deps.metrics, {
     objects: () => countObjects(kinds, ({ size }) => size, writer),
     damaged: () => countObjects(kinds, ({ damagedCount }) => damagedCount, writer),
@@ -114,8 +121,31 @@ async function serve(
     },
   });
   const circumstances = () => ({ nowMs: now(), uid: randomUUID(), suffix: randomSuffix() });
-  const operations = new Operations({ writer, namespaces: namespaceKind, circumstances });
-  loadObjects(database, kinds, writer, log);
+  const operations = new Operations({ writer, kinds, namespaces: namespaceKind, circumstances });
+  const loading = { database, writer, log };
+  let load: (kind: ResourceKind) => void = () => {}; // until all are loaded together
+  const rules = () => () => [];
+  const controller: CrdController = new CrdController({
+    writer,
+    kinds,
+    definitions,
+    rules,
+    load: (kind) => load(kind),
+    now,
+    log,
+  });
+  opened.push(controller);
+  loadObjects([definitions], loading);
+  controller.start();
+  await storeOwnedDefinitions(owned, { operations, writer, kinds, definitions, log });
+  const { others } = loadObjects(
+    kinds.stored.filter((kind) => kind !== definitions),
+    loading,
+  );
+  others.delete(definitions.storageKey);
+  for (const [resource, count] of others) log.warn({ resource, count }, 'objects of a kind that is not served');
+  load = (kind) => loadObjects([kind], loading);
+  controller.resume();
   await createFirstNamespaces(operations);
   const housekeeping = startHousekeeping({ writer, kinds, namespaces: namespaceKind, now, log });
   opened.push(housekeeping);
@@ -147,6 +177,7 @@ async function serve(
       await server.close();
       housekeeping.close();
       garbage.close();
+      controller.close();
       writer.close();
       database.close();
     });
@@ -162,8 +193,10 @@ async function serve(
 function viewsOf(writer: Writer): (kind: ResourceKind) => CollectionView {
   const projected = new WeakMap<ResourceKind, CollectionView>();
   return (kind) => {
-    if (kind.projection === undefined) return writer.collection(kind);
-    const view = projected.get(kind) ?? new ProjectedView(writer.collection(kind.projection), kind.projection);
+    const { projection, conversion } = kind;
+    const source = projection ?? (conversion && { storageKey: kind.storageKey, project: conversion.fromStorage });
+    if (source === undefined) return writer.collection(kind);
+    const view = projected.get(kind) ?? new ProjectedView(writer.collection(source), source);
     projected.set(kind, view);
     return view;
   };
@@ -176,77 +209,6 @@ function once(run: () => Promise<void>): () => Promise<void> {
     running ??= run();
     return running;
   };
-}
-
-async function loadKinds(files: readonly string[]): Promise<readonly (readonly ResourceKind[])[]> {
-  return Promise.all(
-    files.map(async (file) => {
-      try {
-        return parseCustomResourceDefinition(parseYaml(await readFile(file, 'utf8')).value);
-      } catch (error) {
-        const what = error instanceof Error ? error.message : String(error);
-        throw new TypeError(`cannot serve the kind in ${file}: ${what}`, { cause: error });
-      }
-    }),
-  );
-}
-
-/** Objects of kinds that are not served any more stay on disk, untouched; and so does one that is damaged. */
-function loadObjects(database: Database, kinds: Kinds, writer: Writer, log: Logger): void {
-  const byStorage = new Map(kinds.stored.map((kind) => [kind.storageKey, kind]));
-  const unserved = new Map<string, number>();
-  for (const { storageKey, key, json } of database.loadObjects()) {
-    const kind = byStorage.get(storageKey);
-    if (kind === undefined) unserved.set(storageKey, (unserved.get(storageKey) ?? 0) + 1);
-    else loadObject(kind, { key, json }, writer.collection(kind), log);
-  }
-  for (const [resource, count] of unserved) log.warn({ resource, count }, 'objects of a kind that is not served');
-}
-
-/** One that is damaged costs itself: whoever asks for it is told so, and all others are served. */
-function loadObject(
-  kind: ResourceKind,
-  { key, json }: { readonly key: string; readonly json: string },
-  collection: Collection,
-  log: Logger,
-): void {
-  try {
-    collection.load(toEntry(kind, key, json));
-  } catch (error) {
-    // What of it a parser quotes may be a secret.
-    const problem =
-      error instanceof DamagedError
-        ? error.message
-        : error instanceof SyntaxError
-          ? 'it is not JSON'
-          : 'it does not have the shape of its kind';
-    collection.loadDamaged(key, problem);
-    log.error(
-      { resource: kind.storageKey, object: key, problem },
-      'a stored object is damaged and is not served; create it anew from its document (kubectl create -f FILE), or restore a backup of the store',
-    );
-  }
-}
-
-/** A stored object is JSON and no object of its kind; the message says in what, without a word of its content. */
-class DamagedError extends Error {
-  override readonly name = 'DamagedError';
-}
-
-const headFields: ReadonlySet<string> = new Set(['apiVersion', 'kind', 'metadata']);
-
-/** A stored object in the shape of the present schema: a field that came since then gets its default. */
-function toEntry(kind: ResourceKind, key: string, json: string) {
-  const stored: Json = JSON.parse(json);
-  const { value } = normalize(kind.schema, stored, headFields);
-  if (!isJsonObject(value) || !isJsonObject(value.metadata))
-    throw new DamagedError('it is not an object with metadata');
-  const object = value as KubeObject; // only objects that the rules made are ever stored
-  const { name, namespace, uid, resourceVersion } = object.metadata;
-  const revision = Number(resourceVersion);
-  if (keyOf(namespace, name) !== key) throw new DamagedError('it has another name than it is stored under');
-  if (typeof uid !== 'string' || !Number.isSafeInteger(revision)) throw new DamagedError('it has no uid or revision');
-  return { key, revision, object, json: value === stored ? json : JSON.stringify(value) };
 }
 
 async function createFirstNamespaces(operations: Operations): Promise<void> {
@@ -272,7 +234,13 @@ function countObjects(
   count: (collection: Collection) => number,
   writer: Writer,
 ): ReadonlyMap<string, number> {
-  return new Map(kinds.stored.map((kind) => [kind.plural, count(writer.collection(kind))]));
+  const counts = new Map<string, number>();
+  for (const kind of kinds.stored) {
+    // Two groups may call a kind by the same name.
+    const name = counts.has(kind.plural) ? kind.storageKey : kind.plural;
+    counts.set(name, count(writer.collection(kind)));
+  }
+  return counts;
 }
 
 /** A daemon may run for longer than its certificate is valid. */

@@ -96,6 +96,9 @@ class Watch {
     const end = (): void => this.#ended.abort();
     this.#sink.once('close', end);
     stop.addEventListener('abort', end, { once: true });
+    const { ended } = this.#options.kind;
+    ended?.addEventListener('abort', end, { once: true });
+    if (ended?.aborted === true) end();
     const unsubscribe = collection.subscribe((change) => this.#receive(change));
     const timer = setTimeout(() => {
       if (bookmarks.periodic) this.#sendBookmark();
@@ -110,6 +113,7 @@ class Watch {
       clearTimeout(timer);
       clearInterval(ticker);
       stop.removeEventListener('abort', end);
+      ended?.removeEventListener('abort', end);
       this.#sink.end();
     }
   }

@@ -21,7 +21,7 @@ const maxDecideMs = 10;
 /** Writes that may wait; more are turned away, so that an overload cannot fill the memory. */
 const maxQueued = 20_000;
 
-type Storage = Pick<ResourceKind, 'storageKey'>;
+type Storage = Pick<ResourceKind, 'storageKey' | 'conversion'>;
 
 /** What a write sees and may do. Everything it puts is taken back if it throws. */
 export interface Transaction {
@@ -231,10 +231,16 @@ class Batch implements Transaction {
   }
 
   get(kind: Storage, namespace: string | undefined, name: string): Entry | undefined {
-    return this.#getKey(kind, keyOf(namespace, name));
+    const entry = this.#getKey(kind, keyOf(namespace, name));
+    return entry === undefined ? undefined : shown(kind, entry);
   }
 
   list(kind: Storage, namespace: string | undefined): readonly Entry[] {
+    const entries = this.#list(kind, namespace);
+    return kind.conversion === undefined ? entries : entries.map((entry) => shown(kind, entry));
+  }
+
+  #list(kind: Storage, namespace: string | undefined): readonly Entry[] {
     const overlay = this.#overlay.get(kind.storageKey);
     const position: ListPosition = {};
     const committed = [...this.#writer.collection(kind).list(namespace, position)];
@@ -252,11 +258,13 @@ class Batch implements Transaction {
   put(kind: Storage, object: KubeObject): Entry {
     const { metadata } = object;
     const previous = this.#getKey(kind, keyOf(metadata.namespace, metadata.name));
-    return this.#stage(kind, object, previous === undefined ? 'ADDED' : 'MODIFIED', previous);
+    const stored = kind.conversion?.toStorage(object) ?? object;
+    return shown(kind, this.#stage(kind, stored, previous === undefined ? 'ADDED' : 'MODIFIED', previous));
   }
 
   remove(kind: Storage, entry: Entry): Entry {
-    return this.#stage(kind, entry.object, 'DELETED', this.#getKey(kind, entry.key));
+    const stored = kind.conversion?.toStorage(entry.object) ?? entry.object;
+    return shown(kind, this.#stage(kind, stored, 'DELETED', this.#getKey(kind, entry.key)));
   }
 
   #getKey(kind: Storage, key: string): Entry | undefined {
@@ -287,4 +295,11 @@ class Batch implements Transaction {
     this.revision = revision;
     return entry;
   }
+}
+
+/** An entry as the version of a kind has it. */
+function shown({ conversion }: Storage, entry: Entry): Entry {
+  if (conversion === undefined) return entry;
+  const object = conversion.fromStorage(entry.object);
+  return { key: entry.key, revision: entry.revision, object, json: JSON.stringify(object) };
 }

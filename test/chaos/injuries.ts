@@ -1,8 +1,8 @@
 /** How a fault is done, and how one sees that what it did is healed: what the rows of faults.ts have in common. Effects. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as wait } from 'node:timers/promises';
 import { type Instance, run } from '../instance.ts';
+import { until } from '../until.ts';
 import type { DaemonKeeper } from './daemon-keeper.ts';
 import { observeMonitor, observeRunning, type Run, uptimeSeconds } from './host-view.ts';
 import type { Member } from './roster.ts';
@@ -26,8 +26,8 @@ export interface Injury {
   findFlaw(): Promise<string | undefined>;
 }
 
-const mostTries = 20;
-const tryAgainMs = 500;
+const mostTries = 3;
+const successorDeadlineMs = 20_000;
 
 export type Harm = (run: Run, containerID: string) => Promise<void> | void;
 /** What is wrong with a container that does its duty. */
@@ -79,16 +79,18 @@ interface Victim {
   readonly monitor: { readonly pid: number; readonly id: string };
 }
 
-/** Tries again: a write to its spec may be replacing it, or what was half removed be put back, at this very moment. */
+/** A write to its spec may be replacing it at this very moment: then its successor is hit. */
 async function hit(target: Member | undefined, deps: FaultDeps, harm: Harm): Promise<Victim> {
   for (let tries = 1; ; tries += 1) {
+    const chosen = victimOf(target, deps);
     try {
-      const chosen = victimOf(target, deps);
       await harm(chosen.victim, chosen.monitor.id);
       return chosen;
     } catch (error) {
       if (tries === mostTries) throw error;
-      await wait(tryAgainMs);
+      const { name } = chosen.member;
+      const isAnother = (): boolean => ![undefined, chosen.victim.pid].includes(deps.watcher.runOf(name)?.pid);
+      await until(isAnother, `${name} to be another after ${String(error)}`, successorDeadlineMs);
     }
   }
 }

@@ -3,10 +3,11 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import fc from 'fast-check';
 import { crdFiles } from '../../crds/index.ts';
+import { parseCustomResourceDefinition } from '../../store/crd-parse.ts';
 import { formatFieldError } from '../../store/field-errors.ts';
 import type { Json } from '../../store/json.ts';
 import { parseYaml } from '../../store/request-body.ts';
-import { parseCustomResourceDefinition, parseJsonPath, readJsonPath } from '../../store/resources.ts';
+import { parseJsonPath, readJsonPath } from '../../store/resources.ts';
 import { compileSchema, type OpenApiSchema, parseOpenApiSchema } from '../../store/schema.ts';
 import { normalize } from '../../store/schema-normalize.ts';
 import { validateSchema } from '../../store/schema-validate.ts';
@@ -216,7 +217,7 @@ describe('validateSchema', () => {
 
   it('accepts whatever the Container schema itself has made whole', async () => {
     const [file = ''] = crdFiles;
-    const [kind] = parseCustomResourceDefinition(parseYaml(await readFile(file, 'utf8')).value);
+    const { stored: kind } = parseCustomResourceDefinition(parseYaml(await readFile(file, 'utf8')).value);
     assert.ok(kind !== undefined);
     const { value } = normalize(kind.schema, { spec: { image: 'nginx' } });
     assert.deepEqual(validateSchema(kind.schema, value), []);

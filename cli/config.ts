@@ -20,6 +20,8 @@ export interface Config {
   readonly registriesConf?: string | undefined;
   /** This host's credentials for registries, in the form of ~/.docker/config.json; the first file that is there counts. */
   readonly authFiles: readonly string[];
+  /** Keys that the store encrypts Secrets with on disk; undefined: secrets.key in the data dir. */
+  readonly secretsKeyFile?: string | undefined;
   /** When unused images are removed. */
   readonly imageCollection: ImageCollectionPolicy;
   /** How many containers start at once, and how spread over time after a boot. */
@@ -85,6 +87,10 @@ export const options: Readonly<Record<string, Option>> = {
   'auth-file': {
     value: 'FILE',
     help: "this host's credentials for registries, as containers-auth.json(5) and docker login write them; by default $REGISTRY_AUTH_FILE, /etc/holdfast/auth.json, /run/containers/UID/auth.json or ~/.docker/config.json",
+  },
+  'secrets-key-file': {
+    value: 'FILE',
+    help: 'keys that the store encrypts Secrets with on its disk; made if it is not there (DATA-DIR/secrets.key)',
   },
   'image-minimum-gc-age': { value: 'TIME', fallback: '2m', help: 'an unused image is kept at least so long' },
   'image-maximum-gc-age': {
@@ -183,6 +189,7 @@ export function parseConfig({ args, env, hostname, readFile }: Sources): Config 
     logLevel: level,
     registriesConf: get('registries-conf').value,
     authFiles: get('auth-file').value === undefined ? defaultAuthFiles(env) : [path('auth-file')],
+    secretsKeyFile: get('secrets-key-file').value === undefined ? undefined : path('secrets-key-file'),
     imageCollection: parseImageCollection(need),
     startPolicy: parseStartPolicy(need),
     kubeconfig: get('kubeconfig').value,

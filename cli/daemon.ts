@@ -82,6 +82,7 @@ export async function startDaemon(role: Role, config: Config, log: Logger): Prom
         dataDir: config.dataDir,
         listen: config.listen,
         crdFiles,
+        secretsKeyFile: config.secretsKeyFile,
         log: log.child({ part: 'store' }),
         metrics: registry,
         hasCheckpoint: async () => role === 'up' && (await hasCheckpoint(checkpointDirOf(config.dataDir))),

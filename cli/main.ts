@@ -20,6 +20,7 @@ import { loadKubeconfig } from './kubeconfig.ts';
 import { startLive } from './live.ts';
 import { openLogFile } from './log-file.ts';
 import { parseRenameArgs, RenameError, rename } from './rename.ts';
+import { parseStoreCommand, StoreCommandError, storeUsage } from './store-args.ts';
 
 /** The store could not be started, for a reason that its message tells the user. */
 class StoreStartError extends Error {
@@ -35,7 +36,7 @@ Usage: holdfast COMMAND [--FLAG VALUE ...]
 
 Commands:
   up           store and controller in one process, for one host
-  store        the store alone
+  store        the store alone; and its backup, restore, check, rotate-key (holdfast store --help)
   controller   the controller alone, for an API server elsewhere (--kubeconfig)
   down         end the daemon and its containers, and clean up the host; objects, volumes and images stay
   image        list, pull, remove, import and export this host's images (holdfast image --help)
@@ -148,7 +149,7 @@ async function main(): Promise<void> {
     command === '-h' ||
     ownArgs.includes('--help')
   ) {
-    process.stdout.write(command === 'image' ? imageUsage : usage);
+    process.stdout.write(command === 'image' ? imageUsage : command === 'store' ? storeUsage : usage);
     process.exitCode = command === undefined ? 2 : 0;
     return;
   }
@@ -156,8 +157,17 @@ async function main(): Promise<void> {
     parseConfig({ args: flags, env: process.env, hostname: hostname(), readFile: readConfigFile });
   const config = (): Config => configOf(args);
   switch (command) {
+    case 'store': {
+      const { command: storeCommand, rest } = parseStoreCommand(args);
+      const settings = configOf(rest);
+      if (storeCommand === undefined) return await runDaemon(command, settings);
+      const { runStoreCommand } = await import('./store-command.ts');
+      const { stdin, stdout } = process;
+      const say = (line: string): void => void process.stderr.write(`${line}\n`);
+      process.exitCode = await runStoreCommand(storeCommand, { config: settings, stdin, stdout, say });
+      return;
+    }
     case 'up':
-    case 'store':
     case 'controller':
       return await runDaemon(command, config());
     case 'down':
@@ -220,6 +230,7 @@ try {
     DocumentError,
     RenameError,
     HeldError,
+    StoreCommandError,
     DebugError,
     StoreStartError,
     ImagePullError,

@@ -5,10 +5,15 @@
  */
 import { isOlderVersion } from './resource-version.ts';
 
-/** By what a store is known again: the uid of its namespace kube-system, and how far its versions had come. */
-export interface StoreMark {
-  /** undefined: it does not say. */
+/** By what a store is known again: its identity, and how far its versions had come. */
+export interface StoreIdentity {
+  /** Of its namespace kube-system. undefined: it does not say. */
   readonly uid: string | undefined;
+  /** The name of the last restoration from a backup, after which versions go on higher; undefined: there was none. */
+  readonly restoration?: string | undefined;
+}
+
+export interface StoreMark extends StoreIdentity {
   readonly version: string;
 }
 
@@ -18,6 +23,7 @@ export type StoreRelation = 'same' | 'other' | 'older';
 export function relateStores(before: StoreMark | undefined, now: StoreMark): StoreRelation {
   if (before === undefined) return 'same';
   if (before.uid !== undefined && now.uid !== undefined && before.uid !== now.uid) return 'other';
+  if (now.uid !== undefined && now.restoration !== before.restoration) return 'older';
   return isOlderVersion(now.version, before.version) ? 'older' : 'same';
 }
 

@@ -294,5 +294,10 @@ export function parseHeld(value: unknown): Held | undefined {
 
 function parseMark(value: unknown): StoreMark | undefined {
   if (!isRecord(value) || typeof value.version !== 'string') return undefined;
-  return { uid: typeof value.uid === 'string' ? value.uid : undefined, version: value.version };
+  const { uid, restoration, version } = value;
+  return {
+    uid: typeof uid === 'string' ? uid : undefined,
+    ...(typeof restoration === 'string' ? { restoration } : {}),
+    version,
+  };
 }

@@ -6,7 +6,14 @@
 import type { Logger } from 'pino';
 import type { Container } from '../crds/index.ts';
 import type { ContainerInfo } from '../runtime/index.ts';
-import { decideAbsences, type HoldReason, type KnownObject, relateStores, type StoreMark } from './absence.ts';
+import {
+  decideAbsences,
+  type HoldReason,
+  type KnownObject,
+  relateStores,
+  type StoreIdentity,
+  type StoreMark,
+} from './absence.ts';
 import { type ContainerApi, finalizer } from './api.ts';
 import type { Checkpoint, Held } from './checkpoint.ts';
 import { parseRename } from './container-id.ts';
@@ -80,8 +87,8 @@ export function createCustody(deps: CustodyDeps): Custody {
   const timers = new Set<NodeJS.Timeout>();
   let losses: number[] = [];
   let mark: StoreMark | undefined = checkpoint.store;
-  /** The uid of the store that answers now. */
-  let present: string | undefined;
+  /** The store that answers now. */
+  let present: StoreIdentity | undefined;
 
   const mayGo = ({ metadata }: Container): boolean =>
     metadata.deletionTimestamp !== undefined || metadata.finalizers?.includes(finalizer) !== true;
@@ -179,7 +186,7 @@ export function createCustody(deps: CustodyDeps): Custody {
       const store = await identifyStore(api, stop.signal);
       const answer = await askForObject(api, key, stop.signal);
       if (!doubtful.has(uid)) return;
-      if (relateStores(mark, { uid: store, version: mark?.version ?? '' }) !== 'same') throw new OtherStoreError();
+      if (relateStores(mark, { ...store, version: mark?.version ?? '' }) !== 'same') throw new OtherStoreError();
       if (answer.kind === 'there' && answer.object.metadata.uid === uid) {
         doubtful.delete(uid);
         claimants.delete(key);
@@ -247,7 +254,7 @@ export function createCustody(deps: CustodyDeps): Custody {
   };
 
   const takeList = (objects: readonly Container[], version: string): void => {
-    const store = { uid: present, version };
+    const store: StoreMark = { uid: undefined, ...present, version };
     const relation = relateStores(mark, store);
     const listed = new Map(objects.map((one) => [one.metadata.uid, one]));
     // What is there again was not lost.
@@ -289,7 +296,7 @@ export function createCustody(deps: CustodyDeps): Custody {
       claimants.set(keyOf(object), object);
       return false;
     });
-    mark = { uid: store.uid ?? mark?.uid, version };
+    mark = store.uid === undefined ? { uid: undefined, ...mark, version } : store;
     checkpoint.noteStore(mark);
     for (const object of accepted) checkpoint.noteObject(object);
     for (const key of view.replace([...accepted, ...contested.values()])) changed(key, 'list');
@@ -359,8 +366,8 @@ export function createCustody(deps: CustodyDeps): Custody {
       present = await identifyStore(api, signal);
     },
     checkStore: async (signal) => {
-      const uid = await identifyStore(api, signal);
-      if (relateStores(mark, { uid, version: mark?.version ?? '' }) !== 'same') throw new OtherStoreError();
+      const store = await identifyStore(api, signal);
+      if (relateStores(mark, { ...store, version: mark?.version ?? '' }) !== 'same') throw new OtherStoreError();
     },
     takeList,
     takeEvent,

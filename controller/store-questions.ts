@@ -1,5 +1,6 @@
 /** What the controller asks the API server when a list is not to be believed at its word: who are you, and is it really gone? Effects. */
 import type { Container } from '../crds/index.ts';
+import type { StoreIdentity } from './absence.ts';
 import { type ContainerApi, containersPath, parseContainer } from './api.ts';
 import { ApiError } from './client.ts';
 import { formatRenamedFrom, renamedFromAnnotation } from './container-id.ts';
@@ -7,21 +8,26 @@ import { formatRenamedFrom, renamedFromAnnotation } from './container-id.ts';
 type Api = Pick<ContainerApi, 'call'>;
 
 const identityPath = '/api/v1/namespaces/kube-system';
+/** Set by the store that was restored from a backup. */
+const restorationAnnotation = 'holdfast.dev/store-restored';
 
 /**
- * The uid of the namespace kube-system, by which a cluster is known (OpenTelemetry's k8s.cluster.uid is the same). undefined:
- * the server does not let us read it. Throws what the request throws.
+ * The uid of the namespace kube-system, by which a cluster is known (OpenTelemetry's k8s.cluster.uid is the same), and by
+ * which restoration it came to be as it is. No uid: the server does not let us read it. Throws what the request throws.
  */
-export async function identifyStore({ call }: Api, signal: AbortSignal): Promise<string | undefined> {
+export async function identifyStore({ call }: Api, signal: AbortSignal): Promise<StoreIdentity> {
   try {
     const answer = await call({ method: 'GET', path: identityPath, signal });
     // Each member is looked at before use.
-    const uid = (answer as { metadata?: { uid?: unknown } | null } | null)?.metadata?.uid;
+    type Metadata = { uid?: unknown; annotations?: Readonly<Record<string, unknown>> | null };
+    const metadata = (answer as { metadata?: Metadata | null } | null)?.metadata;
+    const uid = metadata?.uid;
     if (typeof uid !== 'string' || uid === '')
       throw new TypeError(`GET ${identityPath}: the API server answered with something that is no Namespace`);
-    return uid;
+    const restoration = metadata?.annotations?.[restorationAnnotation];
+    return { uid, restoration: typeof restoration === 'string' ? restoration : undefined };
   } catch (error) {
-    if (error instanceof ApiError && [403, 404, 405].includes(error.code)) return undefined;
+    if (error instanceof ApiError && [403, 404, 405].includes(error.code)) return { uid: undefined };
     throw error;
   }
 }

@@ -3,11 +3,17 @@
  * Used by: cli/. May import: crds/, npm. Must not know: runtime/, controller/, what a container is.
  */
 
-export { DatabaseOpenError } from './database.ts';
+export { type Backup, BackupError, BackupReader } from './backup-format.ts';
+export { checkBackup, type Finding, type Report } from './checkup.ts';
+export { DatabaseOpenError } from './database-file.ts';
 export type { Health } from './fixed-paths.ts';
 export { ListenError } from './https-listener.ts';
+export { askStore, MaintenanceError, textOf } from './maintenance-client.ts';
+export { checkOffline, readOffline } from './offline.ts';
 export { PkiError } from './pki.ts';
 export type { KubeObject, ObjectMeta } from './resources.ts';
+export { type Restored, restoreBackup } from './restore.ts';
+export { addKey, readKeyRing } from './secrets-key.ts';
 export { badRequest, notFound, StatusError, serviceUnavailable } from './status-error.ts';
 export { createStore, type Store, type StoreDeps } from './store.ts';
 export { type StreamListener, type StreamListenerDeps, startStreamListener } from './stream-listener.ts';

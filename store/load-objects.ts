@@ -1,6 +1,6 @@
 /** Reads the stored objects into memory. One that is damaged costs itself: whoever asks for it is told so. Effects only. */
 import type { Logger } from 'pino';
-import type { Database } from './database.ts';
+import type { Database, StoredObject } from './database.ts';
 import type { ResourceKind } from './resources.ts';
 import { DamagedError, parseEntry } from './stored-entry.ts';
 import type { Writer } from './writer.ts';
@@ -19,23 +19,21 @@ export function loadObjects(
   const byStorage = new Map(kinds.map((kind) => [kind.storageKey, kind]));
   const others = new Map<string, number>();
   const only = kinds.length === 1 ? kinds[0]?.storageKey : undefined;
-  for (const { storageKey, key, json } of database.loadObjects(only)) {
+  for (const stored of database.loadObjects(only)) {
+    const { storageKey } = stored;
     const kind = byStorage.get(storageKey);
     if (kind === undefined) others.set(storageKey, (others.get(storageKey) ?? 0) + 1);
-    else loadObject(kind, { key, json }, writer, log);
+    else loadObject(kind, stored, writer, log);
   }
   return { others };
 }
 
-function loadObject(
-  kind: ResourceKind,
-  { key, json }: { readonly key: string; readonly json: string },
-  writer: Writer,
-  log: Logger,
-): void {
+function loadObject(kind: ResourceKind, stored: StoredObject, writer: Writer, log: Logger): void {
+  const { key } = stored;
   const collection = writer.collection(kind);
   try {
-    collection.load(parseEntry(kind, key, json));
+    if (stored.json === undefined) throw new DamagedError(stored.problem);
+    collection.load(parseEntry(kind, key, stored.json));
   } catch (error) {
     // What of it a parser quotes may be a secret.
     const problem =

@@ -14,6 +14,8 @@ export interface StoreMetrics {
   longRunning(labels: RequestLabels): () => void;
   committed(batchSize: number, durationSeconds: number, revision: number): void;
   commitFailed(): void;
+  /** A backup was taken, in milliseconds since the epoch. */
+  backedUp(atMs: number): void;
   /** Takes them out of the registry. */
   close(): void;
 }
@@ -22,6 +24,14 @@ export interface StoreMetrics {
 export interface ObjectCounts {
   readonly objects: () => ReadonlyMap<string, number>;
   readonly damaged: () => ReadonlyMap<string, number>;
+  /** Of the database; undefined: there is none. */
+  readonly sizes?: (() => FileSizes) | undefined;
+}
+
+export interface FileSizes {
+  readonly databaseBytes: number;
+  readonly logBytes: number;
+  readonly freeBytes: number;
 }
 
 /** `counts` are asked at each scrape. Registers on the registry passed in. */
@@ -89,6 +99,7 @@ export function createMetrics(registry: Registry, counts: ObjectCounts): StoreMe
       for (const [resource, count] of counts.damaged()) damaged.set({ resource }, count);
     },
   });
+  const backedUp = counts.sizes === undefined ? () => {} : createFileMetrics(registers, counts.sizes);
   const own = registry.getMetricsAsArray().flatMap(({ name }) => (others.has(name) ? [] : [name]));
   return {
     requestDone: ({ verb, resource, subresource }, code, durationSeconds) => {
@@ -105,8 +116,30 @@ export function createMetrics(registry: Registry, counts: ObjectCounts): StoreMe
       revision.set(at);
     },
     commitFailed: () => commitFailures.inc(),
+    backedUp,
     close: () => {
       for (const name of own) registry.removeSingleMetric(name);
     },
   };
+}
+
+function createFileMetrics(registers: Registry[], sizes: () => FileSizes): (atMs: number) => void {
+  const bytes = new Gauge({
+    name: 'holdfast_store_disk_bytes',
+    help: 'Size of the database, of its log, and of what is free in the database.',
+    labelNames: ['part'],
+    registers,
+    collect: () => {
+      const { databaseBytes, logBytes, freeBytes } = sizes();
+      bytes.set({ part: 'database' }, databaseBytes);
+      bytes.set({ part: 'log' }, logBytes);
+      bytes.set({ part: 'free' }, freeBytes);
+    },
+  });
+  const lastBackup = new Gauge({
+    name: 'holdfast_store_last_backup_timestamp_seconds',
+    help: 'When the last backup was taken since the store started; 0: none was.',
+    registers,
+  });
+  return (atMs) => lastBackup.set(atMs / 1000);
 }

@@ -72,8 +72,19 @@ export function notFound(resource: ResourceName, name: string): StatusError {
  */
 export function damagedObject(resource: ResourceName, name: string, problem: string): StatusError {
   const repair = 'create it anew from its document (kubectl create -f FILE), or restore a backup of the store';
-  const message = `the stored ${formatResource(resource)} "${name}" is damaged (${problem}); ${repair}`;
+  const about = `the stored ${formatResource(resource)} "${name}"`;
+  const message = problem.startsWith(lockedWords)
+    ? `${about} cannot be read: ${problem}`
+    : `${about} is damaged (${problem}); ${repair}`;
   return new StatusError(500, 'StorageReadError', message, aboutObject(resource, name));
+}
+
+/** So begins what is said of an object whose key is not at hand: it is whole, and there is nothing to make anew. */
+export const lockedWords = 'it is encrypted with the key';
+
+/** 500: what would be written cannot be encrypted, or would overwrite what only lacks its key. */
+export function cannotSeal(problem: string): StatusError {
+  return new StatusError(500, 'StorageError', `nothing was written: ${problem}`);
 }
 
 /** 404: the store has no such path at all. */

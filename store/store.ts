@@ -8,7 +8,9 @@ import { Api } from './api.ts';
 import { coreKinds, eventKind, namespaceKind } from './core-kinds.ts';
 import { CrdController } from './crd-controller.ts';
 import { createCrdKind } from './crd-kind.ts';
-import { type Database, openDatabase } from './database.ts';
+import { type DatabaseFile, openDatabase } from './database.ts';
+import { startDatabaseCare } from './database-care.ts';
+import { adviceFor, DatabaseOpenError, isCorrupt } from './database-file.ts';
 import type { Health } from './fixed-paths.ts';
 import { GarbageCollector } from './garbage-collector.ts';
 import { startHousekeeping } from './housekeeping.ts';
@@ -38,6 +40,8 @@ export interface StoreDeps {
   readonly log: Logger;
   /** Where the store registers its metrics. */
   readonly metrics: Registry;
+  /** Keys that Secrets are encrypted with on disk; secrets.key in the data directory if it is not given. */
+  readonly secretsKeyFile?: string | undefined;
   /** Without it the subresources that are streams answer 503. */
   readonly streams?: StreamSource | undefined;
   /** Milliseconds since the epoch; Date.now if it is not given. */
@@ -77,14 +81,17 @@ export async function createStore(deps: StoreDeps): Promise<Store> {
   const owned = await readOwnedDefinitions(deps.crdFiles);
   const pki = { dataDir, listenHost: listen.host };
   const credentials = await ensureCredentials({ ...pki, nowMs: now() });
-  const database = openDatabase(join(dataDir, 'store.db'));
+  const database = openDatabase(join(dataDir, 'store.db'), { keyFile: deps.secretsKeyFile, nowMs: now() });
   const opened: { close(): void }[] = [database];
   try {
     return await serve(deps, owned, credentials, database, opened);
   } catch (error) {
     for (const part of opened.toReversed()) part.close();
     log.error({ err: error }, 'store could not start');
-    throw error;
+    if (!isCorrupt(error)) throw error;
+    throw new DatabaseOpenError(`cannot read the store's database ${database.path}: ${adviceFor(error)}`, {
+      cause: error,
+    });
   }
 }
 
@@ -92,7 +99,7 @@ async function serve(
   deps: StoreDeps,
   owned: readonly OwnedDefinition[],
   credentials: Credentials,
-  database: Database,
+  database: DatabaseFile,
   opened: { close(): void }[],
 ): Promise<Store> {
   const { dataDir, listen, log, now = Date.now } = deps;
@@ -107,6 +114,7 @@ async function serve(
   const metrics = createMetrics(deps.metrics, {
     objects: () => countObjects(kinds, ({ size }) => size, writer),
     damaged: () => countObjects(kinds, ({ damagedCount }) => damagedCount, writer),
+    sizes: () => database.sizes(),
   });
   // Who tries again after this one could not start registers them again.
   opened.push(metrics);
@@ -147,6 +155,8 @@ async function serve(
   load = (kind) => loadObjects([kind], loading);
   controller.resume();
   await createFirstNamespaces(operations);
+  const care = await startDatabaseCare({ dataDir, database, writer, kinds, operations, metrics, now, log });
+  opened.push(care);
   const housekeeping = startHousekeeping({ writer, kinds, namespaces: namespaceKind, now, log });
   opened.push(housekeeping);
   const stop = new AbortController();
@@ -175,6 +185,7 @@ async function serve(
       clearInterval(renewal);
       stop.abort();
       await server.close();
+      care.close();
       housekeeping.close();
       garbage.close();
       controller.close();

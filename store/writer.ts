@@ -4,10 +4,17 @@
  * once it is on disk, and a batch that cannot be written changes nothing.
  */
 import type { Database, StoredChange } from './database.ts';
-import { isDiskFull } from './database.ts';
+import { isDiskFull } from './database-file.ts';
 import { type Change, Collection, type Entry, type HistoryLimits, keyOf, type ListPosition } from './memory.ts';
 import type { KubeObject, ResourceKind } from './resources.ts';
-import { insufficientStorage, internalError, type StatusError, serviceUnavailable, tooLarge } from './status-error.ts';
+import {
+  cannotSeal,
+  insufficientStorage,
+  internalError,
+  type StatusError,
+  serviceUnavailable,
+  tooLarge,
+} from './status-error.ts';
 
 /** One stored object, as etcd limits it (--max-request-bytes). */
 const maxObjectBytes = 1.5 * 1024 * 1024;
@@ -72,6 +79,11 @@ export class Writer {
     return this.#revision;
   }
 
+  /** Why nothing may be stored under a key. */
+  refusalOf({ storageKey }: Storage, key: string): string | undefined {
+    return this.#database.refusalOf?.(storageKey, key);
+  }
+
   get queueLength(): number {
     return this.#queue.length;
   }
@@ -79,7 +91,8 @@ export class Writer {
   collection({ storageKey }: Storage): Collection {
     let found = this.#collections.get(storageKey);
     if (found === undefined) {
-      found = new Collection(this.#loadedRevisions.get(storageKey) ?? 0, this.#limits);
+      const own = this.#loadedRevisions.get(storageKey) ?? 0;
+      found = new Collection(Math.max(own, this.#loadedRevisions.get('') ?? 0), this.#limits);
       this.#collections.set(storageKey, found);
     }
     return found;
@@ -283,6 +296,8 @@ class Batch implements Transaction {
       throw tooLarge(`the object has ${sizeBytes} bytes, and the limit is ${maxObjectBytes}`);
     }
     const key = keyOf(object.metadata.namespace, object.metadata.name);
+    const refusal = changeKind === 'DELETED' ? undefined : this.#writer.refusalOf(kind, key);
+    if (refusal !== undefined) throw cannotSeal(refusal);
     const entry: Entry = { key, revision, object, json };
     let overlay = this.#overlay.get(kind.storageKey);
     if (overlay === undefined) {

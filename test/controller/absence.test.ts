@@ -105,6 +105,13 @@ describe('relateStores', () => {
       { before: { uid: 'a', version: '5' }, now: { uid: 'b', version: '40' }, want: 'other' },
       { before: { uid: 'a', version: '5' }, now: { uid: undefined, version: '6' }, want: 'same' },
       { before: { uid: undefined, version: '5' }, now: { uid: 'b', version: '4' }, want: 'older' },
+      { before: { uid: 'a', version: '5' }, now: { uid: 'a', restoration: 'r', version: '40' }, want: 'older' },
+      {
+        before: { uid: 'a', restoration: 'r', version: '5' },
+        now: { uid: 'a', restoration: 'r', version: '40' },
+        want: 'same',
+      },
+      { before: { uid: 'a', restoration: 'r', version: '5' }, now: { uid: undefined, version: '6' }, want: 'same' },
       { before: { uid: 'a', version: 'x9' }, now: { uid: 'a', version: 'x1' }, want: 'same' },
     ];
   for (const { before, now, want } of cases)

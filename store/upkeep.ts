@@ -1,0 +1,53 @@
+/**
+ * Keeps the database's file small and its Secrets under the present key, in slices that hold nobody up. Effects.
+ */
+import type { Logger } from 'pino';
+import type { DatabaseFile } from './database.ts';
+
+export interface Upkeep {
+  /** Begins to seal anew what is not sealed with the present key. */
+  reseal(): void;
+  close(): void;
+}
+
+/** Free pages that stay for the next writes: 1 MB. */
+const spareBytes = 1024 * 1024;
+const intervalMs = 5_000;
+/** Pages given back at once; each is copied to another place. Some 2 ms (2026-11-24). */
+const pagesAtOnce = 64;
+const pauseMs = 20;
+const rowsAtOnce = 50;
+
+export function startUpkeep(database: DatabaseFile, log: Logger): Upkeep {
+  const timers = new Set<NodeJS.Timeout>();
+  const later = (run: () => void, afterMs: number): void => {
+    const timer = setTimeout(() => {
+      timers.delete(timer);
+      try {
+        run();
+      } catch (error) {
+        log.warn({ err: error }, 'the database could not be looked after; it is tried again later');
+        if (run === giveBack) later(giveBack, 10 * intervalMs);
+      }
+    }, afterMs);
+    timer.unref();
+    timers.add(timer);
+  };
+  const giveBack = (): void => {
+    const isMuch = database.sizes().freeBytes > spareBytes;
+    if (isMuch) database.giveBack(pagesAtOnce);
+    later(giveBack, isMuch ? pauseMs : intervalMs);
+  };
+  const reseal = (after: string): void => {
+    const next = database.resealAfter(after, rowsAtOnce);
+    if (next !== undefined) later(() => reseal(next), pauseMs);
+  };
+  later(giveBack, intervalMs);
+  if (database.keyProblem === undefined) later(() => reseal(''), pauseMs);
+  return {
+    reseal: () => later(() => reseal(''), 0),
+    close: () => {
+      for (const timer of timers) clearTimeout(timer);
+    },
+  };
+}

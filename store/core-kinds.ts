@@ -2,6 +2,7 @@
  * The core kinds: Namespace, Secret, ConfigMap and Event, as data. Pure. Field names, rules and columns are those of
  * k8s.io/api/core/v1 and of kube-apiserver's printers.
  */
+import * as containers from '../crds/index.ts';
 import type { FieldError } from './field-errors.ts';
 import { getPath, getString, isJsonArray, isJsonObject, type Json, type JsonObject, jsonEqual } from './json.ts';
 import { ageColumn, type Column, type KubeObject, nameColumn, type ResourceKind } from './resources.ts';
@@ -351,6 +352,11 @@ const events = core({
     ['reportingComponent', ['reportingComponent']],
     ['source', ['source', 'component']],
     ['type', ['type']],
+  ]),
+  // What happens to a Container has happened to its Pod (pods.ts): so kubectl events --for pod/NAME finds it.
+  selectorAliases: new Map([
+    ['involvedObject.kind', { Pod: 'Container' }],
+    ['involvedObject.apiVersion', { v1: containers.apiVersion }],
   ]),
   validate: validateEvent,
 });

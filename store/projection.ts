@@ -3,7 +3,7 @@
  * twice; what is read is made when it is asked for, under the revisions of what it is made from.
  */
 import type { Change, Collection, Entry } from './memory.ts';
-import type { KubeObject, Projection } from './resources.ts';
+import type { KubeObject, Lookup, Projection } from './resources.ts';
 
 /** What readers of a collection need: those of stored kinds and of projections alike. */
 export type CollectionView = Pick<Collection, 'get' | 'list' | 'changesSince' | 'subscribe'>;
@@ -14,9 +14,9 @@ export class ProjectedView implements CollectionView {
   readonly #listeners = new Set<(change: Change) => void>();
   #unsubscribe: (() => void) | undefined;
 
-  constructor(source: Collection, { project }: Projection) {
+  constructor(source: Collection, { project }: Projection, lookup: Lookup) {
     this.#source = source;
-    this.#project = project;
+    this.#project = (object) => project(object, lookup);
   }
 
   get(key: string): Entry | undefined {

@@ -39,15 +39,18 @@ export interface Column {
   readonly description: string;
   readonly priority: number;
   /** The cell's value: what JSON holds, before ages are reckoned. */
-  readonly value: (object: JsonObject) => Json | undefined;
+  readonly value: (object: JsonObject, nowMs: number) => Json | undefined;
 }
 
 export type Verb = 'create' | 'delete' | 'deletecollection' | 'get' | 'list' | 'patch' | 'update' | 'watch';
 
+/** Reads an object of another kind, as it is now. */
+export type Lookup = (storageKey: string, namespace: string | undefined, name: string) => KubeObject | undefined;
+
 /** How a kind is made from another, whose objects are kept under `storageKey`. `project` is pure. */
 export interface Projection {
   readonly storageKey: string;
-  readonly project: (object: KubeObject) => KubeObject;
+  readonly project: (object: KubeObject, lookup: Lookup) => KubeObject;
 }
 
 /** How objects of a version are read from, and written to, what is stored as another version. Pure. */
@@ -100,6 +103,8 @@ export interface ResourceKind extends ResourceName {
   readonly columns: readonly Column[];
   /** Fields that a field selector may name, beside metadata.name and metadata.namespace. */
   readonly selectableFields: ReadonlyMap<string, readonly string[]>;
+  /** Values that a field selector may give for another that is stored, by field: what a client knows it as. */
+  readonly selectorAliases?: ReadonlyMap<string, Readonly<Record<string, string>>>;
   /** Sets what the kind's own rules set, before validation. `previous` is undefined on creation. */
   readonly prepare: (object: KubeObject, previous: KubeObject | undefined) => KubeObject;
   /** The kind's own rules beyond its schema. */

@@ -13,6 +13,8 @@ interface FieldRequirement {
   readonly field: string;
   readonly path: readonly string[];
   readonly value: string;
+  /** What is stored for the value, where a client knows it as another. */
+  readonly alias: string | undefined;
   readonly equals: boolean;
 }
 
@@ -57,10 +59,10 @@ function matchesLabels(requirement: Requirement, labels: Readonly<Record<string,
   }
 }
 
-function matchesField({ path, value, equals }: FieldRequirement, object: KubeObject): boolean {
+function matchesField({ path, value, alias, equals }: FieldRequirement, object: KubeObject): boolean {
   const found = getPath(object, path);
   const text = found === undefined || found === null ? '' : String(found);
-  return (text === value) === equals;
+  return (text === value || text === alias) === equals;
 }
 
 const token = /\s*(==|=|!=|!|>|<|,|\(|\)|[^\s=!<>,()]+)\s*/uy;
@@ -161,7 +163,10 @@ function parseFieldSelector(text: string, kind: ResourceKind): readonly FieldReq
         const offered = ['metadata.name', 'metadata.namespace', ...kind.selectableFields.keys()].join(', ');
         throw badRequest(`field label not supported: ${field}; ${kind.plural} offer ${offered}`);
       }
-      return { field: field.trim(), path, value: value.replaceAll(/\\([\\,=])/gu, '$1'), equals: operator !== '!=' };
+      const plain = value.replaceAll(/\\([\\,=])/gu, '$1');
+      const aliases = kind.selectorAliases?.get(field.trim()) ?? {};
+      const alias = Object.hasOwn(aliases, plain) ? aliases[plain] : undefined;
+      return { field: field.trim(), path, value: plain, alias, equals: operator !== '!=' };
     });
 }
 

@@ -17,14 +17,16 @@ import { startHousekeeping } from './housekeeping.ts';
 import { type HttpServer, startHttpServer } from './http-server.ts';
 import { Kinds } from './kinds.ts';
 import { loadObjects } from './load-objects.ts';
-import type { Collection } from './memory.ts';
+import { type Collection, keyOf } from './memory.ts';
 import { createMetrics } from './metrics.ts';
+import { leaseNamespace, nodeKinds } from './node-kinds.ts';
+import { NodeLifecycle } from './node-lifecycle.ts';
 import { Operations } from './operations.ts';
 import { type OwnedDefinition, readOwnedDefinitions, storeOwnedDefinitions } from './owned-definitions.ts';
 import { type Credentials, ensureCredentials, writeAdminKubeconfig } from './pki.ts';
 import { podKind } from './pods.ts';
 import { type CollectionView, ProjectedView } from './projection.ts';
-import type { ResourceKind } from './resources.ts';
+import type { Lookup, ResourceKind } from './resources.ts';
 import { StatusError } from './status-error.ts';
 import { StreamApi } from './stream-api.ts';
 import type { StreamSource } from './stream-source.ts';
@@ -66,7 +68,7 @@ const historyLimits = { maxChanges: 2_048, maxBytes: 4 * 1024 * 1024 };
 
 const renewalCheckMs = 12 * 60 * 60 * 1000;
 
-const firstNamespaces = ['default', 'kube-system'];
+const firstNamespaces = ['default', 'kube-system', leaseNamespace];
 
 /** Letters and digits of generated names, without those that make words. Source: apimachinery/pkg/util/rand. */
 const suffixAlphabet = 'bcdfghjklmnpqrstvwxz2456789';
@@ -110,7 +112,7 @@ async function serve(
     checkRules: () => [],
     now,
   });
-  const kinds = new Kinds([...coreKinds, definitions, podKind]);
+  const kinds = new Kinds([...coreKinds, ...nodeKinds, definitions, podKind]);
   const metrics = createMetrics(deps.metrics, {
     objects: () => countObjects(kinds, ({ size }) => size, writer),
     damaged: () => countObjects(kinds, ({ damagedCount }) => damagedCount, writer),
@@ -162,6 +164,8 @@ async function serve(
   const stop = new AbortController();
   const garbage = new GarbageCollector({ writer, kinds, events: eventKind, namespaces: namespaceKind, now, log });
   opened.push(garbage);
+  const nodes = new NodeLifecycle({ writer, now, monotonic: () => performance.now(), log });
+  opened.push(nodes);
   const api = new Api({
     kinds,
     writer,
@@ -189,6 +193,7 @@ async function serve(
       housekeeping.close();
       garbage.close();
       controller.close();
+      nodes.close();
       writer.close();
       database.close();
     });
@@ -203,11 +208,13 @@ async function serve(
 /** What there is of each kind to read: the stored objects, or what is made from them. */
 function viewsOf(writer: Writer): (kind: ResourceKind) => CollectionView {
   const projected = new WeakMap<ResourceKind, CollectionView>();
+  const lookup: Lookup = (storageKey, namespace, name) =>
+    writer.collection({ storageKey }).get(keyOf(namespace, name))?.object;
   return (kind) => {
     const { projection, conversion } = kind;
     const source = projection ?? (conversion && { storageKey: kind.storageKey, project: conversion.fromStorage });
     if (source === undefined) return writer.collection(kind);
-    const view = projected.get(kind) ?? new ProjectedView(writer.collection(source), source);
+    const view = projected.get(kind) ?? new ProjectedView(writer.collection(source), source, lookup);
     projected.set(kind, view);
     return view;
   };

@@ -57,7 +57,7 @@ export function metadataOnly(object: KubeObject, metaVersion: AnswerForm['metaVe
 }
 
 function formatCell(column: Column, object: KubeObject, nowMs: number): Json {
-  const value = column.value(object);
+  const value = column.value(object, nowMs);
   if (value === undefined || value === null) return column.type === 'date' ? '<unknown>' : null;
   switch (column.type) {
     case 'date': {

@@ -31,6 +31,8 @@ describe('store: discovery', () => {
         'namespaces',
         'namespaces/status',
         'secrets',
+        'nodes',
+        'nodes/status',
         'pods',
         'pods/status',
         'pods/log',
@@ -91,7 +93,12 @@ describe('store: discovery', () => {
     const index = await client.expect(200, 'GET', '/openapi/v3');
     const paths = Object.entries(index.paths as JsonObject);
     const names = new Set(paths.map(([path]) => path));
-    for (const name of ['api/v1', 'apis/apiextensions.k8s.io/v1', 'apis/holdfast.dev/v1'])
+    for (const name of [
+      'api/v1',
+      'apis/apiextensions.k8s.io/v1',
+      'apis/coordination.k8s.io/v1',
+      'apis/holdfast.dev/v1',
+    ])
       assert.ok(names.has(name), name);
     for (const [, entry] of paths) {
       const address = getString(entry, 'serverRelativeURL') ?? '';

@@ -34,7 +34,8 @@ describe('store: namespaces', () => {
   const isGone = async (path: string) => (await client.call('GET', path)).code === 404;
 
   it('has default and kube-system from the first start on, and never removes them', async () => {
-    assert.deepEqual(namesOf(await client.expect(200, 'GET', '/api/v1/namespaces')), ['default', 'kube-system']);
+    const first = ['default', 'kube-node-lease', 'kube-system'];
+    assert.deepEqual(namesOf(await client.expect(200, 'GET', '/api/v1/namespaces')), first);
     const status = await client.expect(403, 'DELETE', '/api/v1/namespaces/default');
     assert.match(String(status.message), /namespaces "default" is forbidden: this namespace may not be deleted/);
   });

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { CoreV1Api, KubeConfig } from '@kubernetes/client-node';
 import { getPath, getString, isJsonArray, type JsonObject } from '../../store/json.ts';
+import { qosClassOf } from '../../store/pod-spec.ts';
 import { formatPodStatus, podOf } from '../../store/pods.ts';
 import type { KubeObject } from '../../store/resources.ts';
 import { type Client, container, containers, type Fixture, metaOf, namesOf, startStore } from './fixture.ts';
@@ -23,9 +24,23 @@ function stored(spec: JsonObject, status?: JsonObject): KubeObject {
       annotations: { 'kubectl.kubernetes.io/last-applied-configuration': '{}' },
     },
     spec: { image: 'nginx', ...spec },
-    ...(status === undefined ? {} : { status }),
+    ...(status === undefined ? {} : { status: { nodeName: 'here', ...status } }),
   };
 }
+
+const node: KubeObject = {
+  apiVersion: 'v1',
+  kind: 'Node',
+  metadata: { name: 'here', uid: 'n-1', creationTimestamp: '2026-01-01T00:00:00Z' },
+  status: {
+    addresses: [
+      { type: 'Hostname', address: 'here' },
+      { type: 'InternalIP', address: '192.0.2.7' },
+    ],
+  },
+};
+const lookup = (storageKey: string, _namespace: string | undefined, name: string): KubeObject | undefined =>
+  storageKey === 'nodes' && name === 'here' ? node : undefined;
 
 const ended = { exitCode: 3, reason: 'Error', startedAt: '2026-01-01T00:00:01Z', finishedAt: '2026-01-01T00:00:02Z' };
 const ready = (status: string) => [
@@ -36,27 +51,53 @@ describe('podOf', () => {
   const cases: {
     it: string;
     status: JsonObject | undefined;
-    want: { phase: string; status: string; ready: boolean; state: string; lastState: string | undefined };
+    want: Partial<Record<'phase' | 'status' | 'state' | 'lastState', string>> & { ready: boolean | undefined };
   }[] = [
     {
       it: 'is Pending before the controller saw it',
       status: undefined,
-      want: { phase: 'Pending', status: 'ContainerCreating', ready: false, state: 'waiting', lastState: undefined },
+      want: { phase: 'Pending', status: 'Pending', ready: undefined },
+    },
+    {
+      it: 'is Pending while its host makes it',
+      status: { state: 'Created' },
+      want: { phase: 'Pending', status: 'ContainerCreating', ready: false, state: 'waiting' },
+    },
+    {
+      it: 'waits, and has not failed, when it starts again once something else is there',
+      status: { state: 'Exited', reason: 'WaitingForDependency', lastTermination: ended },
+      want: {
+        phase: 'Running',
+        status: 'WaitingForDependency',
+        ready: false,
+        state: 'waiting',
+        lastState: 'terminated',
+      },
+    },
+    {
+      it: 'has Failed when it was given up',
+      status: { state: 'Exited', reason: 'BackoffLimitExceeded', message: 'gave up', lastTermination: ended },
+      want: { phase: 'Failed', status: 'Error', ready: false, state: 'terminated' },
+    },
+    {
+      it: 'runs, but is not ready, while it is paused',
+      status: { state: 'Paused', reason: 'Paused', conditions: ready('False') },
+      want: { phase: 'Running', status: 'Running', ready: false, state: 'running' },
     },
     {
       it: 'is Pending while the image cannot be fetched',
       status: { state: 'Created', reason: 'ImagePullBackOff', message: 'no' },
-      want: { phase: 'Pending', status: 'ImagePullBackOff', ready: false, state: 'waiting', lastState: undefined },
+      want: { phase: 'Pending', status: 'ImagePullBackOff', ready: false, state: 'waiting' },
     },
     {
       it: 'is Running and ready with its container',
       status: { state: 'Running', startedAt: '2026-01-01T00:00:03Z', restartCount: 2, conditions: ready('True') },
-      want: { phase: 'Running', status: 'Running', ready: true, state: 'running', lastState: undefined },
+      want: { phase: 'Running', status: 'Running', ready: true, state: 'running' },
     },
     {
       it: 'is not ready while its container is being stopped',
       status: { state: 'Running', reason: 'Terminating', conditions: ready('False') },
-      want: { phase: 'Running', status: 'Running', ready: false, state: 'running', lastState: undefined },
+      want: { phase: 'Running', status: 'Running', ready: false, state: 'running' },
     },
     {
       it: 'is Running between restarts, and says how the last run ended',
@@ -66,38 +107,37 @@ describe('podOf', () => {
     {
       it: 'has Failed after an exit that is not repaired',
       status: { state: 'Exited', reason: 'Error', exitCode: 3, lastTermination: ended },
-      want: { phase: 'Failed', status: 'Error', ready: false, state: 'terminated', lastState: undefined },
+      want: { phase: 'Failed', status: 'Error', ready: false, state: 'terminated' },
     },
     {
       it: 'has Succeeded after an exit with 0',
       status: { state: 'Exited', exitCode: 0, lastTermination: { ...ended, exitCode: 0, reason: 'Completed' } },
-      want: { phase: 'Succeeded', status: 'Completed', ready: false, state: 'terminated', lastState: undefined },
+      want: { phase: 'Succeeded', status: 'Completed', ready: false, state: 'terminated' },
     },
     {
       it: 'has Succeeded after an exit that its spec calls a success',
       status: { state: 'Exited', exitCode: 3, lastTermination: { ...ended, reason: 'Completed' } },
-      want: { phase: 'Succeeded', status: 'Completed', ready: false, state: 'terminated', lastState: undefined },
+      want: { phase: 'Succeeded', status: 'Completed', ready: false, state: 'terminated' },
     },
     {
       it: 'names the signal where there is no reason',
       status: { state: 'Exited', exitCode: 137, lastTermination: { exitCode: 137, signal: 9 } },
-      want: { phase: 'Failed', status: 'Signal:9', ready: false, state: 'terminated', lastState: undefined },
+      want: { phase: 'Failed', status: 'Signal:9', ready: false, state: 'terminated' },
     },
   ];
   for (const { it: title, status, want } of cases) {
     it(title, () => {
-      const pod = podOf(stored({}, status));
-      const [shown] = getPath(pod, ['status', 'containerStatuses']) as readonly JsonObject[];
-      assert.deepEqual(
-        {
-          phase: getString(pod, 'status', 'phase'),
-          status: formatPodStatus(pod),
-          ready: shown?.ready,
-          state: Object.keys(shown?.state as JsonObject)[0],
-          lastState: Object.keys(shown?.lastState as JsonObject)[0],
-        },
-        want,
-      );
+      const pod = podOf(stored({}, status), lookup);
+      const [shown] = (getPath(pod, ['status', 'containerStatuses']) ?? []) as readonly JsonObject[];
+      const keyOf = (member: string): string | undefined => Object.keys(getPath(shown, [member]) ?? {})[0];
+      const found = {
+        phase: getString(pod, 'status', 'phase'),
+        status: formatPodStatus(pod),
+        ready: shown?.ready,
+        state: keyOf('state'),
+        lastState: keyOf('lastState'),
+      };
+      assert.deepEqual(found, { state: undefined, lastState: undefined, ...want });
     });
   }
 
@@ -124,7 +164,7 @@ describe('podOf', () => {
       ],
       volumeMounts: [{ name: 'd', mountPath: '/d', readOnly: false }],
     };
-    const pod = podOf(stored(spec, { state: 'Running', nodeName: 'here', containerID: 'ab', imageID: 'sha256:1' }));
+    const pod = podOf(stored(spec, { state: 'Running', containerID: 'ab', imageID: 'sha256:1' }), lookup);
     assert.deepEqual(pod.spec, {
       containers: [
         {
@@ -135,7 +175,7 @@ describe('podOf', () => {
           tty: true,
           volumeMounts: [{ name: 'd', mountPath: '/d', readOnly: false }],
           ports: [{ containerPort: 80, protocol: 'TCP' }],
-          resources: { limits: { cpu: '1', memory: '64Mi' }, requests: { cpu: '500m' } },
+          resources: { limits: { cpu: '1', memory: '64Mi' }, requests: { cpu: '500m', memory: '64Mi' } },
           securityContext: { readOnlyRootFilesystem: true, capabilities: { drop: ['ALL'] } },
         },
       ],
@@ -147,6 +187,9 @@ describe('podOf', () => {
         { name: 't', emptyDir: { medium: 'Memory', sizeLimit: '1Mi' } },
         { name: 's', secret: { secretName: 'db', defaultMode: 420 } },
       ],
+      enableServiceLinks: false,
+      automountServiceAccountToken: false,
+      schedulerName: 'holdfast',
       nodeName: 'here',
     });
     assert.deepEqual(pod.metadata, {
@@ -154,6 +197,7 @@ describe('podOf', () => {
       namespace: 'default',
       uid: 'u-1',
       resourceVersion: '7',
+      generation: 3,
       creationTimestamp: '2026-01-01T00:00:00Z',
       ownerReferences: [
         { apiVersion: 'holdfast.dev/v1', kind: 'Container', name: 'web', uid: 'u-1', controller: true },
@@ -163,6 +207,105 @@ describe('podOf', () => {
     assert.equal(shown?.containerID, 'holdfast://ab');
     assert.equal(shown?.imageID, 'sha256:1');
   });
+
+  it('writes the status that a kubelet would write', () => {
+    const spec = {
+      resources: { limits: { cpu: '1', memory: '64Mi' } },
+      volumeMounts: [{ name: 'd', mountPath: '/d', readOnly: true }],
+    };
+    const status = {
+      state: 'Running',
+      containerID: 'ab',
+      imageID: 'sha256:1',
+      podIP: '10.0.0.2',
+      startedAt: '2026-01-01T00:00:03.456Z',
+      restartCount: 1,
+      lastTermination: { ...ended, endedBy: 'LivenessProbe', finishedAt: '2026-01-01T00:00:02.9Z' },
+      observedGeneration: 3,
+      conditions: ready('True'),
+    };
+    const begun = '2026-01-01T00:00:00Z';
+    const condition = (type: string, at: string) => ({
+      type,
+      observedGeneration: 3,
+      status: 'True',
+      lastProbeTime: null,
+      lastTransitionTime: at,
+    });
+    assert.deepEqual(podOf(stored(spec, status), lookup).status, {
+      observedGeneration: 3,
+      phase: 'Running',
+      conditions: [
+        condition('PodReadyToStartContainers', begun),
+        condition('Initialized', begun),
+        condition('Ready', '2026-01-01T00:00:03Z'),
+        condition('ContainersReady', '2026-01-01T00:00:03Z'),
+        condition('PodScheduled', begun),
+      ],
+      hostIP: '192.0.2.7',
+      hostIPs: [{ ip: '192.0.2.7' }],
+      podIP: '10.0.0.2',
+      podIPs: [{ ip: '10.0.0.2' }],
+      startTime: begun,
+      containerStatuses: [
+        {
+          name: 'web',
+          state: { running: { startedAt: '2026-01-01T00:00:03Z' } },
+          lastState: {
+            terminated: {
+              exitCode: 3,
+              reason: 'Error',
+              startedAt: '2026-01-01T00:00:01Z',
+              finishedAt: '2026-01-01T00:00:02Z',
+              containerID: 'holdfast://ab',
+            },
+          },
+          ready: true,
+          restartCount: 1,
+          image: 'nginx',
+          imageID: 'sha256:1',
+          containerID: 'holdfast://ab',
+          started: true,
+          allocatedResources: { cpu: '1', memory: '64Mi' },
+          resources: { limits: { cpu: '1', memory: '64Mi' }, requests: { cpu: '1', memory: '64Mi' } },
+          volumeMounts: [{ name: 'd', mountPath: '/d', readOnly: true, recursiveReadOnly: 'Disabled' }],
+        },
+      ],
+      qosClass: 'Guaranteed',
+    });
+  });
+
+  it('says of one that is not ready why, and of one that was given up what gave it up', () => {
+    const waits = podOf(
+      stored({}, { state: 'Restarting', reason: 'CrashLoopBackOff', lastTermination: ended }),
+      lookup,
+    );
+    const conditionOf = (pod: KubeObject): JsonObject | undefined =>
+      (getPath(pod, ['status', 'conditions']) as readonly JsonObject[]).find(({ type }) => type === 'Ready');
+    assert.equal(conditionOf(waits)?.reason, 'ContainersNotReady');
+    assert.equal(conditionOf(waits)?.message, 'containers with unready status: [web]');
+    const over = { state: 'Exited', reason: 'BackoffLimitExceeded', message: 'gave up', lastTermination: ended };
+    const failed = podOf(stored({}, over), lookup);
+    assert.equal(conditionOf(failed)?.reason, 'PodFailed');
+    assert.equal(getString(failed, 'status', 'reason'), 'BackoffLimitExceeded');
+    assert.equal(getString(failed, 'status', 'message'), 'gave up');
+    const done = { state: 'Exited', lastTermination: { ...ended, exitCode: 0, reason: 'Completed' } };
+    assert.equal(conditionOf(podOf(stored({}, done), lookup))?.reason, 'PodCompleted');
+  });
+});
+
+describe('qosClassOf', () => {
+  const cases: [JsonObject, string][] = [
+    [{}, 'BestEffort'],
+    [{ limits: { cpu: '0' }, requests: { memory: '0' } }, 'BestEffort'],
+    [{ limits: { cpu: '1' }, requests: { cpu: '1' } }, 'Burstable'],
+    [{ limits: { cpu: '1', memory: '1Gi' }, requests: { cpu: '1000m', memory: '1024Mi' } }, 'Guaranteed'],
+    [{ limits: { cpu: '1', memory: '1Gi' }, requests: { cpu: '999m', memory: '1Gi' } }, 'Burstable'],
+    [{ requests: { cpu: '100m' } }, 'Burstable'],
+  ];
+  for (const [resources, want] of cases) {
+    it(`is ${want} for ${JSON.stringify(resources)}`, () => assert.equal(qosClassOf(resources), want));
+  }
 });
 
 describe('store: pods', () => {
@@ -197,7 +340,7 @@ describe('store: pods', () => {
     const alike = await client.watch(`${pods}?watch=1&fieldSelector=metadata.name%3Dthree`);
     await client.expect(201, 'POST', containers, { body: container('three') });
     await client.expect(200, 'PATCH', `${containers}/three/status`, {
-      body: { status: { state: 'Running' } },
+      body: { status: { state: 'Running', nodeName: 'here' } },
       headers: { 'content-type': 'application/merge-patch+json' },
     });
     await client.expect(200, 'DELETE', `${containers}/three`);
@@ -222,11 +365,60 @@ describe('store: pods', () => {
     const columns = table.columnDefinitions as readonly JsonObject[];
     assert.deepEqual(
       columns.map(({ name, priority }) => `${String(name)} ${String(priority)}`),
-      ['Name 0', 'Ready 0', 'Status 0', 'Restarts 0', 'Age 0', 'IP 1', 'Node 1'],
+      [
+        'Name 0',
+        'Ready 0',
+        'Status 0',
+        'Restarts 0',
+        'Age 0',
+        'IP 1',
+        'Node 1',
+        'Nominated Node 1',
+        'Readiness Gates 1',
+      ],
     );
     const [row] = table.rows as readonly JsonObject[];
     assert.ok(isJsonArray(row?.cells));
-    assert.deepEqual(row.cells.slice(0, 4), ['one', '0/1', 'ContainerCreating', '0']);
+    assert.deepEqual(row.cells.slice(0, 4), ['one', '0/1', 'Pending', '0']);
+  });
+
+  it('tells how long ago the last restart was', async () => {
+    await client.expect(201, 'POST', containers, { body: container('again') });
+    const lastTermination = {
+      exitCode: 1,
+      reason: 'Error',
+      finishedAt: new Date(Date.now() - 7_200_000).toISOString(),
+    };
+    await client.expect(200, 'PATCH', `${containers}/again/status`, {
+      body: { status: { state: 'Running', nodeName: 'here', restartCount: 3, lastTermination } },
+      headers: { 'content-type': 'application/merge-patch+json' },
+    });
+    const accept = 'application/json;as=Table;v=v1;g=meta.k8s.io';
+    const table = await client.expect(200, 'GET', `${pods}/again`, { headers: { accept } });
+    const [row] = table.rows as readonly JsonObject[];
+    assert.ok(isJsonArray(row?.cells));
+    assert.match(String(row.cells[3]), /^3 \(120m ago\)$/);
+    await client.expect(200, 'DELETE', `${containers}/again`);
+  });
+
+  it('finds events about a Container for its Pod too', async () => {
+    const involvedObject = { apiVersion: 'holdfast.dev/v1', kind: 'Container', namespace: 'default', name: 'one' };
+    const body = { metadata: { name: 'one.1' }, involvedObject, reason: 'Started', type: 'Normal' };
+    await client.expect(201, 'POST', '/api/v1/namespaces/default/events', { body });
+    const find = async (selector: string): Promise<readonly string[]> =>
+      namesOf(
+        await client.expect(
+          200,
+          'GET',
+          `/api/v1/namespaces/default/events?fieldSelector=${encodeURIComponent(selector)}`,
+        ),
+      );
+    assert.deepEqual(await find('involvedObject.kind=Pod,involvedObject.apiVersion=v1,involvedObject.name=one'), [
+      'one.1',
+    ]);
+    assert.deepEqual(await find('involvedObject.kind=Container,involvedObject.name=one'), ['one.1']);
+    assert.deepEqual(await find('involvedObject.kind=Node,involvedObject.name=one'), []);
+    assert.deepEqual(await find('involvedObject.kind!=Pod'), []);
   });
 
   it('refuses to write them, and says what to write instead', async () => {

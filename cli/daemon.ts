@@ -3,7 +3,13 @@ import { mkdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
-import { type ApiAccess, createController, hasCheckpoint } from '../controller/index.ts';
+import {
+  type ApiAccess,
+  createController,
+  hasCheckpoint,
+  observeHostFacts,
+  startNodeHeartbeat,
+} from '../controller/index.ts';
 import { crdFiles } from '../crds/index.ts';
 import { createRuntime, type Runtime } from '../runtime/index.ts';
 import { DatabaseOpenError, ListenError, PkiError, type Store, startStreamListener } from '../store/index.ts';
@@ -111,6 +117,14 @@ export async function startDaemon(role: Role, config: Config, log: Logger): Prom
         startPolicy: config.startPolicy,
       });
       opened.push(() => controller.close());
+      const heartbeat = startNodeHeartbeat({
+        access,
+        nodeName: config.nodeName,
+        facts: () => observeHostFacts({ dataDir: config.dataDir, version }),
+        now: Date.now,
+        log: log.child({ part: 'node' }),
+      });
+      opened.push(() => heartbeat.close());
       unready['the controller has not listed its objects yet'] = () => !controller.isSynced;
       unready['the API server does not answer; containers are kept by the checkpoint'] = () =>
         controller.isSynced && !controller.isConnected;

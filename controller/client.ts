@@ -50,7 +50,11 @@ export interface ApiRequest {
   readonly path: string;
   readonly query?: Readonly<Record<string, string | number | undefined>> | undefined;
   readonly body?: unknown;
-  readonly contentType?: 'application/json' | 'application/merge-patch+json' | 'application/json-patch+json';
+  readonly contentType?:
+    | 'application/json'
+    | 'application/merge-patch+json'
+    | 'application/json-patch+json'
+    | 'application/strategic-merge-patch+json';
   readonly signal: AbortSignal;
 }
 

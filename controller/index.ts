@@ -9,8 +9,10 @@ export { containerIDOf, formatRenamedFrom, parseRename, renamedFromAnnotation } 
 export { type Controller, type ControllerDeps, createController } from './controller.ts';
 export { afterPreStopMs } from './decide.ts';
 export { labelKeys } from './desired.ts';
+export { type HostFacts, observeHostFacts } from './host-facts.ts';
 export type { ImageCollectionPolicy } from './image-collection.ts';
 export { type ListWatch, startListWatch } from './list-watch.ts';
+export { type NodeHeartbeat, startNodeHeartbeat } from './node-heartbeat.ts';
 export { runAction } from './probe-actions.ts';
 export { parseKeptAction } from './probe-spec.ts';
 export { parseDurationMs } from './quantity.ts';

@@ -23,13 +23,16 @@ describe('deploy/kubernetes/rbac.yaml', () => {
   const named = (kind: string, name: string) =>
     documents.find((document) => document.kind === kind && document.metadata.name === name);
 
-  it("allows a host's controller to follow Containers and what they refer to, to patch them and their status, and to write Events", () => {
+  it("allows a host's controller to follow Containers and what they refer to, to patch them and their status, and to write Events and its Node", () => {
     assert.deepEqual(named('ClusterRole', 'holdfast-controller')?.rules, [
       { apiGroups: ['holdfast.dev'], resources: ['containers'], verbs: ['get', 'list', 'watch', 'patch', 'delete'] },
       { apiGroups: ['holdfast.dev'], resources: ['containers/status'], verbs: ['patch'] },
       { apiGroups: [''], resources: ['events'], verbs: ['create', 'patch'] },
       { apiGroups: [''], resources: ['secrets', 'configmaps'], verbs: ['get', 'list', 'watch'] },
       { apiGroups: [''], resources: ['namespaces'], resourceNames: ['kube-system'], verbs: ['get'] },
+      { apiGroups: [''], resources: ['nodes'], verbs: ['get', 'create', 'patch'] },
+      { apiGroups: [''], resources: ['nodes/status'], verbs: ['patch'] },
+      { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: ['create', 'patch'] },
     ]);
   });
 

@@ -107,6 +107,8 @@ export interface ContainerSpec {
   } | undefined;
   /** Puts a small init (tini) before the program: it is PID 1, hands signals on and reaps processes that were left behind, which most programs do not. Default: false. */
   readonly init: boolean;
+  /** The host that the container belongs to; a controller with that host's own kubeconfig sees no others. Empty: the host of the API server itself. A change moves the container; its volumes stay where they are. */
+  readonly nodeName?: string | undefined;
   /** Running keeps the container going by its restart policy. Stopped stops it gracefully and keeps it stopped. Paused freezes its processes where they are (one that does not run is started first) until it is Running again; memory, network and files stay, and no signal reaches them meanwhile. Default: "Running". */
   readonly desiredState: 'Running' | 'Stopped' | 'Paused';
   /** When a container that exited is started again. Always and UnlessStopped: after every exit; OnFailure: after an exit code other than 0; Never: not at all. A container stopped by desiredState stays stopped under every policy, across reboots too, so UnlessStopped (Docker's word) means the same as Always here. Default: "Always". */

@@ -5,6 +5,7 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Logger } from 'pino';
 import { type AnswerForm, negotiateAnswer } from './accept.ts';
+import { type Access, type Caller, serviceAccountKind } from './access/index.ts';
 import { encodeAnswer } from './answer-encoding.ts';
 import { type AnswerSink, answerJson, answerObject, setWarnings } from './answers.ts';
 import { formatContinueToken } from './continue-token.ts';
@@ -27,7 +28,7 @@ import {
   textOf,
 } from './requests.ts';
 import type { KubeObject, ResourceKind } from './resources.ts';
-import { parseSelector } from './selectors.ts';
+import { parseSelector, type Selector } from './selectors.ts';
 import {
   badRequest,
   expired,
@@ -52,6 +53,7 @@ export interface ApiDeps {
   /** What there is of a kind to read. */
   readonly viewOf: (kind: ResourceKind) => CollectionView;
   readonly operations: Operations;
+  readonly access: Pick<Access, 'answerReview' | 'answerTokenRequest'>;
   readonly streams: StreamApi;
   readonly now: () => number;
   readonly random: () => number;
@@ -69,6 +71,8 @@ export interface ApiRequest {
   readonly body: Buffer;
   /** What the body was read from, or for an archive is still to be. */
   readonly incoming: IncomingMessage;
+  /** Who asks; has been let in. */
+  readonly caller: Caller;
 }
 
 /** A request with the form that its answer is wanted in: known before anything is done, so that no write is refused late. */
@@ -118,6 +122,7 @@ export class Api {
     }
     const verb = decideVerb(method, path, query);
     if (kind.projection !== undefined && !isReading.has(verb)) throw readOnlyKind(method, kind, name);
+    if (kind.isReview === true) return this.#serveReview(verb, kind, request, response);
     const call = { ...request, form: negotiateAnswer(request.headers.accept) };
     parseIncludeObject(query, call.form);
     if (name === undefined) return this.#serveCollection(verb, kind, call, response);
@@ -128,6 +133,9 @@ export class Api {
         if (!kind.hasStatus) throw unknownPath();
         if (verb !== 'GET' && verb !== 'PUT' && verb !== 'PATCH') throw methodNotAllowed(method);
         return this.#serveObject(verb, place, 'status', call, response);
+      case 'token':
+        if (kind !== serviceAccountKind) throw unknownPath();
+        return this.#serveToken(verb, place, call, response);
       default:
         throw unknownPath();
     }
@@ -172,6 +180,23 @@ export class Api {
 
   #missing(place: ObjectPlace): StatusError {
     return missing(place, (key) => this.#sourceOf(place).damageOf(key));
+  }
+
+  /** A question about access: nothing is stored. */
+  #serveReview(verb: Verb, kind: ResourceKind, request: ApiRequest, response: ApiResponse): void {
+    const { namespace, name } = request.path;
+    if (name !== undefined) throw unknownPath();
+    if (verb !== 'POST' || (kind.isNamespaced && namespace === undefined)) throw methodNotAllowed(request.method);
+    const parsed = parseObjectBody(request.body, request.headers['content-type']);
+    const { mode } = this.#writeMode(kind, request, parsed);
+    const review = { kind, namespace, body: parsed.value, checkUnknown: mode.checkUnknown };
+    answerObject(response, 201, this.#deps.access.answerReview(review, request.caller));
+  }
+
+  #serveToken(verb: Verb, { namespace = '', name }: ObjectPlace, request: ApiRequest, response: ApiResponse): void {
+    if (verb !== 'POST') throw methodNotAllowed(request.method);
+    const { value } = parseObjectBody(request.body, request.headers['content-type']);
+    answerObject(response, 201, this.#deps.access.answerTokenRequest(namespace, name, value));
   }
 
   async #serveCollection(verb: Verb, kind: ResourceKind, request: Call, response: ApiResponse): Promise<void> {
@@ -233,7 +258,7 @@ export class Api {
 
   #writeMode(
     kind: ResourceKind,
-    { query }: ApiRequest,
+    { query, caller }: ApiRequest,
     { duplicateFields }: ParsedBody,
   ): { readonly mode: WriteMode; readonly warnings: (unknownFields: readonly string[]) => readonly string[] } {
     const { isDryRun, fieldValidation } = parseWriteOptions(query);
@@ -245,7 +270,8 @@ export class Api {
       const found = problems(unknownFields);
       if (fieldValidation === 'Strict' && found.length > 0) throw strictDecodingError(kind, found);
     };
-    return { mode: { isDryRun, checkUnknown }, warnings: (fields) => warningsFor(fieldValidation, problems(fields)) };
+    const mode = { isDryRun, checkUnknown, admit: caller.admit };
+    return { mode, warnings: (fields) => warningsFor(fieldValidation, problems(fields)) };
   }
 
   #answerWritten(
@@ -270,9 +296,10 @@ export class Api {
     );
   }
 
-  #list(kind: ResourceKind, { query, form, path }: Call, response: ApiResponse): void {
+  #list(kind: ResourceKind, { query, form, path, caller }: Call, response: ApiResponse): void {
     const { writer } = this.#deps;
-    const selector = parseSelector(textOf(query, 'labelSelector'), textOf(query, 'fieldSelector'), kind);
+    const asked = parseSelector(textOf(query, 'labelSelector'), textOf(query, 'fieldSelector'), kind);
+    const selector = narrow(asked, kind, caller);
     const { start, minRevision, limit } = parseListOptions(query);
     if (minRevision > writer.revision) throw revisionTooLarge(minRevision, writer.revision);
     const position = positionOf(start);
@@ -302,11 +329,11 @@ export class Api {
     );
   }
 
-  async #watch(kind: ResourceKind, { query, form, path }: Call, response: ApiResponse): Promise<void> {
+  async #watch(kind: ResourceKind, { query, form, path, caller }: Call, response: ApiResponse): Promise<void> {
     if (form.encoding !== 'json') throw badRequest('a watch is served as JSON only; ask for application/json');
     const fields = [textOf(query, 'fieldSelector'), path.name === undefined ? undefined : `metadata.name=${path.name}`];
     const fieldSelector = fields.filter((field) => field !== undefined).join(',');
-    const selector = parseSelector(textOf(query, 'labelSelector'), fieldSelector, kind);
+    const selector = narrow(parseSelector(textOf(query, 'labelSelector'), fieldSelector, kind), kind, caller);
     const parameters = parseWatchParameters(query, this.#deps.random());
     const includeObject = parseIncludeObject(query, form);
     const { writer, viewOf, now, stop } = this.#deps;
@@ -333,6 +360,13 @@ export class Api {
       form.encoding,
     );
   }
+}
+
+/** Leaves of what is asked for what the caller may see. */
+function narrow(selector: Selector, kind: ResourceKind, { visibility }: Caller): Selector {
+  if (visibility === undefined) return selector;
+  const matches = (object: KubeObject): boolean => selector.matches(object) && visibility(kind, object);
+  return { ...selector, isEverything: false, matches };
 }
 
 function positionOf(start: ReturnType<typeof parseListOptions>['start']): { after?: string; atRevision?: number } {

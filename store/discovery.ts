@@ -23,6 +23,9 @@ interface Subresource {
   /** Of what it answers. */
   readonly kind: string;
   readonly verbs: readonly string[];
+  /** Where what it answers is of another group than its own kind. */
+  readonly group?: string;
+  readonly version?: string;
 }
 
 const streamVerbs = ['create', 'get'];
@@ -40,6 +43,7 @@ function subresourcesOf(kind: ResourceKind): readonly Subresource[] {
   return [
     ...(kind.hasStatus ? [{ name: 'status', kind: kind.kind, verbs: statusVerbs }] : []),
     ...(kind.hasStreams ? streams : []),
+    ...(kind.subresources ?? []),
   ];
 }
 
@@ -59,12 +63,14 @@ export function formatResourceList(kinds: readonly ResourceKind[], groupVersion:
       verbs: verbsOf(kind),
       ...(kind.shortNames.length > 0 ? { shortNames: kind.shortNames } : {}),
       ...(kind.categories.length > 0 ? { categories: kind.categories } : {}),
-      storageVersionHash: storageHash(kind),
+      ...(kind.isReview === true ? {} : { storageVersionHash: storageHash(kind) }),
     },
-    ...subresourcesOf(kind).map(({ name, kind: answer, verbs }) => ({
+    ...subresourcesOf(kind).map(({ name, kind: answer, verbs, group, version }) => ({
       name: `${kind.plural}/${name}`,
       singularName: '',
       namespaced: kind.isNamespaced,
+      ...(group === undefined ? {} : { group }),
+      ...(version === undefined ? {} : { version }),
       kind: answer,
       verbs,
     })),
@@ -126,9 +132,9 @@ export function formatAggregated(
 
 function aggregatedResource(kind: ResourceKind): JsonObject {
   const { group, version } = kind;
-  const subresources = subresourcesOf(kind).map(({ name, kind: answer, verbs }) => ({
+  const subresources = subresourcesOf(kind).map(({ name, kind: answer, verbs, ...of }) => ({
     subresource: name,
-    responseKind: { group, version, kind: answer },
+    responseKind: { group: of.group ?? group, version: of.version ?? version, kind: answer },
     verbs,
   }));
   return {

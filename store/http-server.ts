@@ -1,9 +1,9 @@
 /** The HTTPS server: who may come in, what each request costs, and which part answers it. Effects only. */
 import express, { type NextFunction, type Request, type Response } from 'express';
 import type { Logger } from 'pino';
+import type { Access, Caller } from './access/index.ts';
 import { answerError } from './answers.ts';
 import type { Api } from './api.ts';
-import { createAuthorizer } from './authorize.ts';
 import { addOpenPaths, createFixedPaths, type Health } from './fixed-paths.ts';
 import { startListener } from './https-listener.ts';
 import type { Kinds } from './kinds.ts';
@@ -12,7 +12,7 @@ import type { Credentials } from './pki.ts';
 import { maxBodyBytes, toStatusError } from './request-errors.ts';
 import { parseResourcePath, type ResourcePath } from './request-path.ts';
 import { parseQuery } from './requests.ts';
-import { badRequest, unauthorized, unknownPath } from './status-error.ts';
+import { badRequest, unknownPath } from './status-error.ts';
 import { streamSubresources } from './stream-names.ts';
 import { ClientGoneError } from './streams/index.ts';
 import type { UpgradeHandler } from './upgrade.ts';
@@ -20,6 +20,7 @@ import { decideVerb } from './verbs.ts';
 
 export interface HttpDeps {
   readonly api: Api;
+  readonly access: Access;
   readonly kinds: Kinds;
   readonly credentials: Credentials;
   readonly listen: { readonly host: string; readonly port: number };
@@ -37,11 +38,12 @@ export interface HttpServer {
 
 /** Listens. Throws ListenError. */
 export async function startHttpServer(deps: HttpDeps): Promise<HttpServer> {
-  const { credentials, listen } = deps;
+  const { listen } = deps;
+  const asListened = (given: Credentials) => ({ ...given, clientCa: given.caCertificate });
   let address = '';
   const app = createApp(deps, () => address);
   const listener = await startListener({
-    credentials,
+    credentials: asListened(deps.credentials),
     listen,
     handle: (request, response) => {
       // Express makes its own of both, and gives back what has no path that it can read.
@@ -53,11 +55,11 @@ export async function startHttpServer(deps: HttpDeps): Promise<HttpServer> {
     upgrades: createUpgradeHandler(deps),
   });
   address = listener.address;
-  return { url: `https://${address}`, renew: listener.renew, close: listener.close };
+  return { url: `https://${address}`, renew: (renewed) => listener.renew(asListened(renewed)), close: listener.close };
 }
 
 function createApp(deps: HttpDeps, address: () => string): express.Express {
-  const { api, kinds, credentials, metrics, healthy, log } = deps;
+  const { api, kinds, access, metrics, healthy, log } = deps;
   const app = express();
   app.disable('x-powered-by');
   app.set('etag', false);
@@ -67,21 +69,23 @@ function createApp(deps: HttpDeps, address: () => string): express.Express {
     next();
   });
   addOpenPaths(app, healthy);
-  const isAuthorized = createAuthorizer(credentials.adminToken);
+  const callers = new WeakMap<Request, Caller>();
   app.use((request, _response, next) => {
-    if (!isAuthorized(request.headers.authorization)) throw unauthorized();
+    const path = parseResourcePath(request.path);
+    callers.set(request, access.enter(request, request.path, path, parseQuery(request.originalUrl)));
     next();
   });
   app.use(createFixedPaths(kinds, address));
   app.use(express.raw({ type: (request) => !isArchive(request.url ?? ''), limit: maxBodyBytes }));
   app.use(async (request, response) => {
     const path = parseResourcePath(request.path);
-    if (path === undefined) throw unknownPath();
+    const caller = callers.get(request);
+    if (path === undefined || caller === undefined) throw unknownPath();
     const body: unknown = request.body;
     const { method, headers } = request;
     const bytes = Buffer.isBuffer(body) ? body : Buffer.alloc(0);
     await api.serve(
-      { method, path, query: parseQuery(request.originalUrl), headers, body: bytes, incoming: request },
+      { method, path, query: parseQuery(request.originalUrl), headers, body: bytes, incoming: request, caller },
       response,
     );
   });
@@ -99,15 +103,15 @@ function isArchive(url: string): boolean {
   return tryParsePath(url.split('?', 1)[0] ?? '')?.subresource === 'archive';
 }
 
-function createUpgradeHandler({ api, credentials, metrics, log }: HttpDeps): UpgradeHandler {
-  const isAuthorized = createAuthorizer(credentials.adminToken);
+function createUpgradeHandler({ api, access, metrics, log }: HttpDeps): UpgradeHandler {
   return {
     serve: async (request, socket, head) => {
-      if (!isAuthorized(request.headers.authorization)) throw unauthorized();
       const url = request.url ?? '';
-      const path = parseResourcePath(url.split('?', 1)[0] ?? '');
-      if (path === undefined) throw unknownPath();
+      const pathname = url.split('?', 1)[0] ?? '';
+      const path = parseResourcePath(pathname);
       const query = parseQuery(url);
+      access.enter(request, pathname, path, query);
+      if (path === undefined) throw unknownPath();
       const labels = labelsOf(request.method ?? '', url, api);
       const end = metrics.longRunning(labels);
       try {

@@ -12,7 +12,8 @@ import { handleUpgrade, type UpgradeHandler } from './upgrade.ts';
 const keepAliveTimeoutMs = 120_000;
 
 export interface ListenerDeps {
-  readonly credentials: Credentials;
+  /** `clientCa`: PEM of the authorities whose client certificates count; without it none is asked for. */
+  readonly credentials: Pick<Credentials, 'certificate' | 'key'> & { readonly clientCa?: string | undefined };
   readonly listen: { readonly host: string; readonly port: number };
   readonly handle: (request: IncomingMessage, response: ServerResponse) => void;
   readonly upgrades: UpgradeHandler;
@@ -22,7 +23,7 @@ export interface Listener {
   /** Host and port, as it is reached from this host. */
   readonly address: string;
   /** Takes a renewed certificate for the connections to come. */
-  renew(credentials: Credentials): void;
+  renew(credentials: ListenerDeps['credentials']): void;
   /** Answers what is under way; what takes longer than a moment is cut. */
   close(): Promise<void>;
 }
@@ -39,6 +40,10 @@ export async function startListener({ credentials, listen, handle, upgrades }: L
       cert: credentials.certificate,
       key: credentials.key,
       minVersion: 'TLSv1.2',
+      // A client may show a certificate; who it is without one is for others to find out.
+      ...(credentials.clientCa === undefined
+        ? {}
+        : { ca: [credentials.clientCa], requestCert: true, rejectUnauthorized: false }),
       // What asks for another protocol than those of streams is answered as if it had not.
       shouldUpgradeCallback: ({ headers }: IncomingMessage) => isStreamUpgrade(headers),
     },
@@ -58,7 +63,13 @@ export async function startListener({ credentials, listen, handle, upgrades }: L
   const reachable = listen.host === '0.0.0.0' || listen.host === '::' ? 'localhost' : listen.host;
   return {
     address: `${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`,
-    renew: ({ certificate, key }) => server.setSecureContext({ cert: certificate, key, minVersion: 'TLSv1.2' }),
+    renew: ({ certificate, key, clientCa }) =>
+      server.setSecureContext({
+        cert: certificate,
+        key,
+        minVersion: 'TLSv1.2',
+        ...(clientCa === undefined ? {} : { ca: [clientCa] }),
+      }),
     close: async () => {
       const closed = once(server, 'close');
       server.close();

@@ -33,7 +33,7 @@ export class Kinds {
 
   /** Those that have objects of their own, each once, in the version that they are stored as. */
   get stored(): readonly ResourceKind[] {
-    const own = this.#fixed.filter(({ projection }) => projection === undefined);
+    const own = this.#fixed.filter(({ projection, isReview }) => projection === undefined && isReview !== true);
     return [...own, ...[...this.#custom.values()].map(({ stored }) => stored)];
   }
 

@@ -146,10 +146,22 @@ const labelValueRule =
 
 /** What is wrong with a name, or undefined. */
 export function checkName(name: string, rule: ResourceKind['nameRule']): string | undefined {
+  if (rule === 'segment') return checkSegment(name);
   const max = rule === 'label' ? 63 : 253;
   if (name.length > max) return `must be no more than ${max} characters`;
   if (rule === 'label') return label.test(name) ? undefined : labelRule;
   return subdomain.test(name) ? undefined : subdomainRule;
+}
+
+/** Longest name of a role: Kubernetes has no limit, and memory does. */
+const maxSegment = 512;
+
+/** Source: apimachinery/pkg/api/validation/path IsValidPathSegmentName. */
+function checkSegment(name: string): string | undefined {
+  if (name.length > maxSegment) return `must be no more than ${maxSegment} characters`;
+  if (name === '.' || name === '..') return `may not be '${name}'`;
+  const found = ['/', '%'].find((character) => name.includes(character));
+  return found === undefined ? undefined : `may not contain '${found}'`;
 }
 
 /** What is wrong with a label's or annotation's key, or undefined. */

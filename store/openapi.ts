@@ -111,7 +111,7 @@ function pathsOf(kinds: readonly ResourceKind[], dialect: Dialect): JsonObject {
     const root = kind.group === '' ? `/api/${kind.version}` : `/apis/${kind.group}/${kind.version}`;
     const collection = kind.isNamespaced ? `${root}/namespaces/{namespace}/${kind.plural}` : `${root}/${kind.plural}`;
     paths[collection] = pathItem(kind, dialect, 'collection');
-    paths[`${collection}/{name}`] = pathItem(kind, dialect, 'object');
+    if (kind.isReview !== true) paths[`${collection}/{name}`] = pathItem(kind, dialect, 'object');
   }
   return paths;
 }
@@ -121,7 +121,9 @@ function pathItem(kind: ResourceKind, dialect: Dialect, place: 'collection' | 'o
   const parameters = inPath.map((name) => parameter(dialect, name, 'path'));
   const operations = methods.filter(
     ({ onCollection, method }) =>
-      onCollection === (place === 'collection') && (kind.projection === undefined || method === 'get'),
+      onCollection === (place === 'collection') &&
+      (kind.projection === undefined || method === 'get') &&
+      (kind.isReview !== true || method === 'post'),
   );
   const entries = operations.map(({ method, action }) => [method, operation(kind, dialect, action)] as const);
   return { ...Object.fromEntries(entries), ...(parameters.length > 0 ? { parameters } : {}) };

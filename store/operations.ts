@@ -63,6 +63,8 @@ export interface Written {
 export interface WriteMode {
   readonly isDryRun: boolean;
   readonly checkUnknown: (unknownFields: readonly string[]) => void;
+  /** Throws where who asks may not store this; `previous` undefined: it is new. */
+  readonly admit?: ((kind: ResourceKind, object: KubeObject, previous: KubeObject | undefined) => void) | undefined;
 }
 
 /** Tries at a name that is generated, before the client is told that it is taken. */
@@ -92,6 +94,7 @@ export class Operations {
       if (transaction.get(kind, namespace, object.metadata.name) !== undefined) {
         throw alreadyExists(kind, object.metadata.name);
       }
+      mode.admit?.(kind, object, undefined);
       const entry = transaction.put(kind, object);
       return { entry, isRemoved: false, unknownFields: parsed.unknownFields };
     });
@@ -105,6 +108,7 @@ export class Operations {
     return this.#write(mode, (transaction) => {
       const current = find(transaction, place);
       const outcome = updateObject(kind, current, parsed, { subresource, resourceVersion });
+      admitOutcome(mode, kind, current, outcome);
       return { ...store(transaction, kind, current, outcome), unknownFields: parsed.unknownFields };
     });
   }
@@ -116,6 +120,7 @@ export class Operations {
       const parsed = parseObject(kind, applyPatch(kind, current.object, patch), place);
       mode.checkUnknown(parsed.unknownFields);
       const outcome = updateObject(kind, current, parsed, { subresource, resourceVersion: 'optional' });
+      admitOutcome(mode, kind, current, outcome);
       return { ...store(transaction, kind, current, outcome), unknownFields: parsed.unknownFields };
     });
   }
@@ -188,6 +193,11 @@ function namespaceTerminating(kind: ResourceKind, namespace: string, name: strin
   const because = `unable to create new content in namespace ${namespace} because it is being terminated`;
   const message = `namespace ${namespace} is being terminated`;
   return forbidden(kind, name, because, [{ reason: 'NamespaceTerminating', message, field: 'metadata.namespace' }]);
+}
+
+/** Before what a write came to is carried out. */
+function admitOutcome({ admit }: WriteMode, kind: ResourceKind, current: Entry, outcome: Outcome): void {
+  if (outcome.kind !== 'unchanged') admit?.(kind, outcome.object, current.object);
 }
 
 function find(transaction: Transaction, place: ObjectPlace): Entry {

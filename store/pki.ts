@@ -3,7 +3,7 @@
  * openssl command, which costs the daemon no memory. Effects. Keys and tokens have mode 0600 from the first byte on.
  */
 import { execFile } from 'node:child_process';
-import { createPrivateKey, randomBytes, X509Certificate } from 'node:crypto';
+import { createPrivateKey, generateKeyPairSync, randomBytes, X509Certificate } from 'node:crypto';
 import { chmod, mkdir, mkdtemp, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { hostname } from 'node:os';
@@ -15,6 +15,8 @@ export interface Credentials {
   readonly certificate: string;
   readonly key: string;
   readonly adminToken: string;
+  /** PEM of the key that signs the tokens of service accounts. */
+  readonly signingKey: string;
 }
 
 export interface PkiOptions {
@@ -45,7 +47,12 @@ export async function ensureCredentials({ dataDir, listenHost, nowMs }: PkiOptio
   const names = subjectAltNames(listenHost);
   const present = await readPair(dir, 'server', nowMs);
   const server = present !== undefined && isUsable(present, ca, names) ? present : await makeServer(dir, ca, names);
-  return { caCertificate: ca.certificate, ...server, adminToken: await ensureToken(dir) };
+  return {
+    caCertificate: ca.certificate,
+    ...server,
+    adminToken: await ensureToken(dir),
+    signingKey: await ensureSigningKey(dir),
+  };
 }
 
 interface Pair {
@@ -185,6 +192,22 @@ async function ensureToken(dir: string): Promise<string> {
   const token = randomBytes(32).toString('base64url');
   await writeDurably(path, `${token}\n`);
   return token;
+}
+
+/** Without it, all tokens of service accounts are void: they are asked for anew. */
+async function ensureSigningKey(dir: string): Promise<string> {
+  const path = join(dir, 'service-accounts.key');
+  const present = await readIfPresent(path);
+  try {
+    if (present !== undefined && createPrivateKey(present).asymmetricKeyDetails?.namedCurve === 'prime256v1')
+      return present;
+  } catch {
+    // damaged by a crash or by hand: it is made anew
+  }
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const pem = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+  await writeDurably(path, pem);
+  return pem;
 }
 
 async function readIfPresent(path: string): Promise<string | undefined> {

@@ -82,6 +82,16 @@ export interface ResourceKind extends ResourceName {
   readonly hasGeneration: boolean;
   /** Whether its host's log, exec, attach and port-forward are below it. */
   readonly hasStreams: boolean;
+  /** Nothing of the kind is stored: a POST is a question, and is answered. */
+  readonly isReview?: boolean;
+  /** Beside status and streams, for discovery; `group`, `version` and `kind` are those of what is sent. */
+  readonly subresources?: readonly {
+    readonly name: string;
+    readonly group: string;
+    readonly version: string;
+    readonly kind: string;
+    readonly verbs: readonly string[];
+  }[];
   /** The kind is read-only, and made from another. */
   readonly projection?: Projection;
   /** The kind's objects are stored as those of another version. */
@@ -99,7 +109,8 @@ export interface ResourceKind extends ResourceName {
   readonly definitionName: string;
   /** Group and plural; where the objects are kept. */
   readonly storageKey: string;
-  readonly nameRule: 'label' | 'subdomain';
+  /** `segment`: whatever can stand in a path. */
+  readonly nameRule: 'label' | 'subdomain' | 'segment';
   readonly columns: readonly Column[];
   /** Fields that a field selector may name, beside metadata.name and metadata.namespace. */
   readonly selectableFields: ReadonlyMap<string, readonly string[]>;
@@ -129,7 +140,8 @@ export const allVerbs: readonly Verb[] = [
 const readingVerbs: readonly Verb[] = ['get', 'list', 'watch'];
 
 /** What may be done with objects of a kind. */
-export function verbsOf({ projection }: Pick<ResourceKind, 'projection'>): readonly Verb[] {
+export function verbsOf({ projection, isReview }: Pick<ResourceKind, 'projection' | 'isReview'>): readonly Verb[] {
+  if (isReview === true) return ['create'];
   return projection === undefined ? allVerbs : readingVerbs;
 }
 

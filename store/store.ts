@@ -4,6 +4,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
+import { accessKinds, createAccess, reviewKinds } from './access/index.ts';
 import { Api } from './api.ts';
 import { coreKinds, eventKind, namespaceKind } from './core-kinds.ts';
 import { CrdController } from './crd-controller.ts';
@@ -46,6 +47,8 @@ export interface StoreDeps {
   readonly secretsKeyFile?: string | undefined;
   /** Without it the subresources that are streams answer 503. */
   readonly streams?: StreamSource | undefined;
+  /** The host of this process: it has the Containers that name none. */
+  readonly host?: string | undefined;
   /** Milliseconds since the epoch; Date.now if it is not given. */
   readonly now?: (() => number) | undefined;
 }
@@ -56,6 +59,8 @@ export interface Store {
   /** PEM. */
   readonly caCertificate: string;
   readonly adminToken: string;
+  /** For the controller of the host of this process, if there is one; valid as long as the store is open. */
+  readonly hostToken: string | undefined;
   readonly adminKubeconfigPath: string;
   /** Whether the last write could be put on disk. */
   healthy(): Health;
@@ -112,7 +117,7 @@ async function serve(
     checkRules: () => [],
     now,
   });
-  const kinds = new Kinds([...coreKinds, ...nodeKinds, definitions, podKind]);
+  const kinds = new Kinds([...coreKinds, ...nodeKinds, ...accessKinds, definitions, podKind, ...reviewKinds]);
   const metrics = createMetrics(deps.metrics, {
     objects: () => countObjects(kinds, ({ size }) => size, writer),
     damaged: () => countObjects(kinds, ({ damagedCount }) => damagedCount, writer),
@@ -161,12 +166,25 @@ async function serve(
   opened.push(care);
   const housekeeping = startHousekeeping({ writer, kinds, namespaces: namespaceKind, now, log });
   opened.push(housekeeping);
+  const { caCertificate, adminToken, signingKey } = credentials;
+  const access = await createAccess({
+    writer,
+    operations,
+    namespaces: namespaceKind,
+    adminToken,
+    signingKey,
+    host: deps.host,
+    now,
+    log,
+  });
+  opened.push(access);
   const stop = new AbortController();
   const garbage = new GarbageCollector({ writer, kinds, events: eventKind, namespaces: namespaceKind, now, log });
   opened.push(garbage);
   const nodes = new NodeLifecycle({ writer, now, monotonic: () => performance.now(), log });
   opened.push(nodes);
   const api = new Api({
+    access,
     kinds,
     writer,
     viewOf: viewsOf(writer),
@@ -178,9 +196,8 @@ async function serve(
     stop: stop.signal,
   });
   const healthy = () => health.state();
-  const server = await startHttpServer({ api, kinds, credentials, listen, metrics, healthy, log });
+  const server = await startHttpServer({ api, access, kinds, credentials, listen, metrics, healthy, log });
   const renewal = startRenewal(server, deps, credentials);
-  const { caCertificate, adminToken } = credentials;
   const { url } = server;
   try {
     const adminKubeconfigPath = await writeAdminKubeconfig(dataDir, { url, caCertificate, adminToken });
@@ -190,6 +207,7 @@ async function serve(
       stop.abort();
       await server.close();
       care.close();
+      access.close();
       housekeeping.close();
       garbage.close();
       controller.close();
@@ -197,7 +215,8 @@ async function serve(
       writer.close();
       database.close();
     });
-    return { url, caCertificate, adminToken, adminKubeconfigPath, healthy, close };
+    const { hostToken } = access;
+    return { url, caCertificate, adminToken, hostToken, adminKubeconfigPath, healthy, close };
   } catch (error) {
     clearInterval(renewal);
     await server.close();

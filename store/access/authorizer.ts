@@ -1,12 +1,9 @@
 /** Decides whether a user may do what a request asks for: masters all, hosts what is theirs, others by RBAC. Pure but for the indexes it reads. */
-import type { KubeObject, ResourceKind } from '../resources.ts';
 import type { Attributes } from './attributes.ts';
+import type { Decision } from './decision.ts';
 import type { HostAccess } from './host-access.ts';
 import { hostOf, mastersGroup, type User } from './identity.ts';
-import type { Decision, RbacIndex } from './rbac-index.ts';
-
-/** Which objects a reader sees at all; undefined: all that it asks for. */
-export type Visibility = (kind: ResourceKind, object: KubeObject) => boolean;
+import type { RbacIndex } from './rbac-index.ts';
 
 export class Authorizer {
   readonly #rbac: RbacIndex;
@@ -17,7 +14,7 @@ export class Authorizer {
     this.#hosts = hosts;
   }
 
-  authorize(user: User, attributes: Attributes): Decision & { readonly visibility?: Visibility | undefined } {
+  authorize(user: User, attributes: Attributes): Decision {
     if (user.groups.includes(mastersGroup)) return { isAllowed: true, reason: '' };
     const host = hostOf(user);
     const byRole = this.#rbac.authorize(user, attributes);

@@ -8,10 +8,9 @@ import { getPath, getString, isJsonArray, type Json, jsonEqual } from '../json.t
 import type { KubeObject, ResourceKind } from '../resources.ts';
 import { forbidden } from '../status-error.ts';
 import type { Attributes, ResourceAttributes } from './attributes.ts';
-import type { Visibility } from './authorizer.ts';
 import { hostRules } from './built-in-roles.ts';
+import type { Decision, Visibility } from './decision.ts';
 import { ruleAllows } from './policy-rules.ts';
-import type { Decision } from './rbac-index.ts';
 
 export const containerStorageKey = `${containers.plural}.${containers.group}`;
 
@@ -53,7 +52,7 @@ export class HostAccess {
     if (before !== undefined) this.#count(before, -1);
   }
 
-  authorize(host: string, attributes: Attributes): Decision & { readonly visibility?: Visibility } {
+  authorize(host: string, attributes: Attributes): Decision {
     if (!hostRules.some((rule) => ruleAllows(rule, attributes))) return { isAllowed: false, reason: '' };
     if (!attributes.isResource) return { isAllowed: true, reason: '' };
     const { group, resource, name, namespace } = attributes;

@@ -5,6 +5,7 @@
 import { getOwn, getString } from '../json.ts';
 import type { KubeObject } from '../resources.ts';
 import type { Attributes } from './attributes.ts';
+import type { Decision } from './decision.ts';
 import { serviceAccountName, type User } from './identity.ts';
 import { type PolicyRule, parseRules, ruleAllows } from './policy-rules.ts';
 import {
@@ -15,12 +16,6 @@ import {
   roleKind,
   subjectsOf,
 } from './rbac-kinds.ts';
-
-export interface Decision {
-  readonly isAllowed: boolean;
-  /** Why, for people; '' if there is nothing to say. */
-  readonly reason: string;
-}
 
 interface Binding {
   /** '' for a ClusterRoleBinding. */

@@ -8,7 +8,6 @@ import type { Logger } from 'pino';
 import type { Json, JsonObject } from '../json.ts';
 import { keyOf } from '../memory.ts';
 import type { Operations } from '../operations.ts';
-import { podOf } from '../pods.ts';
 import type { ResourcePath } from '../request-path.ts';
 import type { Query } from '../requests.ts';
 import type { KubeObject, ResourceKind } from '../resources.ts';
@@ -159,7 +158,7 @@ function follow(writer: Writer, rbac: RbacIndex, hosts: HostAccess): () => void 
 function finder(writer: Writer) {
   const keys = { ServiceAccount: serviceAccountKind.storageKey, Secret: 'secrets', Pod: containerStorageKey };
   return (kind: 'ServiceAccount' | 'Secret' | 'Pod', namespace: string, name: string): KubeObject | undefined => {
-    const found = writer.collection({ storageKey: keys[kind] }).get(keyOf(namespace, name))?.object;
-    return found !== undefined && kind === 'Pod' ? podOf(found) : found;
+    // A Pod has the name and the uid of the Container that it shows.
+    return writer.collection({ storageKey: keys[kind] }).get(keyOf(namespace, name))?.object;
   };
 }

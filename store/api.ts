@@ -14,19 +14,11 @@ import type { Json } from './json.ts';
 import type { Kinds } from './kinds.ts';
 import { type Collection, type Entry, keyOf } from './memory.ts';
 import type { Subresource } from './object-rules.ts';
-import { missing, type ObjectPlace, type Operations, type Patch, type WriteMode, type Written } from './operations.ts';
+import { missing, type ObjectPlace, type Operations, type Patch, type Written } from './operations.ts';
 import type { CollectionView } from './projection.ts';
-import { decodeText, mediaTypeOf, type ParsedBody, parseJson, parseObjectBody } from './request-body.ts';
+import { decodeText, mediaTypeOf, type ParsedBody, parseJson, parseObjectBody, parseYaml } from './request-body.ts';
 import type { ResourcePath } from './request-path.ts';
-import {
-  type FieldValidation,
-  parseIncludeObject,
-  parseListOptions,
-  parseWatchParameters,
-  parseWriteOptions,
-  type Query,
-  textOf,
-} from './requests.ts';
+import { parseIncludeObject, parseListOptions, parseWatchParameters, type Query, textOf } from './requests.ts';
 import type { KubeObject, ResourceKind } from './resources.ts';
 import { parseSelector, type Selector } from './selectors.ts';
 import {
@@ -45,6 +37,7 @@ import type { StreamTarget } from './stream-source.ts';
 import type { ListMeta } from './tables.ts';
 import { decideVerb, type Verb } from './verbs.ts';
 import { serveWatch, type WatchSink } from './watch.ts';
+import { parseWriteMode, parseWriteOptions } from './write-options.ts';
 import type { Writer } from './writer.ts';
 
 export interface ApiDeps {
@@ -81,6 +74,8 @@ interface Call extends ApiRequest {
 }
 
 export type ApiResponse = AnswerSink & WatchSink & NodeJS.WritableStream & { flushHeaders(): void };
+
+const applyType = 'application/apply-patch+yaml';
 
 const patchKinds: ReadonlyMap<string, Patch['kind']> = new Map([
   ['application/json-patch+json', 'json'],
@@ -188,7 +183,7 @@ export class Api {
     if (name !== undefined) throw unknownPath();
     if (verb !== 'POST' || (kind.isNamespaced && namespace === undefined)) throw methodNotAllowed(request.method);
     const parsed = parseObjectBody(request.body, request.headers['content-type']);
-    const { mode } = this.#writeMode(kind, request, parsed);
+    const { mode } = parseWriteMode(kind, request, parsed, 'CreateOptions');
     const review = { kind, namespace, body: parsed.value, checkUnknown: mode.checkUnknown };
     answerObject(response, 201, this.#deps.access.answerReview(review, request.caller));
   }
@@ -209,7 +204,7 @@ export class Api {
       case 'POST': {
         if (kind.isNamespaced && namespace === undefined) throw methodNotAllowed(request.method);
         const body = parseObjectBody(request.body, request.headers['content-type']);
-        const { mode, warnings } = this.#writeMode(kind, request, body);
+        const { mode, warnings } = parseWriteMode(kind, request, body, 'CreateOptions');
         const written = await this.#deps.operations.create(kind, namespace, body.value, mode);
         return this.#answerWritten(201, kind, written, warnings, request, response);
       }
@@ -235,13 +230,16 @@ export class Api {
         return this.#watch(place.kind, request, response);
       case 'PUT': {
         const body = parseObjectBody(request.body, request.headers['content-type']);
-        const { mode, warnings } = this.#writeMode(place.kind, request, body);
+        const { mode, warnings } = parseWriteMode(place.kind, request, body, 'UpdateOptions');
         const written = await operations.replace(place, subresource, body.value, mode);
         return this.#answerWritten(200, place.kind, written, warnings, request, response);
       }
       case 'PATCH': {
+        if (mediaTypeOf(request.headers['content-type']) === applyType) {
+          return this.#apply(place, subresource, request, response);
+        }
         const { patch, body } = parsePatch(place.kind, request);
-        const { mode, warnings } = this.#writeMode(place.kind, request, body);
+        const { mode, warnings } = parseWriteMode(place.kind, request, body, 'PatchOptions');
         const written = await operations.patch(place, subresource, patch, mode);
         return this.#answerWritten(200, place.kind, written, warnings, request, response);
       }
@@ -256,22 +254,11 @@ export class Api {
     }
   }
 
-  #writeMode(
-    kind: ResourceKind,
-    { query, caller }: ApiRequest,
-    { duplicateFields }: ParsedBody,
-  ): { readonly mode: WriteMode; readonly warnings: (unknownFields: readonly string[]) => readonly string[] } {
-    const { isDryRun, fieldValidation } = parseWriteOptions(query);
-    const problems = (unknownFields: readonly string[]): readonly string[] => [
-      ...unknownFields.map((field) => `unknown field "${field}"`),
-      ...duplicateFields.map((field) => `duplicate field "${field}"`),
-    ];
-    const checkUnknown = (unknownFields: readonly string[]): void => {
-      const found = problems(unknownFields);
-      if (fieldValidation === 'Strict' && found.length > 0) throw strictDecodingError(kind, found);
-    };
-    const mode = { isDryRun, checkUnknown, admit: caller.admit };
-    return { mode, warnings: (fields) => warningsFor(fieldValidation, problems(fields)) };
+  async #apply(place: ObjectPlace, subresource: Subresource, request: Call, response: ApiResponse): Promise<void> {
+    const body = parseYaml(decodeText(request.body));
+    const { mode, conflicts, warnings } = parseWriteMode(place.kind, request, body, 'ApplyOptions');
+    const written = await this.#deps.operations.apply(place, subresource, body.value, { ...mode, conflicts });
+    this.#answerWritten(written.isCreated ? 201 : 200, place.kind, written, warnings, request, response);
   }
 
   #answerWritten(
@@ -387,15 +374,10 @@ function parsePatch(
   { headers, body }: ApiRequest,
 ): { readonly patch: Patch; readonly body: ParsedBody } {
   const mediaType = mediaTypeOf(headers['content-type']);
-  const accepted = [...patchKinds.keys()].filter((type) => !kind.isCustom || patchKinds.get(type) !== 'strategic');
-  if (mediaType === 'application/apply-patch+yaml') {
-    throw unsupportedMediaType(
-      accepted,
-      'server-side apply is not served yet: apply on the client, without --server-side',
-    );
-  }
+  const plain = [...patchKinds.keys()].filter((type) => !kind.isCustom || patchKinds.get(type) !== 'strategic');
+  const accepted = [...plain, applyType];
   const patchKind = patchKinds.get(mediaType);
-  if (patchKind === undefined || !accepted.includes(mediaType)) throw unsupportedMediaType(accepted);
+  if (patchKind === undefined || !plain.includes(mediaType)) throw unsupportedMediaType(accepted);
   const parsed = parseJson(decodeText(body));
   return { patch: { kind: patchKind, value: parsed.value }, body: parsed };
 }
@@ -404,26 +386,7 @@ function parsePatch(
 function deleteOptionsOf({ query, headers, body }: ApiRequest): DeleteOptions {
   const value: Json | undefined = body.length === 0 ? undefined : parseObjectBody(body, headers['content-type']).value;
   const options = parseDeleteOptions(value, query);
-  return { ...options, isDryRun: options.isDryRun || parseWriteOptions(query).isDryRun };
-}
-
-function strictDecodingError(kind: ResourceKind, problems: readonly string[]): StatusError {
-  const what = `${kind.kind} in version ${JSON.stringify(kind.version)} cannot be handled as a ${kind.kind}`;
-  const told = problems.slice(0, maxProblemsTold).map(shorten);
-  const more = problems.length > told.length ? [`and ${problems.length - told.length} more`] : [];
-  return badRequest(`${what}: strict decoding error: ${[...told, ...more].join(', ')}`);
-}
-
-/** Clients refuse an answer with more than about 16 KB of headers, and then do not learn that they have written. */
-const maxProblemsTold = 20;
-const maxProblemLength = 256;
-
-function shorten(problem: string): string {
-  return problem.length <= maxProblemLength ? problem : `${problem.slice(0, maxProblemLength - 1)}…`;
-}
-
-function warningsFor(fieldValidation: FieldValidation, problems: readonly string[]): readonly string[] {
-  return fieldValidation === 'Warn' ? problems.slice(0, maxProblemsTold).map(shorten) : [];
+  return { ...options, isDryRun: options.isDryRun || parseWriteOptions(query, 'DeleteOptions').isDryRun };
 }
 
 function deletedStatus({ kind, name }: ObjectPlace, { object }: Entry) {

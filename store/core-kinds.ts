@@ -31,6 +31,7 @@ const bytesMap = (description: string): OpenApiSchema => ({
 const objectReference = (description: string): OpenApiSchema => ({
   type: 'object',
   description,
+  'x-kubernetes-map-type': 'atomic',
   properties: {
     apiVersion: text('API version of the object.'),
     fieldPath: text('Part of the object that is meant, like spec.containers{name}.'),
@@ -106,6 +107,7 @@ const namespaces = core({
   shortNames: ['ns'],
   isNamespaced: false,
   hasStatus: true,
+  serverSetFields: ['spec'],
   nameRule: 'label',
   openApi: root('Namespace is a scope for the names of objects.', {
     spec: {

@@ -60,8 +60,25 @@ export const objectMetaSchema: OpenApiSchema = {
     managedFields: {
       type: 'array',
       nullable: true,
-      description: 'Who manages which field; not kept by this server.',
-      items: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true },
+      description: 'Who manages which field. Kept by the server; tools show it on request.',
+      'x-kubernetes-list-type': 'atomic',
+      items: {
+        type: 'object',
+        properties: {
+          apiVersion: { type: 'string', description: 'Version of the fields.' },
+          fieldsType: { type: 'string', description: 'How the fields are written: FieldsV1.' },
+          fieldsV1: {
+            type: 'object',
+            nullable: true,
+            description: 'The fields, as a tree.',
+            'x-kubernetes-preserve-unknown-fields': true,
+          },
+          manager: { type: 'string', description: 'Who manages them.' },
+          operation: { type: 'string', description: 'Apply or Update.' },
+          subresource: { type: 'string', description: 'Through which subresource.' },
+          time: time('When the entry was last changed.'),
+        },
+      },
     },
     name: { type: 'string', description: 'Name of the object, unique among those of its kind in its namespace.' },
     namespace: { type: 'string', description: 'Namespace that the name is unique in.' },
@@ -75,6 +92,7 @@ export const objectMetaSchema: OpenApiSchema = {
       'x-kubernetes-patch-merge-key': 'uid',
       items: {
         type: 'object',
+        'x-kubernetes-map-type': 'atomic',
         required: ['apiVersion', 'kind', 'name', 'uid'],
         properties: {
           apiVersion: { type: 'string', description: 'API version of the owner.' },

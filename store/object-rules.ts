@@ -5,7 +5,7 @@
 import { specFinalizersOf } from './core-kinds.ts';
 import { finalizersOnDelete, type Preconditions, type Propagation } from './delete-options.ts';
 import type { FieldError } from './field-errors.ts';
-import { getString, isJsonObject, type Json, type JsonObject, jsonEqual, without } from './json.ts';
+import { getPath, getString, isJsonObject, type Json, type JsonObject, jsonEqual, without } from './json.ts';
 import type { Entry } from './memory.ts';
 import { parseMeta, validateMeta } from './object-meta.ts';
 import { apiVersionOf, type KubeObject, type ObjectMeta, type ResourceKind } from './resources.ts';
@@ -20,6 +20,8 @@ export interface ParsedObject {
   readonly meta: JsonObject;
   readonly unknownFields: readonly string[];
   readonly metaErrors: readonly FieldError[];
+  /** What the client says of who owns which field; taken up by managed-fields/. */
+  readonly managedFields: Json | undefined;
 }
 
 const headFields: ReadonlySet<string> = new Set(['apiVersion', 'kind', 'metadata']);
@@ -49,7 +51,14 @@ export function parseObject(kind: ResourceKind, value: Json, target: Target): Pa
   const normalized = normalize(kind.schema, value, headFields);
   // normalize gives back an object for an object
   const { apiVersion: _apiVersion, kind: _kind, metadata: _metadata, ...content } = normalized.value as JsonObject;
-  return { content, meta, unknownFields: [...unknownFields, ...normalized.unknownFields], metaErrors: errors };
+  const managedFields = getPath(value.metadata, ['managedFields']);
+  return {
+    content,
+    meta,
+    unknownFields: [...unknownFields, ...normalized.unknownFields],
+    metaErrors: errors,
+    managedFields,
+  };
 }
 
 function checkTarget(meta: JsonObject, { name, namespace }: Target): void {

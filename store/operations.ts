@@ -6,12 +6,14 @@ import type { DeleteOptions } from './delete-options.ts';
 import type { Json } from './json.ts';
 import { applyJsonPatch, applyMergePatch } from './json-patch.ts';
 import type { Kinds } from './kinds.ts';
+import { type ApplyOptions, type FieldManagers, type FieldWrite, withManagedFields } from './managed-fields/index.ts';
 import { type Entry, keyOf } from './memory.ts';
 import { objectMetaSchema } from './object-meta.ts';
 import {
   type Circumstances,
   createObject,
   deleteObject,
+  formatTime,
   type Outcome,
   type ParsedObject,
   parseObject,
@@ -23,10 +25,12 @@ import type { OpenApiSchema } from './schema.ts';
 import {
   alreadyExists,
   badRequest,
+  conflict,
   damagedObject,
   forbidden,
   kindTerminating,
   notFound,
+  objectModified,
   type StatusError,
   unknownPath,
 } from './status-error.ts';
@@ -38,6 +42,8 @@ export interface OperationsDeps {
   readonly kinds: Kinds;
   readonly namespaces: ResourceKind;
   readonly circumstances: () => Circumstances;
+  readonly fieldManagers: FieldManagers;
+  readonly now: () => number;
 }
 
 /** Where an object is. */
@@ -65,7 +71,11 @@ export interface WriteMode {
   readonly checkUnknown: (unknownFields: readonly string[]) => void;
   /** Throws where who asks may not store this; `previous` undefined: it is new. */
   readonly admit?: ((kind: ResourceKind, object: KubeObject, previous: KubeObject | undefined) => void) | undefined;
+  /** In whose name the fields are written; the store's own if it is not given. */
+  readonly fieldManager?: string | undefined;
 }
+
+export interface ApplyMode extends WriteMode, ApplyOptions {}
 
 /** Tries at a name that is generated, before the client is told that it is taken. */
 const maxNameTries = 8;
@@ -85,6 +95,7 @@ export class Operations {
 
   /** Also in the place of one that is damaged. */
   create(kind: ResourceKind, namespace: string | undefined, body: Json, mode: WriteMode): Promise<Written> {
+    const { fieldManagers } = this.#deps;
     const parsed = parseObject(kind, body, { namespace, name: undefined });
     mode.checkUnknown(parsed.unknownFields);
     return this.#write(mode, (transaction) => {
@@ -95,7 +106,8 @@ export class Operations {
         throw alreadyExists(kind, object.metadata.name);
       }
       mode.admit?.(kind, object, undefined);
-      const entry = transaction.put(kind, object);
+      const owned = fieldManagers.create(object, parsed.managedFields, this.#fieldWrite(kind, undefined, mode));
+      const entry = transaction.put(kind, owned);
       return { entry, isRemoved: false, unknownFields: parsed.unknownFields };
     });
   }
@@ -107,7 +119,8 @@ export class Operations {
     const resourceVersion = kind.isCustom ? 'required' : 'optional';
     return this.#write(mode, (transaction) => {
       const current = find(transaction, place);
-      const outcome = updateObject(kind, current, parsed, { subresource, resourceVersion });
+      const updated = updateObject(kind, current, parsed, { subresource, resourceVersion });
+      const outcome = this.#own(current, updated, parsed, this.#fieldWrite(kind, subresource, mode));
       admitOutcome(mode, kind, current, outcome);
       return { ...store(transaction, kind, current, outcome), unknownFields: parsed.unknownFields };
     });
@@ -119,10 +132,79 @@ export class Operations {
       const current = find(transaction, place);
       const parsed = parseObject(kind, applyPatch(kind, current.object, patch), place);
       mode.checkUnknown(parsed.unknownFields);
-      const outcome = updateObject(kind, current, parsed, { subresource, resourceVersion: 'optional' });
+      const updated = updateObject(kind, current, parsed, { subresource, resourceVersion: 'optional' });
+      const outcome = this.#own(current, updated, parsed, this.#fieldWrite(kind, subresource, mode));
       admitOutcome(mode, kind, current, outcome);
       return { ...store(transaction, kind, current, outcome), unknownFields: parsed.unknownFields };
     });
+  }
+
+  /** Server-side apply. Creates the object if there is none. */
+  apply(
+    place: ObjectPlace,
+    subresource: Subresource,
+    body: Json,
+    mode: ApplyMode,
+  ): Promise<Written & { readonly isCreated: boolean }> {
+    const { kind } = place;
+    const { fieldManagers } = this.#deps;
+    const write = this.#fieldWrite(kind, subresource, mode);
+    return this.#write(mode, (transaction) => {
+      const current = transaction.get(kind, place.namespace, place.name);
+      if (current === undefined) {
+        if (subresource !== undefined) throw notFound(kind, place.name);
+        return { ...this.#createApplied(transaction, place, body, mode, write), isCreated: true };
+      }
+      const applied = fieldManagers.apply(current.object, body, write, mode);
+      const parsed = parseObject(kind, applied.object, place);
+      mode.checkUnknown(parsed.unknownFields);
+      const updated = updateObject(kind, current, parsed, { subresource, resourceVersion: 'optional' });
+      const outcome = withOwners(current, updated, (object) =>
+        withManagedFields(object, applied.managedFields(updated.kind === 'store')),
+      );
+      admitOutcome(mode, kind, current, outcome);
+      const stored = store(transaction, kind, current, outcome);
+      return { ...stored, unknownFields: parsed.unknownFields, isCreated: false };
+    });
+  }
+
+  #createApplied(
+    transaction: Transaction,
+    place: ObjectPlace,
+    body: Json,
+    mode: ApplyMode,
+    write: FieldWrite,
+  ): Written {
+    const { kind, namespace, name } = place;
+    const applied = this.#deps.fieldManagers.apply(undefined, body, write, mode);
+    const parsed = parseObject(kind, body, place);
+    mode.checkUnknown(parsed.unknownFields);
+    const { uid, resourceVersion, name: named } = parsed.meta;
+    if (named === undefined) {
+      throw badRequest(`the name of the object (${name} based on URL) was undeterminable: name must be provided`);
+    }
+    if (uid !== undefined) {
+      const because = `uid mismatch: the provided object specified uid ${String(uid).slice(0, 200)}, and no existing object was found`;
+      throw conflict(kind, name, because);
+    }
+    if (resourceVersion !== undefined) throw conflict(kind, name, objectModified);
+    const object = this.#newObject(transaction, kind, namespace, parsed);
+    if (namespace !== undefined) this.#checkNamespace(transaction, kind, namespace, name);
+    mode.admit?.(kind, object, undefined);
+    const owned = withManagedFields(object, applied.managedFields(true));
+    return { entry: transaction.put(kind, owned), isRemoved: false, unknownFields: parsed.unknownFields };
+  }
+
+  #fieldWrite(kind: ResourceKind, subresource: Subresource, { fieldManager }: WriteMode): FieldWrite {
+    const time = formatTime(this.#deps.now());
+    return { kind, subresource, manager: fieldManager ?? ownManager, time };
+  }
+
+  /** An outcome with who owns the fields of the object after it. */
+  #own(current: Entry, outcome: Outcome, { managedFields }: ParsedObject, write: FieldWrite): Outcome {
+    return withOwners(current, outcome, (object) =>
+      this.#deps.fieldManagers.update(current.object, object, managedFields, write),
+    );
   }
 
   remove(place: ObjectPlace, options: DeleteOptions): Promise<Written> {
@@ -187,6 +269,16 @@ export class Operations {
     }
     if (found.object.metadata.deletionTimestamp !== undefined) throw namespaceTerminating(kind, namespace, name);
   }
+}
+
+/** Manager of the fields that the store itself writes. */
+const ownManager = 'holdfast-store';
+
+/** An outcome in which what stays of the object has other owners; only they may differ, and that is a change too. */
+function withOwners(current: Entry, outcome: Outcome, own: (object: KubeObject) => KubeObject): Outcome {
+  if (outcome.kind === 'remove') return outcome;
+  const object = own(outcome.kind === 'store' ? outcome.object : current.object);
+  return object === current.object ? { kind: 'unchanged' } : { kind: 'store', object };
 }
 
 function namespaceTerminating(kind: ResourceKind, namespace: string, name: string): StatusError {

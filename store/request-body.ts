@@ -11,6 +11,8 @@ export interface ParsedBody {
   readonly value: Json;
   /** Keys that stand twice in one object, by path; the last one counts. */
   readonly duplicateFields: readonly string[];
+  /** The same in YAML, in the words of its parser. */
+  readonly duplicateKeys?: readonly string[];
 }
 
 /** Deeper values than any object needs would overflow the stack of those who walk them. */
@@ -152,13 +154,7 @@ export function parseYaml(text: string): ParsedBody {
       if (!(error instanceof StatusError) || !(error.cause instanceof SyntaxError)) throw error;
     }
   }
-  let documents: readonly unknown[];
-  try {
-    documents = loadAll(text, { maxDepth, maxAliases: 1_000 }).filter((document) => document !== null);
-  } catch (error) {
-    const what = error instanceof YAMLException ? yamlProblem(error) : String(error);
-    throw badRequest(`the body is not valid YAML: ${what}`, { cause: error });
-  }
+  const { documents, duplicateKeys } = loadDocuments(text);
   if (documents.length !== 1) {
     throw badRequest(`the body holds ${documents.length} YAML documents; send one object in each request`);
   }
@@ -175,7 +171,33 @@ export function parseYaml(text: string): ParsedBody {
     if (typeof value === 'number' && Number.isFinite(value)) return value;
     throw badRequest(`the YAML value ${String(value)} has no equivalent in JSON`);
   };
-  return { value: toJson(documents[0], 0), duplicateFields: [] };
+  return { value: toJson(documents[0], 0), duplicateFields: [], duplicateKeys };
+}
+
+/** The documents that are not empty. Of keys that stand twice the first is told, and the last of its likes counts. */
+function loadDocuments(text: string): { documents: readonly unknown[]; duplicateKeys: readonly string[] } {
+  const limits = { maxDepth, maxAliases: 1_000 };
+  const load = (options: typeof limits & { json?: boolean }): readonly unknown[] =>
+    loadAll(text, options).filter((document) => document !== null);
+  try {
+    try {
+      return { documents: load(limits), duplicateKeys: [] };
+    } catch (error) {
+      if (!(error instanceof YAMLException) || error.reason !== 'duplicated mapping key') throw error;
+      return { documents: load({ ...limits, json: true }), duplicateKeys: [duplicateKey(error, text)] };
+    }
+  } catch (error) {
+    const what = error instanceof YAMLException ? yamlProblem(error) : String(error);
+    throw badRequest(`the body is not valid YAML: ${what}`, { cause: error });
+  }
+}
+
+/** In the words of Go's YAML parser. */
+function duplicateKey({ mark }: YAMLException, text: string): string {
+  const line = mark?.line ?? 0;
+  const rest = (text.split('\n', line + 1)[line] ?? '').slice(mark?.column ?? 0);
+  const key = /^["']?([^"':\s]*)/u.exec(rest)?.[1] ?? '';
+  return `line ${line + 1}: key ${JSON.stringify(key)} already set in map`;
 }
 
 function yamlProblem(error: YAMLException): string {

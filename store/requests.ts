@@ -6,13 +6,6 @@ import type { IncludeObject } from './tables.ts';
 
 export type Query = Readonly<URLSearchParams>;
 
-export type FieldValidation = 'Strict' | 'Warn' | 'Ignore';
-
-export interface WriteOptions {
-  readonly isDryRun: boolean;
-  readonly fieldValidation: FieldValidation;
-}
-
 /** Of a path with its query. */
 export function parseQuery(url: string): Query {
   const begin = url.indexOf('?');
@@ -39,22 +32,6 @@ export function wholeNumberOf(query: Query, name: string): number | undefined {
     throw badRequest(`the query parameter ${name} must be a whole number, not ${JSON.stringify(value.slice(0, 100))}`);
   }
   return number;
-}
-
-/** Throws StatusError 400. */
-export function parseWriteOptions(query: Query): WriteOptions {
-  const dryRun = query.getAll('dryRun').filter((value) => value !== '');
-  if (dryRun.some((value) => value !== 'All')) {
-    throw badRequest(`dryRun: Unsupported value: ${JSON.stringify(dryRun[0])}: supported values: "All"`);
-  }
-  const fieldValidation = textOf(query, 'fieldValidation') ?? 'Warn';
-  if (fieldValidation !== 'Strict' && fieldValidation !== 'Warn' && fieldValidation !== 'Ignore') {
-    const supported = '"Ignore", "Warn", "Strict"';
-    throw badRequest(
-      `fieldValidation: Unsupported value: ${JSON.stringify(fieldValidation)}: supported values: ${supported}`,
-    );
-  }
-  return { isDryRun: dryRun.length > 0, fieldValidation };
 }
 
 export type ListStart =

@@ -29,6 +29,7 @@ export interface ObjectMeta extends JsonObject {
   readonly annotations?: { readonly [key: string]: string };
   readonly finalizers?: readonly string[];
   readonly ownerReferences?: readonly JsonObject[];
+  readonly managedFields?: readonly JsonObject[];
 }
 
 /** One column of `kubectl get`. `priority` above 0 is shown by `-o wide` only. */
@@ -78,6 +79,8 @@ export interface ResourceKind extends ResourceName {
   /** Custom resources differ in two rules: PUT needs a resourceVersion, and there is no strategic merge patch. */
   readonly isCustom: boolean;
   readonly hasStatus: boolean;
+  /** Fields at the top of the object, beside status, that the server sets whatever a client sends. */
+  readonly serverSetFields?: readonly string[];
   /** Whether metadata.generation counts changes of the spec. */
   readonly hasGeneration: boolean;
   /** Whether its host's log, exec, attach and port-forward are below it. */

@@ -18,6 +18,7 @@ import { startHousekeeping } from './housekeeping.ts';
 import { type HttpServer, startHttpServer } from './http-server.ts';
 import { Kinds } from './kinds.ts';
 import { loadObjects } from './load-objects.ts';
+import { FieldManagers } from './managed-fields/index.ts';
 import { type Collection, keyOf } from './memory.ts';
 import { createMetrics } from './metrics.ts';
 import { leaseNamespace, nodeKinds } from './node-kinds.ts';
@@ -136,8 +137,16 @@ async function serve(
     },
   });
   const circumstances = () => ({ nowMs: now(), uid: randomUUID(), suffix: randomSuffix() });
-  const operations = new Operations({ writer, kinds, namespaces: namespaceKind, circumstances });
-  const loading = { database, writer, log };
+  const fieldManagers = new FieldManagers();
+  const operations = new Operations({
+    writer,
+    kinds,
+    namespaces: namespaceKind,
+    circumstances,
+    fieldManagers,
+    now,
+  });
+  const loading = { database, writer, fieldManagers, log };
   let load: (kind: ResourceKind) => void = () => {}; // until all are loaded together
   const rules = () => () => [];
   const controller: CrdController = new CrdController({

@@ -2,6 +2,7 @@
  * Whether the keywords of a structural schema are right: those not supported, list types, and defaults, which must be
  * valid themselves. Pure. Rules and words: apiextensions-apiserver, pkg/apis/apiextensions/validation.
  */
+import { validateRuleParts } from './crd-validate-rules.ts';
 import type { FieldError } from './field-errors.ts';
 import { getOwn, isJsonArray, isJsonObject, type JsonObject } from './json.ts';
 import { compileSchema, parseOpenApiSchema } from './schema.ts';
@@ -31,6 +32,7 @@ function walk(schema: JsonObject, field: string, place: Place, errors: FieldErro
   checkListType(schema, field, errors);
   checkMapType(schema, field, errors);
   checkDefault(schema, field, place, errors);
+  errors.push(...validateRuleParts(schema, field));
   const { additionalProperties, properties, items } = schema;
   const below: Place = { ...place, isRoot: false };
   if (isJsonObject(additionalProperties)) {

@@ -1,9 +1,10 @@
 /** Whether one version of a CustomResourceDefinition is right: schema, subresources, columns, selectable fields. Pure. */
 
+import { findSchema } from './crd-find-schema.ts';
 import { validateOpenApi } from './crd-validate-schema.ts';
 import { validateStructural } from './crd-validate-structural.ts';
 import type { FieldError } from './field-errors.ts';
-import { getOwn, getPath, getString, isJsonArray, isJsonObject, type Json, type JsonObject } from './json.ts';
+import { getPath, getString, isJsonArray, isJsonObject, type Json, type JsonObject } from './json.ts';
 import { parseJsonPath } from './resources.ts';
 import { compileSchema, parseOpenApiSchema } from './schema.ts';
 
@@ -182,21 +183,6 @@ function validateSelectable(value: Json | undefined, schema: JsonObject, field: 
     errors.push({ kind: 'tooMany', field, count: seen.size, max: maxSelectableFields });
   }
   return errors;
-}
-
-/** The schema of the field at a path, or what is wrong with the path. */
-export function findSchema(schema: JsonObject, path: string): JsonObject | string {
-  if (path.includes('[')) return 'array notation is not allowed';
-  if (!path.startsWith('.')) return `expected [ or . but got: ${path.split('.')[0] ?? ''}`;
-  let at: JsonObject = schema;
-  for (const step of path.slice(1).split('.')) {
-    if (step === '') return 'unexpected end of JSON path';
-    const { properties, additionalProperties } = at;
-    const child = isJsonObject(properties) ? getOwn(properties, step) : additionalProperties;
-    if (!isJsonObject(child)) return 'does not refer to a valid field';
-    at = child;
-  }
-  return at;
 }
 
 const maxWarningLength = 256;

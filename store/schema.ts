@@ -2,6 +2,7 @@
  * Structural schemas (apiextensions.k8s.io/v1): the OpenAPI form as written, and a compiled form that is quick to walk.
  * Pure. Compiling refuses what a real API server would refuse to serve: a bad pattern, or no type where one is needed.
  */
+import { compileGoRegExp } from './go-regexp.ts';
 import type { Json, JsonObject } from './json.ts';
 
 /** The part of OpenAPI v3 that structural schemas use, as found in a CustomResourceDefinition. */
@@ -40,6 +41,7 @@ export interface OpenApiSchema {
   readonly 'x-kubernetes-list-type'?: string;
   readonly 'x-kubernetes-list-map-keys'?: readonly string[];
   readonly 'x-kubernetes-map-type'?: string;
+  readonly 'x-kubernetes-validations'?: readonly Json[];
   readonly 'x-kubernetes-patch-strategy'?: string;
   readonly 'x-kubernetes-patch-merge-key'?: string;
   readonly 'x-kubernetes-group-version-kind'?: Json;
@@ -114,16 +116,11 @@ function additionalOf(schema: OpenApiSchema, path: string): CompiledSchema | 'an
 /** Throws TypeError that names the path. */
 export function compilePattern(pattern: string, path: string): RegExp {
   try {
-    return new RegExp(pattern, 'u');
-  } catch (unicodeError) {
-    // Go's syntax allows escapes that the u flag refuses (\- outside a class); without it they mean the same.
-    try {
-      return new RegExp(pattern);
-    } catch {
-      throw new TypeError(`${path}.pattern ${JSON.stringify(pattern)} is not a regular expression; correct it`, {
-        cause: unicodeError,
-      });
-    }
+    return compileGoRegExp(pattern);
+  } catch (error) {
+    throw new TypeError(`${path}.pattern ${JSON.stringify(pattern)} is not a regular expression; correct it`, {
+      cause: error,
+    });
   }
 }
 

@@ -6,6 +6,7 @@ import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { accessKinds, createAccess, reviewKinds } from './access/index.ts';
 import { Api } from './api.ts';
+import { createCelRules } from './cel-rules.ts';
 import { coreKinds, eventKind, namespaceKind } from './core-kinds.ts';
 import { CrdController } from './crd-controller.ts';
 import { createCrdKind } from './crd-kind.ts';
@@ -14,6 +15,7 @@ import { startDatabaseCare } from './database-care.ts';
 import { adviceFor, DatabaseOpenError, isCorrupt } from './database-file.ts';
 import type { Health } from './fixed-paths.ts';
 import { GarbageCollector } from './garbage-collector.ts';
+import { limitBacktracking } from './go-regexp.ts';
 import { startHousekeeping } from './housekeeping.ts';
 import { type HttpServer, startHttpServer } from './http-server.ts';
 import { Kinds } from './kinds.ts';
@@ -85,6 +87,7 @@ const suffixAlphabet = 'bcdfghjklmnpqrstvwxz2456789';
  */
 export async function createStore(deps: StoreDeps): Promise<Store> {
   const { dataDir, listen, log, now = Date.now } = deps;
+  limitBacktracking();
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
   const owned = await readOwnedDefinitions(deps.crdFiles);
   const pki = { dataDir, listenHost: listen.host };
@@ -112,10 +115,11 @@ async function serve(
 ): Promise<Store> {
   const { dataDir, listen, log, now = Date.now } = deps;
   const health = new DiskHealth();
+  const celRules = createCelRules();
   const definitions = createCrdKind({
     taken: (group, definition) => controller.taken(group, definition),
     owned: new Map(owned.map(({ name, spec }) => [name, spec])),
-    checkRules: () => [],
+    checkRules: celRules.checkRules,
     now,
   });
   const kinds = new Kinds([...coreKinds, ...nodeKinds, ...accessKinds, definitions, podKind, ...reviewKinds]);
@@ -148,12 +152,11 @@ async function serve(
   });
   const loading = { database, writer, fieldManagers, log };
   let load: (kind: ResourceKind) => void = () => {}; // until all are loaded together
-  const rules = () => () => [];
   const controller: CrdController = new CrdController({
     writer,
     kinds,
     definitions,
-    rules,
+    rules: celRules.rulesOf,
     load: (kind) => load(kind),
     now,
     log,

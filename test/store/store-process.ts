@@ -1,12 +1,18 @@
-/** Runs a store in a process of its own until it is killed; started by crash.test.ts with the data directory. */
-
+/**
+ * Runs a store in a process of its own until it is killed; started by kill-rig.ts with the data directory. It opens the
+ * store when a line comes in, so that a test need not wait for its modules.
+ */
+import { once } from 'node:events';
+import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { crdFiles } from '../../crds/index.ts';
 import { createStore } from '../../store/index.ts';
-import { silent } from './fixture.ts';
 
 const [dataDir = ''] = process.argv.slice(2);
+const log = pino({ level: 'silent' });
 const listen = { host: '127.0.0.1', port: 0 };
-const store = await createStore({ dataDir, listen, crdFiles, log: silent, metrics: new Registry() });
+await once(process.stdin, 'data');
+process.stdin.on('end', () => process.exit()); // whoever started it is gone
+const store = await createStore({ dataDir, listen, crdFiles, log, metrics: new Registry() });
 const { url, caCertificate, adminToken } = store;
 process.stdout.write(`${JSON.stringify({ url, caCertificate, adminToken })}\n`);

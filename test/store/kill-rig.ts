@@ -1,0 +1,59 @@
+/** Store processes to be killed: each on the data directory of the one before, and loaded while that one still runs. */
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { Client } from './fixture.ts';
+
+export interface KilledStore {
+  readonly client: Client;
+  kill(): Promise<void>;
+}
+
+export class KillRig {
+  readonly #dataDir: string;
+  readonly #children = new Set<ChildProcess>();
+  #standby: ChildProcess | undefined;
+
+  constructor(dataDir: string) {
+    this.#dataDir = dataDir;
+  }
+
+  /** Opens the store; the process that is to follow begins to load. */
+  async start(): Promise<KilledStore> {
+    const child = this.#standby ?? this.#spawn();
+    const ended = once(child, 'exit');
+    assert.ok(child.stdin !== null && child.stdout !== null);
+    child.stdin.write('open\n');
+    const [line] = (await Promise.race([once(createInterface(child.stdout), 'line'), ended])) as [unknown];
+    assert.equal(typeof line, 'string', `the store ended with ${String(line)}`);
+    this.#standby = this.#spawn();
+    const client = new Client(JSON.parse(String(line)));
+    return {
+      client,
+      kill: async () => {
+        child.kill('SIGKILL');
+        await ended;
+        this.#children.delete(child);
+        await client.close();
+      },
+    };
+  }
+
+  close(): void {
+    for (const child of this.#children) child.kill('SIGKILL');
+  }
+
+  #spawn(): ChildProcess {
+    const program = join(import.meta.dirname, 'store-process.ts');
+    const child = spawn(process.execPath, [program, this.#dataDir], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+      env: { ...process.env, NODE_COMPILE_CACHE: join(tmpdir(), 'holdfast-crash-compile-cache') },
+    });
+    child.stdin?.on('error', () => {}); // it was killed
+    this.#children.add(child);
+    return child;
+  }
+}

@@ -1,6 +1,6 @@
 /**
  * A backup of the store, as text: a header, one line for each row as it is on disk (Secrets stay sealed), and an end with
- * the number of rows, the revision and a SHA-256 over all before, so that a file that was cut short or altered is known.
+ * the number of rows, the revision and a SHA-256 over all of it, so that a file that was cut short or altered is known.
  * A row that changes while the backup is taken comes again; the one with the highest revision counts. Pure.
  */
 import { createHash, type Hash } from 'node:crypto';
@@ -59,8 +59,7 @@ export class BackupWriter {
   }
 
   end(revision: number): string {
-    const sha256 = this.#hash.copy().digest('hex');
-    return `${JSON.stringify({ end: true, rows: this.#rows, revision, secretKeys: [...this.#secretKeys], sha256 })}\n`;
+    return formatEnd({ rows: this.#rows, revision, secretKeys: [...this.#secretKeys] }, this.#hash);
   }
 
   #line(value: unknown): string {
@@ -68,6 +67,14 @@ export class BackupWriter {
     this.#hash.update(line);
     return line;
   }
+}
+
+/** `before`: of all lines before this one. */
+function formatEnd(end: Omit<BackupEnd, 'sha256'>, before: Hash): string {
+  const { rows, revision, secretKeys } = end;
+  const known = { end: true, rows, revision, secretKeys };
+  const sha256 = before.copy().update(JSON.stringify(known)).digest('hex');
+  return `${JSON.stringify({ ...known, sha256 })}\n`;
 }
 
 export interface Backup {
@@ -90,14 +97,14 @@ export class BackupReader {
   /** Throws BackupError. */
   line(line: string): void {
     if (this.#end !== undefined) throw new BackupError('there is something behind the end of the backup');
-    const value = parseLine(line, this.#rows);
+    const value = parseLine(line, this.#header === undefined ? undefined : this.#rows);
     if (this.#header === undefined) {
       this.#header = parseHeader(value);
     } else if (Array.isArray(value)) {
       this.#rows++;
       this.#take(parseRow(value, this.#rows));
     } else {
-      this.#end = this.#parseEnd(value);
+      this.#end = this.#parseEnd(value, line);
       return;
     }
     this.#hash.update(`${line}\n`);
@@ -117,7 +124,7 @@ export class BackupReader {
     if (known === undefined || Number(known.revision) <= Number(row.revision)) this.#latest.set(place, row);
   }
 
-  #parseEnd(value: unknown): BackupEnd {
+  #parseEnd(value: unknown, line: string): BackupEnd {
     const { rows, revision, secretKeys, sha256 } = value as Partial<Record<string, unknown>>; // an object, as parseLine saw
     if (
       typeof rows !== 'number' ||
@@ -127,22 +134,24 @@ export class BackupReader {
     ) {
       throw new BackupError(`line ${this.#rows + 2} is neither a row nor the end`);
     }
-    const found = this.#hash.digest('hex');
-    if (rows !== this.#rows || sha256 !== found) {
-      throw new BackupError(`its checksum is wrong (SHA-256 ${found} instead of ${sha256}): it was altered or damaged`);
+    if (rows !== this.#rows || formatEnd({ rows, revision, secretKeys }, this.#hash) !== `${line}\n`) {
+      throw new BackupError('its checksum is wrong: it was altered or damaged');
     }
     return { rows, revision, secretKeys, sha256 };
   }
 }
 
-function parseLine(line: string, rows: number): object {
+/** `rows`: how many came before; undefined: the header did not. */
+function parseLine(line: string, rows: number | undefined): object {
   try {
     const value: unknown = JSON.parse(line);
     if (typeof value === 'object' && value !== null) return value;
   } catch {
     // told below, without a word of what the line holds
   }
-  throw new BackupError(rows === 0 ? 'it does not begin as one' : `what follows row ${rows} is no line of a backup`);
+  throw new BackupError(
+    rows === undefined ? 'it does not begin as one' : `it was cut short or damaged behind row ${rows}`,
+  );
 }
 
 function parseHeader(value: object): BackupHeader {

@@ -92,7 +92,7 @@ export async function startDaemon(role: Role, config: Config, log: Logger): Prom
         log: log.child({ part: 'store' }),
         metrics: registry,
         hasCheckpoint: async () => role === 'up' && (await hasCheckpoint(checkpointDirOf(config.dataDir))),
-        ...(runtime === undefined ? {} : { streams: createStreamSource(runtime) }),
+        ...(runtime === undefined ? {} : { streams: createStreamSource(runtime, { nodeName: config.nodeName }) }),
       });
       opened.push(() => made.close());
       store = made.store;

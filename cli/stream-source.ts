@@ -14,10 +14,16 @@ import {
 } from '../runtime/index.ts';
 import { badRequest, type Session, StatusError, type StreamSource, type StreamTarget } from '../store/index.ts';
 import { formatLog } from './format-log.ts';
+import { observeHostStats } from './host-stats.ts';
 
-export function createStreamSource(runtime: Runtime, now: () => number = Date.now): StreamSource {
+/** `nodeName`: of this host, whose own use can be asked for then. */
+export function createStreamSource(
+  runtime: Runtime,
+  { now = Date.now, nodeName }: { readonly now?: () => number; readonly nodeName?: string } = {},
+): StreamSource {
   const { containers } = runtime;
   return {
+    hostStats: async (asked) => (asked === nodeName ? await observeHostStats() : undefined),
     log: async (target, options, signal) => {
       checkContainerName(target, options.container);
       const { id } = await find(runtime, target);

@@ -13,6 +13,7 @@ import { type DeleteOptions, parseDeleteOptions } from './delete-options.ts';
 import type { Json } from './json.ts';
 import type { Kinds } from './kinds.ts';
 import { type Collection, type Entry, keyOf } from './memory.ts';
+import type { MetricsApi } from './metrics-api.ts';
 import type { Subresource } from './object-rules.ts';
 import { missing, type ObjectPlace, type Operations, type Patch, type Written } from './operations.ts';
 import type { CollectionView } from './projection.ts';
@@ -48,6 +49,7 @@ export interface ApiDeps {
   readonly operations: Operations;
   readonly access: Pick<Access, 'answerReview' | 'answerTokenRequest'>;
   readonly streams: StreamApi;
+  readonly measures: MetricsApi;
   readonly now: () => number;
   readonly random: () => number;
   readonly log: Logger;
@@ -116,10 +118,13 @@ export class Api {
       }
     }
     const verb = decideVerb(method, path, query);
-    if (kind.projection !== undefined && !isReading.has(verb)) throw readOnlyKind(method, kind, name);
+    if (kind.projection !== undefined && !isReading.has(verb)) {
+      throw kind.isMeasured === true ? methodNotAllowed(method) : readOnlyKind(method, kind, name);
+    }
     if (kind.isReview === true) return this.#serveReview(verb, kind, request, response);
     const call = { ...request, form: negotiateAnswer(request.headers.accept) };
     parseIncludeObject(query, call.form);
+    if (kind.isMeasured === true) return this.#serveMeasured(verb, place, call, response);
     if (name === undefined) return this.#serveCollection(verb, kind, call, response);
     switch (subresource) {
       case undefined:
@@ -134,6 +139,23 @@ export class Api {
       default:
         throw unknownPath();
     }
+  }
+
+  async #serveMeasured(verb: Verb, { kind }: ObjectPlace, request: Call, response: ApiResponse): Promise<void> {
+    const { path, query, form, method } = request;
+    const { namespace, name, subresource } = path;
+    if (subresource !== undefined) throw unknownPath();
+    if (verb !== 'GET' && verb !== 'LIST') throw methodNotAllowed(method);
+    const { measures, now } = this.#deps;
+    const selector = parseSelector(textOf(query, 'labelSelector'), textOf(query, 'fieldSelector'), kind);
+    const entries =
+      name === undefined
+        ? await measures.list(kind, namespace, selector.matches)
+        : [await measures.get(kind, namespace, name)];
+    const count = name === undefined ? 'list' : 'single';
+    const metadata = { resourceVersion: '' };
+    const answer = encodeAnswer({ kind, entries, count, metadata, form, query, nowMs: now() });
+    answerJson(response, 200, answer, form.encoding);
   }
 
   /** Serves a request to switch protocols. Resolves when the session is over; throws as serve() does. */

@@ -97,6 +97,8 @@ export interface ResourceKind extends ResourceName {
   }[];
   /** The kind is read-only, and made from another. */
   readonly projection?: Projection;
+  /** Its objects are measured when they are asked for (metrics-api.ts): there is nothing to watch. */
+  readonly isMeasured?: boolean;
   /** The kind's objects are stored as those of another version. */
   readonly conversion?: Conversion;
   readonly scale?: ScalePaths;
@@ -143,8 +145,13 @@ export const allVerbs: readonly Verb[] = [
 const readingVerbs: readonly Verb[] = ['get', 'list', 'watch'];
 
 /** What may be done with objects of a kind. */
-export function verbsOf({ projection, isReview }: Pick<ResourceKind, 'projection' | 'isReview'>): readonly Verb[] {
+export function verbsOf({
+  projection,
+  isReview,
+  isMeasured,
+}: Pick<ResourceKind, 'projection' | 'isReview' | 'isMeasured'>): readonly Verb[] {
   if (isReview === true) return ['create'];
+  if (isMeasured === true) return ['get', 'list'];
   return projection === undefined ? allVerbs : readingVerbs;
 }
 

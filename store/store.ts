@@ -23,6 +23,8 @@ import { loadObjects } from './load-objects.ts';
 import { FieldManagers } from './managed-fields/index.ts';
 import { type Collection, keyOf } from './memory.ts';
 import { createMetrics } from './metrics.ts';
+import { MetricsApi } from './metrics-api.ts';
+import { metricsKinds } from './metrics-kinds.ts';
 import { leaseNamespace, nodeKinds } from './node-kinds.ts';
 import { NodeLifecycle } from './node-lifecycle.ts';
 import { Operations } from './operations.ts';
@@ -122,7 +124,15 @@ async function serve(
     checkRules: celRules.checkRules,
     now,
   });
-  const kinds = new Kinds([...coreKinds, ...nodeKinds, ...accessKinds, definitions, podKind, ...reviewKinds]);
+  const kinds = new Kinds([
+    ...coreKinds,
+    ...nodeKinds,
+    ...accessKinds,
+    definitions,
+    podKind,
+    ...metricsKinds,
+    ...reviewKinds,
+  ]);
   const metrics = createMetrics(deps.metrics, {
     objects: () => countObjects(kinds, ({ size }) => size, writer),
     damaged: () => countObjects(kinds, ({ damagedCount }) => damagedCount, writer),
@@ -202,6 +212,7 @@ async function serve(
     viewOf: viewsOf(writer),
     operations,
     streams: new StreamApi({ source: deps.streams, log, stop: stop.signal }),
+    measures: new MetricsApi({ writer, source: deps.streams, now }),
     now,
     random: Math.random,
     log,

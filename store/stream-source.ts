@@ -26,6 +26,8 @@ export interface StreamSource {
   portForward(target: StreamTarget): Promise<DialPort>;
   /** What it uses now. */
   stats(target: StreamTarget): Promise<JsonObject>;
+  /** What the whole host of that node uses now, in the same form; undefined: it is another host. */
+  hostStats?(nodeName: string): Promise<JsonObject | undefined>;
   /** A file or folder as a tar stream. */
   readArchive(target: StreamTarget, path: string, signal: AbortSignal): Promise<Readable>;
   /** Unpacks a tar stream in a folder. Resolves when all of it is there. */

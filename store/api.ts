@@ -20,7 +20,8 @@ import type { CollectionView } from './projection.ts';
 import { decodeText, mediaTypeOf, type ParsedBody, parseJson, parseObjectBody, parseYaml } from './request-body.ts';
 import type { ResourcePath } from './request-path.ts';
 import { parseIncludeObject, parseListOptions, parseWatchParameters, type Query, textOf } from './requests.ts';
-import type { KubeObject, ResourceKind } from './resources.ts';
+import type { KubeObject, ResourceKind, ScalePaths } from './resources.ts';
+import { scaleEntry, scaleKind, writeScale } from './scale.ts';
 import { parseSelector, type Selector } from './selectors.ts';
 import {
   badRequest,
@@ -105,6 +106,7 @@ export class Api {
     const kind = this.kindAt(path);
     if (kind === undefined) throw unknownPath();
     const { namespace, name, subresource } = path;
+    if (kind.deprecation !== undefined) setWarnings(response, [kind.deprecation]);
     if (namespace !== undefined && !kind.isNamespaced) throw unknownPath();
     if (kind.isNamespaced && namespace === undefined && name !== undefined) throw unknownPath();
     const place = { kind, namespace, name: name ?? '' };
@@ -133,6 +135,9 @@ export class Api {
         if (!kind.hasStatus) throw unknownPath();
         if (verb !== 'GET' && verb !== 'PUT' && verb !== 'PATCH') throw methodNotAllowed(method);
         return this.#serveObject(verb, place, 'status', call, response);
+      case 'scale':
+        if (kind.scale === undefined) throw unknownPath();
+        return this.#serveScale(verb, place, kind.scale, call, response);
       case 'token':
         if (kind !== serviceAccountKind) throw unknownPath();
         return this.#serveToken(verb, place, call, response);
@@ -237,6 +242,34 @@ export class Api {
     }
   }
 
+  async #serveScale(
+    verb: Verb,
+    place: ObjectPlace,
+    paths: ScalePaths,
+    request: Call,
+    response: ApiResponse,
+  ): Promise<void> {
+    const { operations } = this.#deps;
+    const find = (): Entry => this.#find(place);
+    switch (verb) {
+      case 'GET':
+        return this.#answerEntry(200, scaleKind, scaleEntry(find(), paths), request, response);
+      case 'PUT':
+      case 'PATCH': {
+        const isPatch = verb === 'PATCH';
+        const { patch, body } = isPatch
+          ? parsePatch(place.kind, request)
+          : { patch: undefined, body: parseObjectBody(request.body, request.headers['content-type']) };
+        const { mode } = parseWriteMode(place.kind, request, body, isPatch ? 'PatchOptions' : 'UpdateOptions');
+        const change = patch ?? { kind: 'replace', value: body.value };
+        const entry = await writeScale(operations, { place, paths, change, mode, find });
+        return this.#answerEntry(200, scaleKind, entry, request, response);
+      }
+      default:
+        throw methodNotAllowed(request.method);
+    }
+  }
+
   async #serveObject(
     verb: Verb,
     place: ObjectPlace,
@@ -291,7 +324,8 @@ export class Api {
     request: Call,
     response: ApiResponse,
   ): void {
-    setWarnings(response, warnings(unknownFields));
+    const deprecation = kind.deprecation === undefined ? [] : [kind.deprecation];
+    setWarnings(response, [...deprecation, ...warnings(unknownFields)]);
     this.#answerEntry(code, kind, entry, request, response);
   }
 

@@ -86,7 +86,7 @@ export function parseCustomResourceDefinition(
       columns: customColumns(getPath(version, ['additionalPrinterColumns'])),
       selectableFields: customSelectableFields(getPath(version, ['selectableFields'])),
       validate: rules(version),
-      ...(scale === undefined ? {} : { scale }),
+      ...(scale === undefined ? {} : { scale, subresources: [scaleSubresource] }),
       ...(deprecation === undefined ? {} : { deprecation }),
     };
   };
@@ -123,6 +123,14 @@ function deprecationOf(
   if (getPath(version, ['deprecated']) !== true) return undefined;
   return getString(version, 'deprecationWarning') ?? `${apiVersionOf(groupVersion)} ${kind} is deprecated`;
 }
+
+const scaleSubresource = {
+  name: 'scale',
+  group: 'autoscaling',
+  version: 'v1',
+  kind: 'Scale',
+  verbs: ['get', 'patch', 'update'],
+};
 
 function scaleOf(value: Json | undefined): ScalePaths | undefined {
   if (!isJsonObject(value)) return undefined;

@@ -3,8 +3,8 @@
  * Pure. Rules and words: apiextensions-apiserver, pkg/apiserver/schema.
  */
 import type { FieldError } from './field-errors.ts';
+import { compileGoRegExp } from './go-regexp.ts';
 import { getPath, isJsonArray, isJsonObject, type Json, type JsonObject, jsonEqual } from './json.ts';
-import { compilePattern } from './schema.ts';
 
 type Level = 'root' | 'item' | 'field';
 
@@ -115,10 +115,10 @@ function checkValueValidation(
   const { pattern } = schema;
   if (typeof pattern === 'string' && pattern !== '') {
     try {
-      compilePattern(pattern, field);
+      compileGoRegExp(pattern);
     } catch (error) {
       const what = error instanceof Error ? error.message : String(error);
-      const detail = `must be a valid regular expression, but isn't: ${what}`;
+      const detail = `must be a valid regular expression, but isn't: error parsing regexp: ${what}`;
       errors.push({ kind: 'invalid', field: `${field}.pattern`, value: pattern, detail });
     }
   }

@@ -133,7 +133,7 @@ function createUpgradeHandler({ api, access, metrics, log }: HttpDeps): UpgradeH
   };
 }
 
-const knownSubresources = new Set(['status', ...streamSubresources]);
+const knownSubresources = new Set(['status', 'scale', ...streamSubresources]);
 
 function measure(request: Request, response: Response, api: Api, metrics: StoreMetrics): void {
   const begun = performance.now();

@@ -5,6 +5,7 @@
 import type { FieldError } from './field-errors.ts';
 import { getOwn, isJsonArray, isJsonObject, type Json, type JsonObject, jsonEqual, jsonTypeOf } from './json.ts';
 import type { CompiledSchema } from './schema.ts';
+import { hasFormat } from './schema-formats.ts';
 
 /** Longer strings are refused where a pattern is to be matched: a backtracking pattern must not stall the store. */
 export const maxPatternInputLength = 4096;
@@ -76,21 +77,6 @@ function countCharacters(text: string): number {
   return text.length - pairs;
 }
 
-const dateTime = /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})$/;
-const base64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
-
-/** Formats beyond these are annotations only, as on a real API server for formats it does not know. */
-function hasFormat(format: string, value: string): boolean {
-  switch (format) {
-    case 'date-time':
-      return value.length < 64 && dateTime.test(value) && !Number.isNaN(Date.parse(value));
-    case 'byte':
-      return base64.test(value);
-    default:
-      return true;
-  }
-}
-
 const integerRanges: Readonly<Record<string, readonly [number, number]>> = {
   int32: [-2147483648, 2147483647],
   int64: [Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER],
@@ -156,6 +142,12 @@ function checkObject(schema: CompiledSchema, value: JsonObject, field: string, e
   const at = (key: string): string => (field === '' ? key : `${field}.${key}`);
   for (const key of schema.required) {
     if (!Object.hasOwn(value, key)) errors.push({ kind: 'required', field: at(key), detail: '' });
+  }
+  if (schema.isEmbedded) {
+    for (const key of ['apiVersion', 'kind']) {
+      if (getOwn(value, key) !== undefined && value[key] !== '') continue;
+      errors.push({ kind: 'required', field: at(key), detail: 'must not be empty' });
+    }
   }
   const keys = Object.keys(value);
   if (maxProperties !== undefined && keys.length > maxProperties) {

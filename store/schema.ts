@@ -65,17 +65,26 @@ export interface CompiledSchema {
   readonly pattern: RegExp | undefined;
   readonly listMapKeys: readonly string[] | undefined;
   readonly isSet: boolean;
+  /** A whole object of Kubernetes, within another. */
+  readonly isEmbedded: boolean;
   readonly allOf: readonly CompiledSchema[];
   readonly anyOf: readonly CompiledSchema[];
   readonly oneOf: readonly CompiledSchema[];
   readonly not: CompiledSchema | undefined;
 }
 
+/** What an embedded object has without its schema saying so. */
+const embeddedProperties: Readonly<Record<string, OpenApiSchema>> = {
+  apiVersion: { type: 'string' },
+  kind: { type: 'string' },
+  metadata: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true },
+};
+
 /** Throws TypeError that names the path of what cannot be compiled. */
 export function compileSchema(schema: OpenApiSchema, path = 'openAPIV3Schema'): CompiledSchema {
-  const properties = new Map(
-    Object.entries(schema.properties ?? {}).map(([key, child]) => [key, compileSchema(child, `${path}.${key}`)]),
-  );
+  const isEmbedded = schema['x-kubernetes-embedded-resource'] === true;
+  const own = isEmbedded ? { ...embeddedProperties, ...schema.properties } : (schema.properties ?? {});
+  const properties = new Map(Object.entries(own).map(([key, child]) => [key, compileSchema(child, `${path}.${key}`)]));
   const list = (name: 'allOf' | 'anyOf' | 'oneOf'): readonly CompiledSchema[] =>
     (schema[name] ?? []).map((child, index) => compileSchema(child, `${path}.${name}[${index}]`));
   const isMap = schema['x-kubernetes-list-type'] === 'map';
@@ -93,6 +102,7 @@ export function compileSchema(schema: OpenApiSchema, path = 'openAPIV3Schema'): 
     source: schema,
     pattern: schema.pattern === undefined ? undefined : compilePattern(schema.pattern, path),
     listMapKeys: isMap ? (schema['x-kubernetes-list-map-keys'] ?? []) : undefined,
+    isEmbedded,
     isSet: schema['x-kubernetes-list-type'] === 'set' || schema.uniqueItems === true,
     allOf: list('allOf'),
     anyOf: list('anyOf'),

@@ -33,7 +33,10 @@ export class Kinds {
 
   /** Those that have objects of their own, each once, in the version that they are stored as. */
   get stored(): readonly ResourceKind[] {
-    const own = this.#fixed.filter(({ projection, isReview }) => projection === undefined && isReview !== true);
+    const own = this.#fixed.filter(
+      ({ projection, conversion, isReview }) =>
+        projection === undefined && conversion === undefined && isReview !== true,
+    );
     return [...own, ...[...this.#custom.values()].map(({ stored }) => stored)];
   }
 

@@ -13,6 +13,7 @@ import { createCrdKind } from './crd-kind.ts';
 import { type DatabaseFile, openDatabase } from './database.ts';
 import { startDatabaseCare } from './database-care.ts';
 import { adviceFor, DatabaseOpenError, isCorrupt } from './database-file.ts';
+import { newEventKind } from './event-kinds.ts';
 import type { Health } from './fixed-paths.ts';
 import { GarbageCollector } from './garbage-collector.ts';
 import { limitBacktracking } from './go-regexp.ts';
@@ -127,6 +128,7 @@ async function serve(
   const kinds = new Kinds([
     ...coreKinds,
     ...nodeKinds,
+    newEventKind,
     ...accessKinds,
     definitions,
     podKind,

@@ -59,6 +59,7 @@ const viewRules: readonly PolicyRule[] = [
     reading,
   ),
   on(own, [plural, `${plural}/status`, `${plural}/log`, `${plural}/stats`, `${plural}/scale`], reading),
+  on(['events.k8s.io'], ['events'], reading),
   on(['metrics.k8s.io'], ['pods'], reading),
 ];
 

@@ -165,6 +165,27 @@ describe('kubectl', function () {
       it('shows events', async () => {
         assert.match(await ok(['get', 'events']), new RegExp(`container/${name}`));
       });
+      it('shows its Pod as a kubelet would write it, the host as a Node, and what both use', async () => {
+        assert.match(await ok(['wait', '--for=condition=Ready', `pod/${name}`, '--timeout=60s']), /condition met/);
+        await until(async () => (await ok(['get', 'nodes', '-o', 'name'])) !== '', 'the Node is there');
+        await ok(['wait', '--for=condition=Ready', 'node', '--all', '--timeout=60s']);
+        const node = (await ok(['get', 'nodes', '-o', 'jsonpath={.items[*].metadata.name}'])).trim();
+        assert.match(await ok(['get', 'nodes', '-o', 'wide']), new RegExp(`^${node}\\s+Ready\\s.*holdfast://`, 'm'));
+        const running = await ok(['get', 'pods', `--field-selector=status.phase=Running,spec.nodeName=${node}`]);
+        assert.match(running, new RegExp(`^${name}\\s+1/1\\s+Running\\s`, 'm'));
+        const pod = await ok(['describe', 'pod', name]);
+        for (const part of [/State:\s+Running/, /PodScheduled\s+True/, /Normal\s+Started\s/]) assert.match(pod, part);
+        const facts = await ok(['describe', 'node', node]);
+        for (const part of [
+          /MemoryPressure\s+False/,
+          /Ready\s+True/,
+          /RenewTime:\s+\S/,
+          new RegExp(`default\\s+${name}`),
+        ])
+          assert.match(facts, part);
+        assert.match(await ok(['top', 'pod', name]), new RegExp(`^${name}\\s+\\d+m\\s+\\d+Mi`, 'm'));
+        assert.match(await ok(['top', 'node', node]), new RegExp(`^${node}\\s+\\d+m\\s+\\d+%\\s+\\d+Mi\\s+\\d+%`, 'm'));
+      });
       it('keeps configuration and secrets', async () => {
         await ok(['create', 'configmap', `cm-${name}`, '--from-literal=a=b']);
         await ok(['create', 'secret', 'generic', `s-${name}`, '--from-literal=a=b']);

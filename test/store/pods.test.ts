@@ -421,6 +421,35 @@ describe('store: pods', () => {
     assert.deepEqual(await find('involvedObject.kind!=Pod'), []);
   });
 
+  it('serves events as those of events.k8s.io too, to read and to write', async () => {
+    const events = '/apis/events.k8s.io/v1/namespaces/default/events';
+    const regarding = { apiVersion: 'holdfast.dev/v1', kind: 'Container', namespace: 'default', name: 'two' };
+    const event = {
+      ...{ regarding, reason: 'Began', action: 'Starting', note: 'it began', type: 'Normal' },
+      ...{ reportingController: 'example.com/c', reportingInstance: 'c-1', eventTime: '2026-01-01T00:00:00.000000Z' },
+    };
+    const made = await client.expect(201, 'POST', events, { body: { metadata: { name: 'two.1' }, ...event } });
+    assert.equal(made.apiVersion, 'events.k8s.io/v1');
+    const old = await client.expect(200, 'GET', '/api/v1/namespaces/default/events/two.1');
+    assert.deepEqual(
+      [old.apiVersion, old.message, old.involvedObject, old.reportingComponent],
+      ['v1', 'it began', regarding, 'example.com/c'],
+    );
+    const selected = await client.expect(200, 'GET', `${events}?fieldSelector=regarding.kind%3DPod,reason%3DBegan`);
+    assert.deepEqual([selected.kind, namesOf(selected)], ['EventList', ['two.1']]);
+    const { message } = await client.expect(422, 'POST', events, { body: { metadata: { name: 'bad' }, regarding } });
+    assert.match(String(message), /eventTime: Required value, reportingController: Required value/);
+    const headers = { 'content-type': 'application/merge-patch+json' };
+    await client.expect(200, 'PATCH', `${events}/two.1`, { body: { deprecatedCount: 2 }, headers });
+    assert.equal((await client.expect(200, 'GET', '/api/v1/namespaces/default/events/two.1')).count, 2);
+    const watch = await client.watch(`${events}?watch=1&fieldSelector=metadata.name%3Dtwo.1`);
+    assert.equal((await watch.next()).object.note, 'it began');
+    await client.expect(200, 'DELETE', `${events}/two.1`);
+    const { type, object } = await watch.next();
+    assert.deepEqual([type, object.apiVersion], ['DELETED', 'events.k8s.io/v1']);
+    watch.close();
+  });
+
   it('refuses to write them, and says what to write instead', async () => {
     for (const [method, path] of [
       ['POST', pods],

@@ -83,10 +83,12 @@ export async function startDaemon(role: Role, config: Config, log: Logger): Prom
     }
     let store: Store | undefined;
     let access: ApiAccess | undefined;
+    let hostAccess: ApiAccess | undefined;
     if (role !== 'controller') {
       const made = await openEmbeddedStore({
         dataDir: config.dataDir,
         listen: config.listen,
+        host: config.nodeName,
         crdFiles,
         secretsKeyFile: config.secretsKeyFile,
         log: log.child({ part: 'store' }),
@@ -97,15 +99,17 @@ export async function startDaemon(role: Role, config: Config, log: Logger): Prom
       opened.push(() => made.close());
       store = made.store;
       access = made.access;
+      hostAccess = made.hostAccess;
       unready['the store cannot be opened, or cannot write'] = () => made.problem() !== undefined;
     } else {
       if (config.kubeconfig === undefined)
         throw new ConfigError('`holdfast controller` needs --kubeconfig FILE: the API server to follow');
       access = await loadKubeconfig(config.kubeconfig);
+      hostAccess = access;
     }
-    if (runtime !== undefined) {
+    if (runtime !== undefined && hostAccess !== undefined) {
       const controller = createController({
-        access,
+        access: hostAccess,
         runtime,
         nodeName: config.nodeName,
         log,
@@ -118,7 +122,7 @@ export async function startDaemon(role: Role, config: Config, log: Logger): Prom
       });
       opened.push(() => controller.close());
       const heartbeat = startNodeHeartbeat({
-        access,
+        access: hostAccess,
         nodeName: config.nodeName,
         facts: () => observeHostFacts({ dataDir: config.dataDir, version }),
         now: Date.now,

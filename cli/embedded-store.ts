@@ -10,7 +10,10 @@ import { createStore, DatabaseOpenError, type Store, type StoreDeps } from '../s
 export interface EmbeddedStore {
   /** undefined while it cannot be opened. */
   readonly store: Store | undefined;
+  /** As the administrator. */
   readonly access: ApiAccess;
+  /** As the controller of this host, which may touch only what it must. */
+  readonly hostAccess: ApiAccess;
   /** Why it does not serve, for people; undefined when it does. */
   problem(): string | undefined;
   close(): Promise<void>;
@@ -32,7 +35,7 @@ const retryMs = 5_000;
 
 /** Throws what createStore throws, but for a database that can be done without. */
 export async function openEmbeddedStore(deps: EmbeddedStoreDeps): Promise<EmbeddedStore> {
-  let open: { store: Store; access: ReturnType<typeof tokenAccess> } | undefined;
+  let open: { store: Store; admin: RenewedAccess; host: RenewedAccess } | undefined;
   let problem: string | undefined;
   let timer: NodeJS.Timeout | undefined;
   let trying: Promise<void> = Promise.resolve();
@@ -41,7 +44,8 @@ export async function openEmbeddedStore(deps: EmbeddedStoreDeps): Promise<Embedd
     const store = await createStore(deps);
     open = {
       store,
-      access: tokenAccess({ server: store.url, ca: store.caCertificate, token: store.adminToken }),
+      admin: renewedAccess(store, store.adminToken),
+      host: renewedAccess(store, store.hostToken ?? store.adminToken),
     };
     problem = undefined;
   };
@@ -70,19 +74,25 @@ export async function openEmbeddedStore(deps: EmbeddedStoreDeps): Promise<Embedd
     );
     tryLater();
   }
+  const accessTo = (who: 'admin' | 'host'): ApiAccess => ({
+    // Nobody listens at port 0; a request fails before it is sent, below.
+    getCurrentCluster: () =>
+      open?.[who].access().getCurrentCluster() ?? {
+        name: 'embedded',
+        server: 'https://127.0.0.1:0',
+        skipTLSVerify: false,
+      },
+    applySecurityAuthentication: async (context) => {
+      if (open === undefined) throw new StoreNotOpenError(problem ?? 'the store is not open yet');
+      await open[who].access().applySecurityAuthentication(context);
+    },
+  });
   return {
     get store() {
       return open?.store;
     },
-    access: {
-      // Nobody listens at port 0; a request fails before it is sent, below.
-      getCurrentCluster: () =>
-        open?.access.getCurrentCluster() ?? { name: 'embedded', server: 'https://127.0.0.1:0', skipTLSVerify: false },
-      applySecurityAuthentication: async (context) => {
-        if (open === undefined) throw new StoreNotOpenError(problem ?? 'the store is not open yet');
-        await open.access.applySecurityAuthentication(context);
-      },
-    },
+    access: accessTo('admin'),
+    hostAccess: accessTo('host'),
     problem: () => {
       if (open === undefined) return problem ?? 'not open yet';
       const health = open.store.healthy();
@@ -92,8 +102,33 @@ export async function openEmbeddedStore(deps: EmbeddedStoreDeps): Promise<Embedd
       isClosed = true;
       clearTimeout(timer);
       await trying;
-      await open?.access.close();
+      await open?.admin.close();
+      await open?.host.close();
       await open?.store.close();
+    },
+  };
+}
+
+interface RenewedAccess {
+  readonly access: () => ApiAccess;
+  close(): Promise<void>;
+}
+
+/** Follows the store's certificate authorities, which change while it runs. */
+function renewedAccess(store: Store, token: string): RenewedAccess {
+  const make = (ca: string) => ({ ca, access: tokenAccess({ server: store.url, ca, token }) });
+  let present = make(store.caCertificate);
+  const former: { close(): Promise<void> }[] = [];
+  return {
+    access: () => {
+      if (present.ca !== store.caCertificate) {
+        former.push(present.access); // what is under way goes on
+        present = make(store.caCertificate);
+      }
+      return present.access;
+    },
+    close: async () => {
+      for (const one of [...former, present.access]) await one.close();
     },
   };
 }

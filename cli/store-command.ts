@@ -16,11 +16,13 @@ import {
   checkBackup,
   checkOffline,
   MaintenanceError,
+  PkiError,
   type Report,
   readKeyRing,
   readOffline,
   restoreBackup,
   textOf,
+  writeHostKubeconfig,
 } from '../store/index.ts';
 import type { Config } from './config.ts';
 import { lockInstance } from './instance-lock.ts';
@@ -52,10 +54,26 @@ async function carryOut(command: StoreCommand, deps: StoreCommandDeps): Promise<
       return await restore(command.file, deps);
     case 'check':
       return tell(await check(command.file, deps), deps.say);
+    case 'host-kubeconfig':
+      deps.say(await writeHostKubeconfigOf(command, deps));
+      return 0;
     case 'rotate-key':
       return await rotateKey(deps);
     default:
       throw new TypeError(`unknown command: ${JSON.stringify(command satisfies never)}`);
+  }
+}
+
+/** Beside a store that runs, or while none does: it reads the authority's key, and the daemon renews the file. */
+async function writeHostKubeconfigOf(
+  { host, server }: Extract<StoreCommand, { kind: 'host-kubeconfig' }>,
+  { config }: StoreCommandDeps,
+): Promise<string> {
+  try {
+    return await writeHostKubeconfig(config.dataDir, { host, url: server, nowMs: Date.now() });
+  } catch (error) {
+    if (!(error instanceof PkiError)) throw error;
+    throw new StoreCommandError(`holdfast store host-kubeconfig: ${error.message}`, { cause: error });
   }
 }
 

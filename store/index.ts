@@ -8,6 +8,7 @@ export { checkBackup, type Finding, type Report } from './checkup.ts';
 export { DatabaseOpenError } from './database-file.ts';
 export type { Health } from './fixed-paths.ts';
 export { ListenError } from './https-listener.ts';
+export { writeHostKubeconfig } from './kubeconfigs.ts';
 export { askStore, MaintenanceError, textOf } from './maintenance-client.ts';
 export { checkOffline, readOffline } from './offline.ts';
 export { PkiError } from './pki.ts';

@@ -18,8 +18,9 @@ import type { Health } from './fixed-paths.ts';
 import { GarbageCollector } from './garbage-collector.ts';
 import { limitBacktracking } from './go-regexp.ts';
 import { startHousekeeping } from './housekeeping.ts';
-import { type HttpServer, startHttpServer } from './http-server.ts';
+import { startHttpServer } from './http-server.ts';
 import { Kinds } from './kinds.ts';
+import { writeAdminKubeconfig } from './kubeconfigs.ts';
 import { loadObjects } from './load-objects.ts';
 import { FieldManagers } from './managed-fields/index.ts';
 import { type Collection, keyOf } from './memory.ts';
@@ -30,9 +31,10 @@ import { leaseNamespace, nodeKinds } from './node-kinds.ts';
 import { NodeLifecycle } from './node-lifecycle.ts';
 import { Operations } from './operations.ts';
 import { type OwnedDefinition, readOwnedDefinitions, storeOwnedDefinitions } from './owned-definitions.ts';
-import { type Credentials, ensureCredentials, writeAdminKubeconfig } from './pki.ts';
+import { type Credentials, ensureCredentials } from './pki.ts';
 import { podKind } from './pods.ts';
 import { type CollectionView, ProjectedView } from './projection.ts';
+import { startRenewal } from './renewal.ts';
 import type { Lookup, ResourceKind } from './resources.ts';
 import { StatusError } from './status-error.ts';
 import { StreamApi } from './stream-api.ts';
@@ -62,12 +64,14 @@ export interface StoreDeps {
 export interface Store {
   /** https://host:port, as it is reached from this host. */
   readonly url: string;
-  /** PEM. */
+  /** All that are trusted now, the one that signs first; PEM. */
   readonly caCertificate: string;
   readonly adminToken: string;
   /** For the controller of the host of this process, if there is one; valid as long as the store is open. */
   readonly hostToken: string | undefined;
   readonly adminKubeconfigPath: string;
+  /** Renews the certificates that are to be, as happens twice a day by itself. Throws PkiError. */
+  renewCertificates(): Promise<void>;
   /** Whether the last write could be put on disk. */
   healthy(): Health;
   /** Answers what is under way, ends watches, and closes the database. */
@@ -76,8 +80,6 @@ export interface Store {
 
 /** Changes that each kind remembers, for watches that go on and for the pages of a list. */
 const historyLimits = { maxChanges: 2_048, maxBytes: 4 * 1024 * 1024 };
-
-const renewalCheckMs = 12 * 60 * 60 * 1000;
 
 const firstNamespaces = ['default', 'kube-system', leaseNamespace];
 
@@ -222,13 +224,13 @@ async function serve(
   });
   const healthy = () => health.state();
   const server = await startHttpServer({ api, access, kinds, credentials, listen, metrics, healthy, log });
-  const renewal = startRenewal(server, deps, credentials);
   const { url } = server;
+  const renewal = startRenewal({ dataDir, listenHost: listen.host, url, present: credentials, server, now, log });
   try {
     const adminKubeconfigPath = await writeAdminKubeconfig(dataDir, { url, caCertificate, adminToken });
     log.info({ url, revision: writer.revision, adminKubeconfigPath }, 'store is serving');
     const close = once(async () => {
-      clearInterval(renewal);
+      renewal.close();
       stop.abort();
       await server.close();
       care.close();
@@ -241,9 +243,20 @@ async function serve(
       database.close();
     });
     const { hostToken } = access;
-    return { url, caCertificate, adminToken, hostToken, adminKubeconfigPath, healthy, close };
+    return {
+      url,
+      get caCertificate() {
+        return renewal.caCertificate;
+      },
+      adminToken,
+      hostToken,
+      adminKubeconfigPath,
+      healthy,
+      renewCertificates: renewal.check,
+      close,
+    };
   } catch (error) {
-    clearInterval(renewal);
+    renewal.close();
     await server.close();
     throw error;
   }
@@ -303,23 +316,6 @@ function countObjects(
     counts.set(name, count(writer.collection(kind)));
   }
   return counts;
-}
-
-/** A daemon may run for longer than its certificate is valid. */
-function startRenewal(server: HttpServer, deps: StoreDeps, present: Credentials): NodeJS.Timeout {
-  const { dataDir, listen, log, now = Date.now } = deps;
-  let { certificate } = present;
-  const renew = async (): Promise<void> => {
-    const credentials = await ensureCredentials({ dataDir, listenHost: listen.host, nowMs: now() });
-    if (credentials.certificate === certificate) return;
-    certificate = credentials.certificate;
-    server.renew(credentials);
-    log.info('server certificate renewed');
-  };
-  const timer = setInterval(() => {
-    renew().catch((error: unknown) => log.error({ err: error }, 'server certificate could not be renewed'));
-  }, renewalCheckMs);
-  return timer.unref();
 }
 
 /** Whether the disk takes writes. Logs each change once, not each write. */

@@ -1,0 +1,61 @@
+/** Renews certificates while the store runs, and tells all who need to know: the listener, the kubeconfigs, the log. Effects. */
+import type { Logger } from 'pino';
+import { renewHostKubeconfigs, writeAdminKubeconfig } from './kubeconfigs.ts';
+import { type Credentials, ensureCredentials } from './pki.ts';
+
+export interface RenewalDeps {
+  readonly dataDir: string;
+  readonly listenHost: string;
+  readonly url: string;
+  readonly present: Credentials;
+  readonly server: { renew(credentials: Credentials): void };
+  readonly now: () => number;
+  readonly log: Logger;
+}
+
+export interface Renewal {
+  readonly caCertificate: string;
+  /** Looks now. Throws PkiError. */
+  check(): Promise<void>;
+  close(): void;
+}
+
+const checkMs = 12 * 60 * 60 * 1000;
+
+/** A daemon may run for longer than its certificates are valid. */
+export function startRenewal({ dataDir, listenHost, url, present, server, now, log }: RenewalDeps): Renewal {
+  let { certificate, caCertificate } = present;
+  let looking: Promise<void> = Promise.resolve();
+  const look = async (): Promise<void> => {
+    const nowMs = now();
+    const credentials = await ensureCredentials({ dataDir, listenHost, nowMs });
+    const isNewServer = credentials.certificate !== certificate;
+    const isNewAuthority = credentials.caCertificate !== caCertificate;
+    if (isNewServer || isNewAuthority) server.renew(credentials);
+    if (isNewAuthority) {
+      await writeAdminKubeconfig(dataDir, { url, ...credentials });
+      log.warn(
+        { dataDir },
+        'the certificate authority is being followed by its next one; kubeconfigs in the data dir are rewritten: give copies of them anew to who has one',
+      );
+    }
+    const hosts = await renewHostKubeconfigs(dataDir, nowMs);
+    certificate = credentials.certificate;
+    caCertificate = credentials.caCertificate;
+    if (isNewServer) log.info({ hosts }, 'server certificate renewed');
+  };
+  const check = (): Promise<void> => {
+    looking = looking.catch(() => {}).then(look); // who asked before was told of its own failure
+    return looking;
+  };
+  const timer = setInterval(() => {
+    check().catch((error: unknown) => log.error({ err: error }, 'certificates could not be renewed'));
+  }, checkMs).unref();
+  return {
+    get caCertificate() {
+      return caCertificate;
+    },
+    check,
+    close: () => clearInterval(timer),
+  };
+}

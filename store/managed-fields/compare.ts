@@ -4,7 +4,7 @@
  */
 import { isJsonArray, isJsonObject, type Json, type JsonObject, jsonEqual } from '../json.ts';
 import { childOf, type FieldSchema, kindOf, type ListSchema, type MapSchema } from './field-schema.ts';
-import { asMember, type FieldSet, nothing, union } from './field-set.ts';
+import { type FieldSet, nothing, union } from './field-set.ts';
 import { indexItems } from './list-items.ts';
 import { fieldElement } from './path-element.ts';
 
@@ -27,11 +27,36 @@ export function compare(schema: FieldSchema, before: Json, after: Json): Changes
   return { added, modified, removed };
 }
 
+/** The node of what came or went as a whole: it is a member itself, beside all that is in it. */
+function wholeOf({ map, list }: FieldSchema, value: Json): FieldSet {
+  if (isJsonObject(value)) return map?.relation === 'granular' ? wholeOfMap(map, value) : nothing;
+  if (!isJsonArray(value) || list === undefined || list.relation === 'atomic' || value.length === 0) return nothing;
+  const node: Record<string, FieldSet> = { '.': nothing };
+  for (const [element, [item = null, ...more]] of indexItems(list, value)) {
+    node[element] = more.length > 0 ? nothing : wholeOf(list.items, item);
+  }
+  return node;
+}
+
+function wholeOfMap(map: MapSchema, value: JsonObject): FieldSet {
+  const node: Record<string, FieldSet> = { '.': nothing };
+  let count = 0;
+  for (const name in value) {
+    const item = value[name];
+    const child = item === undefined ? undefined : childOf(map, name);
+    if (item === undefined || child === undefined) continue;
+    node[fieldElement(name)] = wholeOf(child, item);
+    count++;
+  }
+  return count === 0 ? nothing : node;
+}
+
 function compareNodes(schema: FieldSchema, before: Json | undefined, after: Json | undefined): Found {
   if (before === after) return same;
+  if (before === undefined) return { added: wholeOf(schema, after ?? null) };
+  if (after === undefined) return { removed: wholeOf(schema, before) };
   const [kindBefore, kindAfter] = [kindOf(schema, before), kindOf(schema, after)];
-  if (after === undefined) return compareAs(kindBefore, schema, before, after);
-  if (before === undefined || kindBefore === kindAfter) return compareAs(kindAfter, schema, before, after);
+  if (kindBefore === kindAfter) return compareAs(kindAfter, schema, before, after);
   return unite(compareAs(kindBefore, schema, before, after), compareAs(kindAfter, schema, before, after));
 }
 
@@ -45,41 +70,24 @@ function unite(a: Found, b: Found): Found {
   return united;
 }
 
-function compareAs(
-  kind: ReturnType<typeof kindOf>,
-  { map, list }: FieldSchema,
-  before: Json | undefined,
-  after: Json | undefined,
-): Found {
+function compareAs(kind: ReturnType<typeof kindOf>, { map, list }: FieldSchema, before: Json, after: Json): Found {
   if (kind === 'map' && map?.relation === 'granular') {
     const [a, b] = [filledMap(before), filledMap(after)];
-    if (a !== undefined || b !== undefined) return markWhole(compareMaps(map, a ?? {}, b ?? {}), before, after);
+    if (a !== undefined || b !== undefined) return compareMaps(map, a ?? {}, b ?? {});
   }
   if (kind === 'list' && list !== undefined && list.relation !== 'atomic') {
     const [a, b] = [filledList(before), filledList(after)];
-    if (a !== undefined || b !== undefined) return markWhole(compareLists(list, a ?? [], b ?? []), before, after);
+    if (a !== undefined || b !== undefined) return compareLists(list, a ?? [], b ?? []);
   }
-  return compareLeaves(before, after);
-}
-
-function filledMap(value: Json | undefined): JsonObject | undefined {
-  return isJsonObject(value) && Object.keys(value).length > 0 ? value : undefined;
-}
-
-function filledList(value: Json | undefined): readonly Json[] | undefined {
-  return isJsonArray(value) && value.length > 0 ? value : undefined;
-}
-
-function compareLeaves(before: Json | undefined, after: Json | undefined): Found {
-  if (before === undefined) return { added: nothing };
-  if (after === undefined) return { removed: nothing };
   return jsonEqual(before, after) ? same : { modified: nothing };
 }
 
-/** What came or went as a whole is a change itself, beside what is in it. */
-function markWhole(found: Found, before: Json | undefined, after: Json | undefined): Found {
-  if (before === undefined) return { ...found, added: asMember(found.added ?? nothing) };
-  return after === undefined ? { ...found, removed: asMember(found.removed ?? nothing) } : found;
+function filledMap(value: Json): JsonObject | undefined {
+  return isJsonObject(value) && Object.keys(value).length > 0 ? value : undefined;
+}
+
+function filledList(value: Json): readonly Json[] | undefined {
+  return isJsonArray(value) && value.length > 0 ? value : undefined;
 }
 
 function note(draft: Draft, element: string, found: Found): void {
@@ -100,11 +108,9 @@ function compareMaps(schema: MapSchema, before: JsonObject, after: JsonObject): 
     const found = compareNodes(child, a, b);
     if (found !== same) note(draft, fieldElement(name), found);
   };
-  for (const [name, value] of Object.entries(before)) {
-    compareKey(name, value, Object.hasOwn(after, name) ? after[name] : undefined);
-  }
-  for (const [name, value] of Object.entries(after)) {
-    if (!Object.hasOwn(before, name)) compareKey(name, undefined, value);
+  for (const name in before) compareKey(name, before[name], Object.hasOwn(after, name) ? after[name] : undefined);
+  for (const name in after) {
+    if (!Object.hasOwn(before, name)) compareKey(name, undefined, after[name]);
   }
   return draft;
 }

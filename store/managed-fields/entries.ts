@@ -121,20 +121,27 @@ export class EntryWriter {
   /** The set in the order of fieldsV1, and where possible an object that others have too. */
   share(fields: FieldSet): FieldSet {
     if (this.#shared.has(fields)) return fields;
-    const sorted = sortSet(fields);
-    const text = JSON.stringify(sorted);
+    const text = JSON.stringify(fields);
     const known = this.#byText.get(text);
     if (known !== undefined) return known;
-    this.#shared.add(sorted);
-    if (text.length > maxSharedLength) return sorted;
+    const sorted = sortSet(fields);
+    const sortedText = JSON.stringify(sorted);
+    const shared = this.#byText.get(sortedText) ?? sorted;
+    this.#shared.add(shared);
+    this.#remember(sortedText, shared);
+    if (text !== sortedText) this.#remember(text, shared); // most sets come in the same order again
+    return shared;
+  }
+
+  #remember(text: string, fields: FieldSet): void {
+    if (text.length > maxSharedLength) return;
     if (this.#byText.size >= maxSharedSets) {
       for (const oldest of this.#byText.keys()) {
         this.#byText.delete(oldest);
         break;
       }
     }
-    this.#byText.set(text, sorted);
-    return sorted;
+    this.#byText.set(text, fields);
   }
 
   /** In the order of Kubernetes. */

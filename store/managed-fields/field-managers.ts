@@ -34,9 +34,8 @@ import { fieldsOf } from './fields-of.ts';
 import { fieldsOfLastApplied, kubectlManager, updateLastApplied } from './last-applied.ts';
 import { mergeApplied } from './merge.ts';
 import {
-  emptyObjectOf,
-  resetFieldsOf,
-  schemaOfKind,
+  compileKindFields,
+  type KindFields,
   unowned,
   withManagedFields,
   withoutManagedFields,
@@ -70,13 +69,13 @@ const beforeFirstApply = 'before-first-apply';
 
 export class FieldManagers {
   readonly #writer = new EntryWriter();
-  readonly #schemas = new WeakMap<object, FieldSchema>();
+  readonly #kinds = new WeakMap<object, KindFields>();
 
   /** A new object, with its creator as the owner of what it sent. */
   create(object: KubeObject, sent: Json | undefined, write: FieldWrite): KubeObject {
     const { kind } = write;
     const entries = isReset(sent) ? [] : (parseSentEntries(sent) ?? []);
-    const changes = this.#changes(write, emptyObjectOf(kind), object);
+    const changes = this.#changes(write, this.#fieldsOf(kind).empty, object);
     return withManagedFields(object, this.#update(entries, changes, write, object.metadata.name));
   }
 
@@ -101,16 +100,16 @@ export class FieldManagers {
    */
   apply(live: KubeObject | undefined, config: Json, write: FieldWrite, { conflicts }: ApplyOptions): Applied {
     const { kind, manager, time } = write;
-    const schema = this.#schemaOf(kind);
+    const { schema, empty, resetBy } = this.#fieldsOf(kind);
     const applied = this.#checkConfig(schema, config, write);
-    const object: JsonObject = live === undefined ? emptyObjectOf(kind) : withoutManagedFields(live);
+    const object: JsonObject = live === undefined ? empty : withoutManagedFields(live);
     const found = live === undefined ? [] : readEntries(live.metadata.managedFields);
     const entries = live === undefined || found.length > 0 ? found : this.#firstEntries(object, write);
 
     const self = identityOfWrite(write, 'Apply');
     const others = entries.filter((entry) => identityOf(entry) !== identityOf(self));
     const before = entries.find((entry) => identityOf(entry) === identityOf(self));
-    const fields = recursiveDifference(fieldsOf(schema, applied), resetFieldsOf(kind, write.subresource ?? ''));
+    const fields = recursiveDifference(fieldsOf(schema, applied), resetBy(write.subresource));
     const merged = mergeApplied(schema, object, applied) ?? applied;
     const owned = others.reduce((all, entry) => union(all, entry.fields), fields);
     const pruned = prune(schema, merged, before?.fields ?? nothing, owned);
@@ -151,22 +150,23 @@ export class FieldManagers {
     return { ...object, metadata: { ...object.metadata, managedFields: shared } };
   }
 
-  #schemaOf(kind: ResourceKind): FieldSchema {
-    let schema = this.#schemas.get(kind.openApi);
-    if (schema === undefined) {
-      schema = schemaOfKind(kind);
-      this.#schemas.set(kind.openApi, schema);
+  #fieldsOf(kind: ResourceKind): KindFields {
+    let fields = this.#kinds.get(kind.openApi);
+    if (fields === undefined) {
+      fields = compileKindFields(kind);
+      this.#kinds.set(kind.openApi, fields);
     }
-    return schema;
+    return fields;
   }
 
   #changes({ kind, subresource }: FieldWrite, before: Json, after: Json): Changes {
-    const found = compare(this.#schemaOf(kind), before, after);
-    const reset = resetFieldsOf(kind, subresource ?? '');
+    const { schema, resetBy } = this.#fieldsOf(kind);
+    const { added, modified, removed } = compare(schema, before, after);
+    const reset = resetBy(subresource);
     return {
-      added: recursiveDifference(found.added, reset),
-      modified: recursiveDifference(found.modified, reset),
-      removed: recursiveDifference(found.removed, reset),
+      added: recursiveDifference(added, reset),
+      modified: recursiveDifference(modified, reset),
+      removed: recursiveDifference(removed, reset),
     };
   }
 
@@ -191,7 +191,7 @@ export class FieldManagers {
 
   /** All that an object has belongs to those who wrote it before anybody was noted. */
   #firstEntries(object: JsonObject, write: FieldWrite): readonly ManagedEntry[] {
-    const changes = this.#changes(write, emptyObjectOf(write.kind), object);
+    const changes = this.#changes(write, this.#fieldsOf(write.kind).empty, object);
     const writer = { ...identityOfWrite(write, 'Update'), manager: beforeFirstApply };
     return updateEntries({ entries: [], changes, writer, unowned, time: write.time });
   }

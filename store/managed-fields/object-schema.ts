@@ -30,24 +30,37 @@ const head: Readonly<Record<string, OpenApiSchema>> = {
   metadata: objectMetaSchema,
 };
 
-export function schemaOfKind({ openApi }: Pick<ResourceKind, 'openApi'>): FieldSchema {
+function schemaOfKind({ openApi }: Pick<ResourceKind, 'openApi'>): FieldSchema {
   return compileFieldSchema({ ...openApi, type: 'object', properties: { ...openApi.properties, ...head } });
 }
 
 /** Fields that a write to the object, or to a subresource, cannot change. */
-export function resetFieldsOf(kind: ResourceKind, subresource: string): FieldSet {
+function resetFieldsOf(kind: ResourceKind, subresource: string): FieldSet {
   if (subresource === 'status') return { 'f:metadata': nothing, 'f:spec': nothing };
   const names = [...(kind.hasStatus ? ['status'] : []), ...(kind.serverSetFields ?? [])];
   return Object.fromEntries(names.map((name) => [`f:${name}`, nothing]));
 }
 
 /** What an object of the kind is before it is created: those of core kinds have their parts already, though empty. */
-export function emptyObjectOf({ isCustom, openApi }: Pick<ResourceKind, 'isCustom' | 'openApi'>): JsonObject {
+function emptyObjectOf({ isCustom, openApi }: Pick<ResourceKind, 'isCustom' | 'openApi'>): JsonObject {
   if (isCustom) return { metadata: {} };
   const isPart = ({ type, properties, nullable }: OpenApiSchema): boolean =>
     type === 'object' && properties !== undefined && nullable !== true;
   const parts = Object.entries(openApi.properties ?? {}).filter(([, schema]) => isPart(schema));
   return { metadata: {}, ...Object.fromEntries(parts.map(([name]) => [name, {}])) };
+}
+
+/** All of it for one kind, made once. */
+export interface KindFields {
+  readonly schema: FieldSchema;
+  readonly empty: JsonObject;
+  readonly resetBy: (subresource: 'status' | undefined) => FieldSet;
+}
+
+export function compileKindFields(kind: ResourceKind): KindFields {
+  const [main, status] = [resetFieldsOf(kind, ''), resetFieldsOf(kind, 'status')];
+  const resetBy = (subresource: 'status' | undefined): FieldSet => (subresource === 'status' ? status : main);
+  return { schema: schemaOfKind(kind), empty: emptyObjectOf(kind), resetBy };
 }
 
 /** The object without the record of who owns its fields. */

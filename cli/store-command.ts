@@ -15,6 +15,7 @@ import {
   BackupReader,
   checkBackup,
   checkOffline,
+  DatabaseOpenError,
   MaintenanceError,
   PkiError,
   type Report,
@@ -41,8 +42,10 @@ export async function runStoreCommand(command: StoreCommand, deps: StoreCommandD
   try {
     return await carryOut(command, deps);
   } catch (error) {
-    if (!(error instanceof MaintenanceError || error instanceof BackupError)) throw error;
-    throw new StoreCommandError(`holdfast store ${command.kind}: ${error.message}`, { cause: error });
+    if (![MaintenanceError, BackupError, DatabaseOpenError].some((known) => error instanceof known)) throw error;
+    throw new StoreCommandError(`holdfast store ${command.kind}: ${error instanceof Error ? error.message : ''}`, {
+      cause: error,
+    });
   }
 }
 

@@ -35,9 +35,22 @@ export function openFile(path: string, keyFile: string): { readonly db: Database
     return { db, keys };
   } catch (error) {
     db?.close();
-    if (error instanceof DatabaseOpenError) throw error;
-    throw new DatabaseOpenError(`cannot open the store's database ${path}: ${adviceFor(error)}`, { cause: error });
+    throw cannotOpen(path, error);
   }
+}
+
+/** As connect() does, for a file that may be damaged. Throws DatabaseOpenError. */
+export function connectAsIs(path: string): DatabaseSync {
+  try {
+    return connect(path);
+  } catch (error) {
+    throw cannotOpen(path, error);
+  }
+}
+
+export function cannotOpen(path: string, error: unknown): DatabaseOpenError {
+  if (error instanceof DatabaseOpenError) return error;
+  return new DatabaseOpenError(`cannot open the store's database ${path}: ${adviceFor(error)}`, { cause: error });
 }
 
 /** Opens the file as it is: no step of a migration is taken. */
@@ -59,9 +72,14 @@ export function connect(path: string): DatabaseSync {
 
 /** What SQLite finds wrong, line by line; empty: nothing. Reads the whole file: some 0.4 s for 100,000 objects of 1 KB. */
 export function describeStructure(db: DatabaseSync): readonly string[] {
-  const rows = db.prepare('PRAGMA integrity_check(20)').all();
-  const lines = rows.map((row) => String(row.integrity_check));
-  return lines.length === 1 && lines[0] === 'ok' ? [] : lines;
+  try {
+    const rows = db.prepare('PRAGMA integrity_check(20)').all();
+    const lines = rows.map((row) => String(row.integrity_check));
+    return lines.length === 1 && lines[0] === 'ok' ? [] : lines;
+  } catch (error) {
+    if (error instanceof Error && isCorrupt(error)) return [error.message];
+    throw error;
+  }
 }
 
 /** A key is made only where none can be missing: what is sealed already needs the one that it was sealed with. */
@@ -112,7 +130,7 @@ function systemCodeOf(error: unknown): string | undefined {
 }
 
 /** What is wrong, and what to do about it. */
-export function adviceFor(error: unknown): string {
+function adviceFor(error: unknown): string {
   const what = error instanceof Error ? error.message : String(error);
   if (systemCodeOf(error) === 'EROFS')
     return `${what}; its file system is read-only: check the disk, and mount it anew`;

@@ -5,7 +5,7 @@
  */
 import { statSync } from 'node:fs';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
-import { openFile } from './database-file.ts';
+import { cannotOpen, openFile } from './database-file.ts';
 import { openHighWater, revisionJump } from './high-water.ts';
 import { revisionSum } from './migrations.ts';
 import { type KeyRing, type OpenedText, readKeyRing } from './secrets-key.ts';
@@ -83,7 +83,12 @@ export interface DatabaseOptions {
 /** Opens or makes the file. Throws DatabaseOpenError. */
 export function openDatabase(path: string, { keyFile = keyFileOf(path), nowMs = Date.now() }: DatabaseOptions = {}) {
   const { db, keys } = openFile(path, keyFile);
-  return new SqliteDatabase(db, path, keys, nowMs) as DatabaseFile;
+  try {
+    return new SqliteDatabase(db, path, keys, nowMs) as DatabaseFile;
+  } catch (error) {
+    db.close();
+    throw cannotOpen(path, error);
+  }
 }
 
 /** Where the key is if nobody says otherwise. */
@@ -122,15 +127,10 @@ class SqliteDatabase implements DatabaseFile {
         WHERE (storage_key, key) > (?, ?) ORDER BY storage_key, key LIMIT ?`),
     };
     this.#highWater = openHighWater(highWaterFileOf(path));
-    try {
-      this.lostSince = this.#findLoss();
-      if (this.lostSince !== undefined) this.#jump(Math.max(this.lostSince.had, this.lostSince.has), nowMs);
-      const restored = db.prepare("SELECT value FROM meta WHERE name = 'restoration'").get()?.value;
-      this.restoration = restored === undefined ? undefined : String(restored);
-    } catch (error) {
-      this.close();
-      throw error;
-    }
+    this.lostSince = this.#findLoss();
+    if (this.lostSince !== undefined) this.#jump(Math.max(this.lostSince.had, this.lostSince.has), nowMs);
+    const restored = db.prepare("SELECT value FROM meta WHERE name = 'restoration'").get()?.value;
+    this.restoration = restored === undefined ? undefined : String(restored);
   }
 
   get keyProblem(): string | undefined {

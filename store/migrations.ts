@@ -86,7 +86,8 @@ function sealSecrets(db: DatabaseSync, keys: KeyRing): void {
   for (const row of rowsOf(db)) {
     const { storageKey, key, revision, text } = row;
     // One that is damaged stays so: a new checksum would hide it.
-    if (!sealedKinds.has(storageKey) || String(select.get(storageKey, key)?.sum) !== sumOf(row)) continue;
+    if (!sealedKinds.has(storageKey) || isSealed(text) || String(select.get(storageKey, key)?.sum) !== sumOf(row))
+      continue;
     const sealed = sealRow({ storageKey, key, revision, json: text }, keys);
     update.run(sealed.text, Number(sealed.sum), storageKey, key);
   }

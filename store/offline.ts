@@ -5,7 +5,7 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { BackupReader, BackupWriter } from './backup-format.ts';
 import { checkBackup, type Finding, type Report } from './checkup.ts';
-import { adviceFor, connect, describeStructure, wayBack } from './database-file.ts';
+import { connectAsIs, describeStructure, wayBack } from './database-file.ts';
 import { schemaVersion, versionOf } from './migrations.ts';
 import { finishRestore } from './restore-file.ts';
 import { readKeyRing } from './secrets-key.ts';
@@ -17,7 +17,7 @@ export interface Salvage {
   readonly problems: readonly string[];
 }
 
-/** Throws what SQLite throws if the file cannot be opened at all. */
+/** Throws DatabaseOpenError if the file cannot be opened at all. */
 export function readOffline(path: string, nowMs: number): Salvage {
   const problems: string[] = [];
   return { lines: linesOf(path, nowMs, problems), problems };
@@ -25,7 +25,7 @@ export function readOffline(path: string, nowMs: number): Salvage {
 
 function* linesOf(path: string, nowMs: number, problems: string[]): Iterable<string> {
   finishRestore(path);
-  const db = connect(path);
+  const db = connectAsIs(path);
   try {
     const writer = new BackupWriter();
     const schema = versionOf(db);
@@ -42,7 +42,7 @@ function* linesOf(path: string, nowMs: number, problems: string[]): Iterable<str
       const highest = db.prepare('SELECT max(revision) AS revision FROM revisions').get()?.revision;
       revision = Math.max(revision, Number(highest) || 0);
     } catch (error) {
-      problems.push(`the revisions cannot be read: ${adviceFor(error)}`);
+      problems.push(`the revisions cannot be read: ${error instanceof Error ? error.message : String(error)}`);
     }
     yield writer.end(revision);
   } finally {
@@ -81,7 +81,7 @@ function* rowsOf(db: DatabaseSync, schema: number, problems: string[]): Iterable
       yield row;
     } else if (place !== undefined) {
       problems.push(`${place.storageKey} ${place.key} is lost`);
-      yield { ...place, revision: '0', text: '', sum: 'lost' };
+      yield { ...place, revision: '0', text: '', sum: '-1' };
     }
   }
 }
@@ -102,13 +102,13 @@ function readRow(get: () => Record<string, unknown> | undefined): StoredRow | un
   }
 }
 
-/** A look over the database: its structure, and each row. Throws what SQLite throws if it cannot be opened at all. */
+/** A look over the database: its structure, and each row. Throws DatabaseOpenError if it cannot be opened at all. */
 export function checkOffline(path: string, keyFile: string, nowMs: number): Report {
   const { lines, problems } = readOffline(path, nowMs);
   const reader = new BackupReader();
   for (const line of lines) reader.line(line.slice(0, -1));
   const report = checkBackup(reader.finish(), readKeyRing(keyFile));
-  const db = connect(path);
+  const db = connectAsIs(path);
   try {
     const all = [...describeStructure(db), ...problems];
     const more: readonly Finding[] = all.map((problem) => ({ about: 'database', problem, fix: wayBack }));

@@ -33,7 +33,7 @@ export function restoreBackup(path: string, backup: Backup, nowMs: number): Rest
     db.exec('BEGIN');
     const put = db.prepare('INSERT INTO objects (storage_key, key, revision, json, sum) VALUES (?, ?, ?, ?, ?)');
     for (const row of backup.rows) {
-      put.run(row.storageKey, row.key, Number(row.revision), row.text, Number(row.sum));
+      put.run(row.storageKey, row.key, integerOf(row.revision), row.text, integerOf(row.sum));
     }
     markRestored(db, revision, nowMs);
     db.exec('COMMIT');
@@ -46,4 +46,10 @@ export function restoreBackup(path: string, backup: Backup, nowMs: number): Rest
   renameSync(making, whole);
   syncFolder(dirname(path));
   return { former: finishRestore(path), revision };
+}
+
+/** What a damaged row has instead of a number is no checksum of anything: it stays damaged. */
+function integerOf(text: string): number {
+  const value = Number(text);
+  return Number.isSafeInteger(value) ? value : -1;
 }

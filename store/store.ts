@@ -12,7 +12,7 @@ import { CrdController } from './crd-controller.ts';
 import { createCrdKind } from './crd-kind.ts';
 import { type DatabaseFile, openDatabase } from './database.ts';
 import { startDatabaseCare } from './database-care.ts';
-import { adviceFor, DatabaseOpenError, isCorrupt } from './database-file.ts';
+import { cannotOpen, isCorrupt } from './database-file.ts';
 import { newEventKind } from './event-kinds.ts';
 import type { Health } from './fixed-paths.ts';
 import { GarbageCollector } from './garbage-collector.ts';
@@ -105,9 +105,7 @@ export async function createStore(deps: StoreDeps): Promise<Store> {
     for (const part of opened.toReversed()) part.close();
     log.error({ err: error }, 'store could not start');
     if (!isCorrupt(error)) throw error;
-    throw new DatabaseOpenError(`cannot read the store's database ${database.path}: ${adviceFor(error)}`, {
-      cause: error,
-    });
+    throw cannotOpen(database.path, error);
   }
 }
 

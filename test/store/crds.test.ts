@@ -216,6 +216,133 @@ describe('store: definitions of resources', () => {
     await client.expect(404, 'GET', `${v1}/one`);
   });
 
+  it('scales what declares where its numbers are', async () => {
+    const scale = {
+      specReplicasPath: '.spec.size',
+      statusReplicasPath: '.status.size',
+      labelSelectorPath: '.status.selector',
+    };
+    const status = { type: 'object', properties: { size: { type: 'integer' }, selector: { type: 'string' } } };
+    const schema: JsonObject = { ...widgetSchema, properties: { ...(widgetSchema.properties as JsonObject), status } };
+    const versions = [version('v1', { subresources: { status: {}, scale }, schema: { openAPIV3Schema: schema } })];
+    await client.expect(201, 'POST', crds, { body: definition({ plural: 'scaleds', kind: 'Scaled', versions }) });
+    const path = `${pathOf('scaleds')}/one`;
+    await client.expect(201, 'POST', pathOf('scaleds'), { body: instance('Scaled', 'one', { size: 2 }) });
+    const counted = { status: { size: 1, selector: 'app=one' } };
+    await client.expect(200, 'PATCH', `${path}/status`, { headers: merge, body: counted });
+    const read = await client.expect(200, 'GET', `${path}/scale`);
+    assert.deepEqual(
+      [read.kind, read.apiVersion, read.spec, read.status],
+      ['Scale', 'autoscaling/v1', { replicas: 2 }, { replicas: 1, selector: 'app=one' }],
+    );
+    const put = await client.expect(200, 'PUT', `${path}/scale`, { body: { ...read, spec: { replicas: 4 } } });
+    assert.deepEqual(put.spec, { replicas: 4 });
+    await client.expect(409, 'PUT', `${path}/scale`, { body: { ...read, spec: { replicas: 5 } } });
+    await client.expect(200, 'PATCH', `${path}/scale`, { headers: merge, body: { spec: { replicas: 6 } } });
+    const negative = await client.expect(422, 'PATCH', `${path}/scale`, {
+      headers: merge,
+      body: { spec: { replicas: -1 } },
+    });
+    assert.match(String(negative.message), /spec.replicas: Invalid value: -1: must be greater than or equal to 0/u);
+    // The number is checked by the object's own schema too.
+    await client.expect(422, 'PATCH', `${path}/scale`, { headers: merge, body: { spec: { replicas: 0 } } });
+    assert.deepEqual((await client.expect(200, 'GET', path)).spec, { size: 6 });
+    await client.expect(404, 'GET', `${pathOf('widgets')}/one/scale`);
+  });
+
+  it('warns clients of a deprecated version', async () => {
+    const answer = await client.call('GET', pathOf('multis', 'multi.example.com/v1beta1'));
+    assert.equal(answer.headers.warning, '299 - "multi.example.com/v1beta1 Multi is deprecated"');
+    assert.equal((await client.call('GET', pathOf('multis', 'multi.example.com/v1'))).headers.warning, undefined);
+  });
+
+  it('checks rules in CEL on every write, and objects within objects', async () => {
+    const template = {
+      type: 'object',
+      'x-kubernetes-embedded-resource': true,
+      'x-kubernetes-preserve-unknown-fields': true,
+    };
+    const fixed = {
+      type: 'string',
+      'x-kubernetes-validations': [{ rule: 'self == oldSelf', message: 'is immutable' }],
+    };
+    const schema = { type: 'object', properties: { spec: { type: 'object', properties: { template, fixed } } } };
+    const bad: JsonObject = structuredClone(schema);
+    const rules = [{ rule: 'self.spec.nope == 1' }];
+    const post = (body: JsonObject) => client.call('POST', crds, { body });
+    const make = (openAPIV3Schema: JsonObject) =>
+      definition({ plural: 'ruleds', kind: 'Ruled', versions: [version('v1', { schema: { openAPIV3Schema } })] });
+    const refused = await post(make({ ...bad, 'x-kubernetes-validations': rules }));
+    assert.equal(refused.code, 422);
+    assert.match(String(refused.body.message), /compilation failed: ERROR: <input>:1:\d+: undefined field 'nope'/u);
+    assert.equal((await post(make(schema))).code, 201);
+    const one = { fixed: 'a', template: { apiVersion: 'v1', kind: 'Any', metadata: { name: 'x' }, more: [1] } };
+    const made = await client.expect(201, 'POST', pathOf('ruleds'), { body: instance('Ruled', 'one', one) });
+    assert.deepEqual(made.spec, one);
+    const changed = await client.expect(422, 'PATCH', `${pathOf('ruleds')}/one`, {
+      headers: merge,
+      body: { spec: { fixed: 'b' } },
+    });
+    assert.equal(
+      changed.message,
+      'Ruled.example.com "one" is invalid: spec.fixed: Invalid value: "string": is immutable',
+    );
+    const headless = { template: { kind: 'Any' } };
+    const second = await client.expect(422, 'POST', pathOf('ruleds'), { body: instance('Ruled', 'two', headless) });
+    assert.match(String(second.message), /spec.template.apiVersion: Required value: must not be empty/u);
+  });
+
+  it('answers hostile definitions with 4xx, and changes nothing', async () => {
+    const good = definition({ plural: 'evils', kind: 'Evil' });
+    const bodies: readonly Json[] = [
+      { ...good, spec: null },
+      { ...good, spec: [] },
+      { ...good, spec: { ...good.spec, versions: {} } },
+      { ...good, spec: { ...good.spec, versions: [null, 7, 'v1'] } },
+      { ...good, spec: { ...good.spec, names: { plural: 7, kind: {} } } },
+      { ...good, spec: { ...good.spec, versions: [version('v1', { schema: { openAPIV3Schema: 'x' } })] } },
+      ...[
+        { type: 'object', properties: [] },
+        { type: 'object', properties: { a: 1 } },
+        { type: 'object', properties: { a: { type: 'string', pattern: '(a{1000}){1000}' } } },
+        { type: 'object', properties: { a: { type: 'array', items: [{ type: 'string' }] } } },
+        { type: 'object', properties: { a: { type: 'string', enum: 'x' } } },
+        { type: 'object', properties: { a: { type: 'integer', minimum: 'x' } } },
+        { type: 'object', required: [1], properties: { a: { type: 'object', additionalProperties: 'x' } } },
+        {
+          type: 'object',
+          properties: { a: { type: 'string', 'x-kubernetes-validations': [{ rule: '('.repeat(5_000) }] } },
+        },
+        { type: 'object', properties: { a: { type: 'string', 'x-kubernetes-validations': ['x', { rule: 7 }] } } },
+      ].map((schema) => ({
+        ...good,
+        spec: {
+          ...good.spec,
+          versions: [version('v1', { schema: { openAPIV3Schema: schema as unknown as JsonObject } })],
+        },
+      })),
+    ];
+    for (const body of bodies) {
+      const { code, text } = await client.call('POST', crds, { body });
+      assert.ok(code >= 400 && code < 500, `${JSON.stringify(body).slice(0, 300)}: ${code} ${text.slice(0, 300)}`);
+    }
+    await client.expect(404, 'GET', `${crds}/evils.example.com`);
+    // Names of JavaScript are names of properties like any other.
+    const properties = JSON.parse(
+      '{"constructor":{"type":"string"},"toString":{"type":"integer","default":4}}',
+    ) as JsonObject;
+    const versions = [
+      version('v1', {
+        schema: { openAPIV3Schema: { type: 'object', properties: { spec: { type: 'object', properties } } } },
+      }),
+    ];
+    await client.expect(201, 'POST', crds, { body: definition({ plural: 'evils', kind: 'Evil', versions }) });
+    const made = await client.expect(201, 'POST', pathOf('evils'), {
+      body: instance('Evil', 'one', { constructor: 'c' }),
+    });
+    assert.equal(JSON.stringify(made.spec), '{"constructor":"c","toString":4}');
+  });
+
   it('empties a namespace of the objects of such kinds, and counts them', async () => {
     await client.expect(201, 'POST', '/api/v1/namespaces', { body: { metadata: { name: 'away' } } });
     const path = '/apis/example.com/v1/namespaces/away/widgets';

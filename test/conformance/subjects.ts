@@ -1,0 +1,29 @@
+/** All cases, by subject. */
+import type { Case } from './case.ts';
+import { coreCases } from './cases/core.ts';
+import { createCases } from './cases/create.ts';
+import { customCases } from './cases/custom.ts';
+import { deleteCases } from './cases/delete.ts';
+import { discoveryCases } from './cases/discovery.ts';
+import { listCases } from './cases/list.ts';
+import { namespaceCases } from './cases/namespaces.ts';
+import { negotiationCases } from './cases/negotiation.ts';
+import { patchCases } from './cases/patch.ts';
+import { pathCases } from './cases/paths.ts';
+import { updateCases } from './cases/update.ts';
+import { watchCases } from './cases/watch.ts';
+
+export const subjects: ReadonlyMap<string, readonly Case[]> = new Map([
+  ['discovery', discoveryCases],
+  ['negotiation', negotiationCases],
+  ['creating', createCases],
+  ['updating', updateCases],
+  ['patching', patchCases],
+  ['deleting', deleteCases],
+  ['listing', listCases],
+  ['watching', watchCases],
+  ['custom resources', customCases],
+  ['namespaces', namespaceCases],
+  ['Secrets and Events', coreCases],
+  ['paths and errors', pathCases],
+]);

@@ -41,11 +41,11 @@ export function answerText(sink: AnswerSink, code: number, text: string): void {
   answerBytes(sink, code, Buffer.from(text));
 }
 
-export function answerError(sink: AnswerSink, error: StatusError): void {
+export function answerError(sink: AnswerSink, error: StatusError, encoding: AnswerForm['encoding'] = 'json'): void {
   if (error.code === 401) sink.setHeader('WWW-Authenticate', 'Bearer realm="holdfast"');
   const retryAfterSeconds = error.details?.retryAfterSeconds ?? (error.code === 503 ? 1 : undefined);
   if (retryAfterSeconds !== undefined) sink.setHeader('Retry-After', retryAfterSeconds);
-  answerObject(sink, error.code, error.toStatus());
+  answerJson(sink, error.code, JSON.stringify(error.toStatus()), encoding);
 }
 
 /** Warnings that kubectl prints. Source: RFC 7234 section 5.5, as apimachinery/util/net NewWarningHeader. */

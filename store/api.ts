@@ -4,7 +4,7 @@
  */
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Logger } from 'pino';
-import { type AnswerForm, negotiateAnswer } from './accept.ts';
+import { type AnswerForm, checkCount, negotiateAnswer } from './accept.ts';
 import { type Access, type Caller, serviceAccountKind } from './access/index.ts';
 import { encodeAnswer } from './answer-encoding.ts';
 import { type AnswerSink, answerJson, answerObject, setWarnings } from './answers.ts';
@@ -12,6 +12,7 @@ import { formatContinueToken } from './continue-token.ts';
 import { type DeleteOptions, parseDeleteOptions } from './delete-options.ts';
 import type { Json } from './json.ts';
 import type { Kinds } from './kinds.ts';
+import { parseListOptions, parseWatchParameters } from './list-options.ts';
 import { type Collection, type Entry, keyOf } from './memory.ts';
 import type { MetricsApi } from './metrics-api.ts';
 import type { Subresource } from './object-rules.ts';
@@ -19,14 +20,15 @@ import { missing, type ObjectPlace, type Operations, type Patch, type Written } 
 import type { CollectionView } from './projection.ts';
 import { decodeText, mediaTypeOf, type ParsedBody, parseJson, parseObjectBody, parseYaml } from './request-body.ts';
 import type { ResourcePath } from './request-path.ts';
-import { parseIncludeObject, parseListOptions, parseWatchParameters, type Query, textOf } from './requests.ts';
-import type { KubeObject, ResourceKind, ScalePaths } from './resources.ts';
+import { parseIncludeObject, type Query, textOf } from './requests.ts';
+import { type KubeObject, type ResourceKind, type ScalePaths, verbsOf } from './resources.ts';
 import { scaleEntry, scaleKind, writeScale } from './scale.ts';
 import { parseSelector, type Selector } from './selectors.ts';
 import {
   badRequest,
   expired,
   methodNotAllowed,
+  notAcceptable,
   readOnlyKind,
   revisionTooLarge,
   type StatusError,
@@ -127,6 +129,7 @@ export class Api {
     const call = { ...request, form: negotiateAnswer(request.headers.accept) };
     parseIncludeObject(query, call.form);
     if (kind.isMeasured === true) return this.#serveMeasured(verb, place, call, response);
+    if (verb !== 'WATCH') checkCount(call.form, name === undefined && method !== 'POST' ? 'list' : 'single');
     if (name === undefined) return this.#serveCollection(verb, kind, call, response);
     switch (subresource) {
       case undefined:
@@ -141,6 +144,10 @@ export class Api {
       case 'token':
         if (kind !== serviceAccountKind) throw unknownPath();
         return this.#serveToken(verb, place, call, response);
+      case 'finalize':
+        if (kind.hasFinalize !== true) throw unknownPath();
+        if (verb !== 'PUT') throw methodNotAllowed(method);
+        return this.#serveObject(verb, place, 'finalize', call, response);
       default:
         throw unknownPath();
     }
@@ -281,13 +288,12 @@ export class Api {
     switch (verb) {
       case 'GET':
         return this.#answerEntry(200, place.kind, this.#find(place), request, response);
-      case 'WATCH':
-        return this.#watch(place.kind, request, response);
       case 'PUT': {
         const body = parseObjectBody(request.body, request.headers['content-type']);
         const { mode, warnings } = parseWriteMode(place.kind, request, body, 'UpdateOptions');
-        const written = await operations.replace(place, subresource, body.value, mode);
-        return this.#answerWritten(200, place.kind, written, warnings, request, response);
+        const written = await operations.replaceOrCreate(place, subresource, body.value, mode);
+        const code = written.isCreated === true ? 201 : 200;
+        return this.#answerWritten(code, place.kind, written, warnings, request, response);
       }
       case 'PATCH': {
         if (mediaTypeOf(request.headers['content-type']) === applyType) {
@@ -373,10 +379,9 @@ export class Api {
   }
 
   async #watch(kind: ResourceKind, { query, form, path, caller }: Call, response: ApiResponse): Promise<void> {
-    if (form.encoding !== 'json') throw badRequest('a watch is served as JSON only; ask for application/json');
-    const fields = [textOf(query, 'fieldSelector'), path.name === undefined ? undefined : `metadata.name=${path.name}`];
-    const fieldSelector = fields.filter((field) => field !== undefined).join(',');
-    const selector = narrow(parseSelector(textOf(query, 'labelSelector'), fieldSelector, kind), kind, caller);
+    if (form.encoding !== 'json') throw notAcceptable(['application/json']);
+    const asked = parseSelector(textOf(query, 'labelSelector'), textOf(query, 'fieldSelector'), kind);
+    const selector = narrow(asked, kind, caller);
     const parameters = parseWatchParameters(query, this.#deps.random());
     const includeObject = parseIncludeObject(query, form);
     const { writer, viewOf, now, stop } = this.#deps;
@@ -391,7 +396,8 @@ export class Api {
 
   async #removeCollection(kind: ResourceKind, request: Call, response: ApiResponse): Promise<void> {
     const { query, form, path } = request;
-    if (kind.isNamespaced && path.namespace === undefined) throw methodNotAllowed(request.method);
+    const isOffered = verbsOf(kind).includes('deletecollection');
+    if (!isOffered || (kind.isNamespaced && path.namespace === undefined)) throw methodNotAllowed(request.method);
     const selector = parseSelector(textOf(query, 'labelSelector'), textOf(query, 'fieldSelector'), kind);
     const options = deleteOptionsOf(request);
     const removed = await this.#deps.operations.removeCollection(kind, path.namespace, selector.matches, options);

@@ -7,6 +7,7 @@ import type { FieldError } from './field-errors.ts';
 import { getPath, getString, isJsonArray, isJsonObject, type Json, type JsonObject, jsonEqual } from './json.ts';
 import { ageColumn, type Column, type KubeObject, nameColumn, type ResourceKind } from './resources.ts';
 import { compileSchema, type OpenApiSchema } from './schema.ts';
+import { validateSecretType } from './secret-types.ts';
 
 /** Data of one Secret or ConfigMap, in bytes. Source: core/v1 MaxSecretSize. */
 const maxDataBytes = 1024 * 1024;
@@ -108,6 +109,8 @@ const namespaces = core({
   isNamespaced: false,
   hasStatus: true,
   serverSetFields: ['spec'],
+  hasFinalize: true,
+  isKeptFromDeleteCollection: true,
   nameRule: 'label',
   openApi: root('Namespace is a scope for the names of objects.', {
     spec: {
@@ -179,7 +182,11 @@ const secrets = core({
   ],
   selectableFields: new Map([['type', ['type']]]),
   prepare: mergeStringData,
-  validate: validateSecret,
+  validate: (object, previous) => [
+    ...validateSecretType(object, previous),
+    ...validateData(object, ['data']),
+    ...validateImmutable(object, previous, ['data']),
+  ],
 });
 
 function countKeys(...maps: readonly (Json | undefined)[]): number {
@@ -195,29 +202,6 @@ function mergeStringData(object: KubeObject): KubeObject {
   ]);
   const data = getPath(object, ['data']);
   return { ...rest, data: { ...(isJsonObject(data) ? data : {}), ...Object.fromEntries(encoded) } };
-}
-
-const requiredSecretKeys: Readonly<Record<string, readonly string[]>> = {
-  'kubernetes.io/tls': ['tls.crt', 'tls.key'],
-  'kubernetes.io/dockerconfigjson': ['.dockerconfigjson'],
-  'kubernetes.io/dockercfg': ['.dockercfg'],
-  'kubernetes.io/ssh-auth': ['ssh-privatekey'],
-};
-
-function validateSecret(object: KubeObject, previous: KubeObject | undefined): readonly FieldError[] {
-  const type = getString(object, 'type') ?? 'Opaque';
-  const missing = (Object.hasOwn(requiredSecretKeys, type) ? (requiredSecretKeys[type] ?? []) : []).filter(
-    (key) => getPath(object, ['data', key]) === undefined,
-  );
-  const before = previous === undefined ? undefined : getString(previous, 'type');
-  return [
-    ...missing.map((key): FieldError => ({ kind: 'required', field: `data[${key}]`, detail: '' })),
-    ...(before === undefined || before === type
-      ? []
-      : [{ kind: 'invalid', field: 'type', value: type, detail: 'field is immutable' } as const]),
-    ...validateData(object, ['data']),
-    ...validateImmutable(object, previous, ['data']),
-  ];
 }
 
 const configMaps = core({
@@ -297,6 +281,7 @@ const events = core({
   shortNames: ['ev'],
   isNamespaced: true,
   ttlMs: eventTtlMs,
+  isCreatedByUpdate: true,
   openApi: root(
     'Event reports what happened to an object. It is kept for an hour.',
     {

@@ -42,6 +42,7 @@ function subresourcesOf(kind: ResourceKind): readonly Subresource[] {
   ];
   return [
     ...(kind.hasStatus ? [{ name: 'status', kind: kind.kind, verbs: statusVerbs }] : []),
+    ...(kind.hasFinalize === true ? [{ name: 'finalize', kind: kind.kind, verbs: ['update'] }] : []),
     ...(kind.hasStreams ? streams : []),
     ...(kind.subresources ?? []),
   ];

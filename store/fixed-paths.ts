@@ -15,7 +15,7 @@ import type { Kinds } from './kinds.ts';
 import { digestOf, formatOpenApiV2, formatOpenApiV3 } from './openapi.ts';
 import { encodeOpenApiV2, openApiProtobufType } from './openapi-protobuf.ts';
 import { apiVersionOf, type ResourceKind } from './resources.ts';
-import { notAcceptable, unknownPath } from './status-error.ts';
+import { methodNotAllowed, notAcceptable, unknownPath } from './status-error.ts';
 
 export type Health = { readonly isHealthy: true } | { readonly isHealthy: false; readonly problem: string };
 
@@ -44,10 +44,15 @@ export function createFixedPaths(kinds: Kinds, address: () => string): RequestHa
   };
 }
 
+function refuseMethod({ method }: Request): never {
+  throw methodNotAllowed(method);
+}
+
 function createPathsOf(kinds: readonly ResourceKind[], address: () => string): Router {
   const router = Router({ caseSensitive: true, strict: false });
   const send = (path: string, json: string): void => {
     router.get(path, (_request, response) => answerJson(response, 200, json));
+    router.all(path, refuseMethod);
   };
   const discovery = (path: string, part: 'core' | 'named', plain: () => string): void => {
     const aggregated = {
@@ -60,6 +65,7 @@ function createPathsOf(kinds: readonly ResourceKind[], address: () => string): R
       const type = `application/json;g=apidiscovery.k8s.io;v=${version};as=APIGroupDiscoveryList`;
       answerTyped(request, response, type, Buffer.from(aggregated[version]));
     });
+    router.all(path, refuseMethod);
   };
   discovery('/api', 'core', () => JSON.stringify(formatApiVersions(address())));
   discovery('/apis', 'named', () => JSON.stringify(formatGroupList(kinds)));

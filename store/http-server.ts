@@ -1,6 +1,7 @@
 /** The HTTPS server: who may come in, what each request costs, and which part answers it. Effects only. */
 import express, { type NextFunction, type Request, type Response } from 'express';
 import type { Logger } from 'pino';
+import { negotiateErrorEncoding } from './accept.ts';
 import type { Access, Caller } from './access/index.ts';
 import { answerError } from './answers.ts';
 import type { Api } from './api.ts';
@@ -93,7 +94,7 @@ function createApp(deps: HttpDeps, address: () => string): express.Express {
     const status = toStatusError(error);
     if (status.code >= 500) log.error({ err: error, method: request.method, path: request.path }, 'request failed');
     if (response.headersSent) response.destroy();
-    else answerError(response, status);
+    else answerError(response, status, negotiateErrorEncoding(request.headers.accept));
   });
   return app;
 }

@@ -54,7 +54,7 @@ export function applyJsonPatch(document: Json, patch: Json): Json {
         }
         break;
       default:
-        throw badRequest(`unexpected op ${JSON.stringify(op)}; use add, remove, replace, move, copy or test`);
+        throw patchFailed(`unexpected op ${JSON.stringify(op)}; use add, remove, replace, move, copy or test`);
     }
   }
   return draft.root;
@@ -141,8 +141,8 @@ class Draft {
     else delete holder[last];
   }
 
+  /** Of an object also what is not there: so does the library that kube-apiserver patches with. */
   replace(path: readonly string[], value: Json): void {
-    read(this.root, path);
     const last = path.at(-1);
     if (last === undefined) {
       this.root = value;

@@ -5,7 +5,16 @@
 import { specFinalizersOf } from './core-kinds.ts';
 import { finalizersOnDelete, type Preconditions, type Propagation } from './delete-options.ts';
 import type { FieldError } from './field-errors.ts';
-import { getPath, getString, isJsonObject, type Json, type JsonObject, jsonEqual, without } from './json.ts';
+import {
+  getPath,
+  getString,
+  isJsonArray,
+  isJsonObject,
+  type Json,
+  type JsonObject,
+  jsonEqual,
+  without,
+} from './json.ts';
 import type { Entry } from './memory.ts';
 import { parseMeta, validateMeta } from './object-meta.ts';
 import { apiVersionOf, type KubeObject, type ObjectMeta, type ResourceKind } from './resources.ts';
@@ -62,13 +71,14 @@ export function parseObject(kind: ResourceKind, value: Json, target: Target): Pa
 }
 
 function checkTarget(meta: JsonObject, { name, namespace }: Target): void {
-  if (name !== undefined && meta.name !== undefined && meta.name !== name) {
+  if (name !== undefined && meta.name === undefined) {
+    throw badRequest(`the name of the object (${name} based on URL) was undeterminable: name must be provided`);
+  }
+  if (name !== undefined && meta.name !== name) {
     throw badRequest(`the name of the object (${String(meta.name)}) does not match the name on the URL (${name})`);
   }
   if (meta.namespace !== undefined && meta.namespace !== namespace) {
-    throw badRequest(
-      `the namespace of the provided object (${String(meta.namespace)}) does not match the namespace sent on the request (${namespace ?? 'none: the kind is not namespaced'})`,
-    );
+    throw badRequest('the namespace of the provided object does not match the namespace sent on the request');
   }
 }
 
@@ -124,7 +134,21 @@ function pick(meta: JsonObject, keys: readonly string[]): JsonObject {
   return Object.fromEntries(keys.filter((key) => meta[key] !== undefined).map((key) => [key, meta[key]]));
 }
 
+const jsonTypes: ReadonlySet<string> = new Set(['array', 'boolean', 'integer', 'null', 'number', 'object', 'string']);
+
+/** Metadata of every kind, and core kinds whole, have types that Kubernetes decodes into: what does not fit is no object. */
+function rejectWrongTypes(kind: ResourceKind, errors: readonly FieldError[]): void {
+  const [first] = errors.filter((error) => error.kind === 'type');
+  if (first === undefined) return;
+  const what = `${kind.kind} in version ${JSON.stringify(kind.version)} cannot be handled as a ${kind.kind}`;
+  // A value that is of the right type, and not of the right form, may be a secret.
+  const [rule] = first.detail.split(': "', 1);
+  const seen = jsonTypes.has(String(first.value)) ? `, and is of type ${first.value}` : '';
+  throw badRequest(`${what}: ${rule}${seen}`);
+}
+
 function rejectMeta(kind: ResourceKind, { metaErrors }: ParsedObject, name: string): void {
+  rejectWrongTypes(kind, metaErrors);
   if (metaErrors.length > 0) throw invalid(kind, name, metaErrors);
 }
 
@@ -132,13 +156,14 @@ function check(kind: ResourceKind, object: KubeObject, previous: KubeObject | un
   const { name, namespace } = object.metadata;
   // The schema of a kind may narrow the name, as the Container's does.
   const errors = [...validateMeta(object.metadata, kind), ...validateSchema(kind.schema, object)];
+  if (!kind.isCustom) rejectWrongTypes(kind, errors);
   // The rules of a custom resource rely on its schema.
   if (!kind.isCustom || errors.length === 0) errors.push(...kind.validate(object, previous));
   if (errors.length > 0) throw invalid(kind, name, errors);
   if (previous !== undefined && namespace !== previous.metadata.namespace) throw badRequest('namespace is immutable');
 }
 
-export type Subresource = 'status' | undefined;
+export type Subresource = 'status' | 'finalize' | undefined;
 
 /** What becomes of an object that was written or asked to go. */
 export type Outcome =
@@ -150,6 +175,8 @@ export type Outcome =
 export interface UpdateRules {
   readonly subresource: Subresource;
   readonly resourceVersion: 'required' | 'optional';
+  /** What a uid that the request names is, if it is another than the object's. Default: a precondition. */
+  readonly uid?: 'precondition' | 'immutable';
 }
 
 /** What a PUT or an applied PATCH makes of the object. Throws StatusError 409 or 422. */
@@ -162,7 +189,7 @@ export function updateObject(
   const { meta } = parsed;
   const { name } = current.metadata;
   rejectMeta(kind, parsed, name);
-  checkPreconditions(kind, current, { uid: getString(meta, 'uid'), resourceVersion: undefined });
+  checkFixed(kind, current, meta, rules);
   if (meta.resourceVersion === undefined && rules.resourceVersion === 'required') {
     const detail = 'must be specified for an update';
     throw invalid(kind, name, [{ kind: 'invalid', field: 'metadata.resourceVersion', value: 0, detail }]);
@@ -170,11 +197,30 @@ export function updateObject(
   if (meta.resourceVersion !== undefined && meta.resourceVersion !== current.metadata.resourceVersion) {
     throw conflict(kind, name, objectModified);
   }
-  const object = kind.prepare(merge(kind, current, parsed, rules.subresource), current);
+  const merged = merge(kind, current, parsed, rules.subresource);
+  const object = rules.subresource === 'finalize' ? merged : kind.prepare(merged, current);
   check(kind, object, current);
   checkFinalizers(kind, current, object);
   if (isGone(object)) return { kind: 'remove', object };
   return jsonEqual(object, current) ? { kind: 'unchanged' } : { kind: 'store', object };
+}
+
+/** Source: apimachinery ValidateObjectMetaAccessorUpdate; a PUT takes the uid for a precondition. */
+function checkFixed(kind: ResourceKind, current: KubeObject, meta: JsonObject, rules: UpdateRules): void {
+  const uid = getString(meta, 'uid');
+  const { name, deletionTimestamp } = current.metadata;
+  if (rules.uid !== 'immutable') checkPreconditions(kind, current, { uid, resourceVersion: undefined });
+  const isMarked = deletionTimestamp !== undefined;
+  const changed = [
+    ...(uid === undefined || uid === current.metadata.uid ? [] : ['uid']),
+    ...(isMarked || meta.deletionTimestamp === undefined ? [] : ['deletionTimestamp']),
+    ...(isMarked || meta.deletionGracePeriodSeconds === undefined ? [] : ['deletionGracePeriodSeconds']),
+  ];
+  const errors = changed.map((key): FieldError => {
+    const detail = 'field is immutable';
+    return { kind: 'invalid', field: `metadata.${key}`, value: meta[key] ?? null, detail };
+  });
+  if (errors.length > 0) throw invalid(kind, name, errors);
 }
 
 function merge(
@@ -194,6 +240,7 @@ function merge(
       ...(status === undefined ? {} : { status }),
     };
   }
+  if (subresource === 'finalize') return withSpecFinalizers(current, content);
   const { status: _sent, ...sent } = content;
   const desired = kind.hasStatus ? sent : content;
   const status = kind.hasStatus && current.status !== undefined ? { status: current.status } : {};
@@ -204,6 +251,14 @@ function merge(
   // kept holds every field that ObjectMeta requires; pick adds only what parseMeta has checked
   const next = { ...kept, ...generation, ...pick(meta, userMeta) } as ObjectMeta;
   return { apiVersion, kind: kindName, metadata: next, ...desired, ...status };
+}
+
+/** Of what is sent to `finalize`, spec.finalizers count alone. Source: registry/core/namespace, finalizeStrategy. */
+function withSpecFinalizers(current: KubeObject, content: JsonObject): KubeObject {
+  const before = isJsonObject(current.spec) ? without(current.spec, 'finalizers') : {};
+  const finalizers = getPath(content, ['spec', 'finalizers']);
+  const isSome = isJsonArray(finalizers) && finalizers.length > 0;
+  return { ...current, spec: { ...before, ...(isSome ? { finalizers } : {}) } };
 }
 
 /** What is desired: all but the head, and the status where that is a subresource. */

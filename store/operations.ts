@@ -31,7 +31,7 @@ import {
   kindTerminating,
   notFound,
   objectModified,
-  type StatusError,
+  StatusError,
   unknownPath,
 } from './status-error.ts';
 import { applyStrategicPatch } from './strategic-patch.ts';
@@ -62,6 +62,7 @@ export interface Patch {
 export interface Written {
   readonly entry: Entry;
   readonly isRemoved: boolean;
+  readonly isCreated?: boolean;
   readonly unknownFields: readonly string[];
 }
 
@@ -112,6 +113,18 @@ export class Operations {
     });
   }
 
+  /** As `replace`; of some kinds, what is not there is created. */
+  async replaceOrCreate(place: ObjectPlace, subresource: Subresource, body: Json, mode: WriteMode): Promise<Written> {
+    const { kind, namespace } = place;
+    try {
+      return await this.replace(place, subresource, body, mode);
+    } catch (error) {
+      const isMissing = error instanceof StatusError && error.code === 404;
+      if (!isMissing || subresource !== undefined || kind.isCreatedByUpdate !== true) throw error;
+      return { ...(await this.create(kind, namespace, body, mode)), isCreated: true };
+    }
+  }
+
   replace(place: ObjectPlace, subresource: Subresource, body: Json, mode: WriteMode): Promise<Written> {
     const { kind } = place;
     const parsed = parseObject(kind, body, place);
@@ -132,7 +145,8 @@ export class Operations {
       const current = find(transaction, place);
       const parsed = parseObject(kind, applyPatch(kind, current.object, patch), place);
       mode.checkUnknown(parsed.unknownFields);
-      const updated = updateObject(kind, current, parsed, { subresource, resourceVersion: 'optional' });
+      const rules = { subresource, resourceVersion: 'optional', uid: 'immutable' } as const;
+      const updated = updateObject(kind, current, parsed, rules);
       const outcome = this.#own(current, updated, parsed, this.#fieldWrite(kind, subresource, mode));
       admitOutcome(mode, kind, current, outcome);
       return { ...store(transaction, kind, current, outcome), unknownFields: parsed.unknownFields };

@@ -23,15 +23,7 @@ const maxYamlValues = 200_000;
 
 const acceptedTypes = ['application/json', 'application/yaml', kubernetesProtobufType];
 
-/** What `curl --data-binary @web.yaml` sends by itself is taken as YAML, of which JSON is a part. */
-const yamlTypes = new Set([
-  'application/yaml',
-  'application/x-yaml',
-  'text/yaml',
-  'text/x-yaml',
-  'text/plain',
-  'application/x-www-form-urlencoded',
-]);
+const yamlTypes = new Set(['application/yaml', 'application/x-yaml', 'text/yaml', 'text/x-yaml']);
 
 /** The media type of a Content-Type header, without parameters and in lower case; '' if there is none. */
 export function mediaTypeOf(contentType: string | undefined): string {
@@ -42,9 +34,9 @@ export function mediaTypeOf(contentType: string | undefined): string {
 export function parseObjectBody(body: Buffer, contentType: string | undefined): ParsedBody {
   const mediaType = mediaTypeOf(contentType);
   if (body.length === 0) throw badRequest('the request has no body; send the object as JSON or YAML');
-  if (mediaType === 'application/json') return parseJson(decodeText(body));
+  if (mediaType === 'application/json' || mediaType === '') return parseJson(decodeText(body));
   if (mediaType === kubernetesProtobufType) return { value: parseKubernetesProtobuf(body), duplicateFields: [] };
-  if (mediaType === '' || yamlTypes.has(mediaType)) return parseYaml(decodeText(body));
+  if (yamlTypes.has(mediaType)) return parseYaml(decodeText(body));
   throw unsupportedMediaType(acceptedTypes, `Content-Type ${JSON.stringify(mediaType.slice(0, 100))} is not served`);
 }
 

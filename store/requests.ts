@@ -1,6 +1,5 @@
 /** Reads what a request asks for: its query parameters, as meta/v1 options. Pure. */
 import type { AnswerForm } from './accept.ts';
-import { type ContinueToken, parseContinueToken } from './continue-token.ts';
 import { badRequest } from './status-error.ts';
 import type { IncludeObject } from './tables.ts';
 
@@ -32,66 +31,6 @@ export function wholeNumberOf(query: Query, name: string): number | undefined {
     throw badRequest(`the query parameter ${name} must be a whole number, not ${JSON.stringify(value.slice(0, 100))}`);
   }
   return number;
-}
-
-export type ListStart =
-  | { readonly kind: 'present' }
-  | { readonly kind: 'continue'; readonly token: ContinueToken }
-  | { readonly kind: 'exact'; readonly revision: number };
-
-export interface ListOptions {
-  readonly start: ListStart;
-  /** The list must not be older than this. */
-  readonly minRevision: number;
-  readonly limit: number | undefined;
-}
-
-/** Throws StatusError 400. */
-export function parseListOptions(query: Query): ListOptions {
-  const limit = wholeNumberOf(query, 'limit');
-  const revision = wholeNumberOf(query, 'resourceVersion') ?? 0;
-  const match = textOf(query, 'resourceVersionMatch');
-  const token = textOf(query, 'continue');
-  const shared = { limit: limit === 0 ? undefined : limit };
-  if (match !== undefined && match !== 'Exact' && match !== 'NotOlderThan') {
-    throw badRequest(`resourceVersionMatch must be Exact or NotOlderThan, not ${JSON.stringify(match.slice(0, 100))}`);
-  }
-  if (token !== undefined) {
-    if (match !== undefined) throw badRequest('resourceVersionMatch is forbidden when continue is provided');
-    return { ...shared, start: { kind: 'continue', token: parseContinueToken(token) }, minRevision: 0 };
-  }
-  if (match === 'Exact') {
-    if (revision === 0) throw badRequest('resourceVersionMatch=Exact needs a resourceVersion other than 0');
-    return { ...shared, start: { kind: 'exact', revision }, minRevision: revision };
-  }
-  return { ...shared, start: { kind: 'present' }, minRevision: revision };
-}
-
-export interface WatchParameters {
-  readonly sinceRevision: number | undefined;
-  readonly bookmarks: { readonly periodic: boolean; readonly afterInitial: boolean };
-  readonly timeoutMs: number;
-}
-
-/** Watches without a timeout of their own end after half an hour to an hour, so that load spreads again. */
-const minTimeoutMs = 30 * 60 * 1000;
-
-/** `random`: 0 to 1. Throws StatusError 400. */
-export function parseWatchParameters(query: Query, random: number): WatchParameters {
-  const revision = wholeNumberOf(query, 'resourceVersion') ?? 0;
-  const sendInitial = textOf(query, 'sendInitialEvents') === 'true';
-  const match = textOf(query, 'resourceVersionMatch');
-  if (sendInitial && match !== 'NotOlderThan') {
-    throw badRequest('sendInitialEvents=true needs resourceVersionMatch=NotOlderThan');
-  }
-  const seconds = wholeNumberOf(query, 'timeoutSeconds') ?? 0;
-  const periodic = isTrue(query, 'allowWatchBookmarks');
-  const timeoutMs = seconds > 0 ? seconds * 1000 : minTimeoutMs * (1 + random);
-  return {
-    sinceRevision: revision === 0 || sendInitial ? undefined : revision,
-    bookmarks: { periodic, afterInitial: sendInitial && periodic },
-    timeoutMs: Math.min(timeoutMs, 2 ** 31 - 1),
-  };
 }
 
 /** Throws StatusError 400. */

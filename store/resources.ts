@@ -81,6 +81,12 @@ export interface ResourceKind extends ResourceName {
   readonly hasStatus: boolean;
   /** Fields at the top of the object, beside status, that the server sets whatever a client sends. */
   readonly serverSetFields?: readonly string[];
+  /** Whether its finalizers in the spec are written by a subresource of their own, as those of namespaces are. */
+  readonly hasFinalize?: boolean;
+  /** Whether a whole collection cannot be deleted at once. */
+  readonly isKeptFromDeleteCollection?: boolean;
+  /** Whether a PUT of what is not there creates it. */
+  readonly isCreatedByUpdate?: boolean;
   /** Whether metadata.generation counts changes of the spec. */
   readonly hasGeneration: boolean;
   /** Whether its host's log, exec, attach and port-forward are below it. */
@@ -145,14 +151,13 @@ export const allVerbs: readonly Verb[] = [
 const readingVerbs: readonly Verb[] = ['get', 'list', 'watch'];
 
 /** What may be done with objects of a kind. */
-export function verbsOf({
-  projection,
-  isReview,
-  isMeasured,
-}: Pick<ResourceKind, 'projection' | 'isReview' | 'isMeasured'>): readonly Verb[] {
-  if (isReview === true) return ['create'];
-  if (isMeasured === true) return ['get', 'list'];
-  return projection === undefined ? allVerbs : readingVerbs;
+export function verbsOf(
+  kind: Pick<ResourceKind, 'projection' | 'isReview' | 'isMeasured' | 'isKeptFromDeleteCollection'>,
+): readonly Verb[] {
+  if (kind.isReview === true) return ['create'];
+  if (kind.isMeasured === true) return ['get', 'list'];
+  if (kind.projection !== undefined) return readingVerbs;
+  return kind.isKeptFromDeleteCollection === true ? allVerbs.filter((verb) => verb !== 'deletecollection') : allVerbs;
 }
 
 export function apiVersionOf({ group, version }: { readonly group: string; readonly version: string }): string {

@@ -1,7 +1,7 @@
 /**
  * Brings a value into the shape of its schema: unknown fields are pruned and named, absent ones get their defaults.
  * Pure: parts that need no change are shared with the input. Source: apiextensions structural schemas, pruning and
- * defaulting; as there, a null in a field that has a default and is not nullable counts as absent.
+ * defaulting; as there, a null in a field that is not nullable counts as absent.
  */
 import { isJsonArray, isJsonObject, type Json, type JsonObject } from './json.ts';
 import type { CompiledSchema } from './schema.ts';
@@ -59,8 +59,8 @@ function walkObject(
     } else if (child === undefined || child === 'any') {
       unknown.push(childPath);
       changed = true;
-    } else if (item === null && child.default !== undefined && !child.nullable) {
-      changed = true; // absent, so that the default below applies
+    } else if (item === null && !child.nullable) {
+      changed = true; // absent, so that a default below applies
     } else {
       const walked = walk(child, item, childPath, unknown);
       changed ||= walked !== item;

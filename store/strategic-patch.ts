@@ -75,10 +75,42 @@ function mergeList(before: Json | undefined, patch: readonly Json[], schema: Ope
   if (!isMerged || isReplaced) return plain;
   const list = isJsonArray(before) ? before : [];
   const mergeKey = schema?.['x-kubernetes-patch-merge-key'];
-  if (mergeKey === undefined) {
-    return [...list, ...plain.filter((item) => !list.some((present) => jsonEqual(present, item)))];
+  const identity = (item: Json): Json => (mergeKey === undefined ? item : idOf(item, mergeKey));
+  const merged =
+    mergeKey === undefined
+      ? [...list, ...plain.filter((item) => !list.some((present) => jsonEqual(present, item)))]
+      : plain.reduce<readonly Json[]>((sofar, item) => mergeItem(sofar, item, mergeKey, schema?.items), list);
+  return inOrderOfPatch(merged, list.map(identity), plain.map(identity), identity);
+}
+
+function idOf(item: Json, mergeKey: string): Json {
+  return isJsonObject(item) ? (getOwn(item, mergeKey) ?? null) : item;
+}
+
+/**
+ * What the patch names comes in its order, each before what the list had after it; what is new therefore comes first.
+ * Source: strategicpatch normalizeElementOrder and mergeSortedSlice.
+ */
+function inOrderOfPatch(
+  merged: readonly Json[],
+  before: readonly Json[],
+  patched: readonly Json[],
+  identity: (item: Json) => Json,
+): readonly Json[] {
+  const text = (item: Json): string => JSON.stringify(identity(item));
+  const placeBefore = new Map(before.map((id, index) => [JSON.stringify(id), index]));
+  const placePatched = new Map(patched.map((id, index) => [JSON.stringify(id), index]));
+  const named = merged
+    .filter((item) => placePatched.has(text(item)))
+    .toSorted((a, b) => (placePatched.get(text(a)) ?? 0) - (placePatched.get(text(b)) ?? 0));
+  const rest = merged.filter((item) => !placePatched.has(text(item)));
+  const next: Json[] = [];
+  for (const item of named) {
+    const place = placeBefore.get(text(item)) ?? -1;
+    while (rest[0] !== undefined && (placeBefore.get(text(rest[0])) ?? 0) < place) next.push(...rest.splice(0, 1));
+    next.push(item);
   }
-  return plain.reduce<readonly Json[]>((merged, item) => mergeItem(merged, item, mergeKey, schema?.items), list);
+  return [...next, ...rest];
 }
 
 function mergeItem(

@@ -25,8 +25,9 @@ export function decideVerb(method: string, path: ResourcePath, query: Query): Ve
       if (path.subresource === 'log') return isTrue(query, 'follow') ? 'CONNECT' : 'GET';
       if (path.subresource === 'stats') return isTrue(query, 'watch') ? 'CONNECT' : 'GET';
       // A HEAD has no body to end with the watch: its client's next request would wait behind it.
-      if (isTrue(query, 'watch') && method === 'GET') return 'WATCH';
-      return path.name === undefined ? 'LIST' : 'GET';
+      // One object is watched by a field selector of its name; `watch` beside its path means nothing, as in Kubernetes.
+      if (path.name !== undefined) return 'GET';
+      return isTrue(query, 'watch') && method === 'GET' ? 'WATCH' : 'LIST';
     case 'POST':
     case 'PUT':
     case 'PATCH':

@@ -19,26 +19,33 @@ export type Expected =
 export class Check {
   readonly what: string;
   readonly holds: (value: Json | undefined) => boolean;
+  /** The same rule with what stands in braces filled in. */
+  readonly filled: (fill: (expected: Expected) => Expected) => Check;
 
-  constructor(what: string, holds: (value: Json | undefined) => boolean) {
+  constructor(what: string, holds: Check['holds'], filled?: Check['filled']) {
     this.what = what;
     this.holds = holds;
+    this.filled = filled ?? (() => this);
   }
 }
 
 /** A list that has at least these items, in any order. */
 export function including(...items: readonly Expected[]): Check {
-  return new Check(`a list with ${JSON.stringify(items)}`, (value) => {
-    if (!isJsonArray(value)) return false;
-    return items.every((item) => value.some((found) => differences(item, found).length === 0));
-  });
+  return new Check(
+    `a list with ${JSON.stringify(items)}`,
+    (value) =>
+      isJsonArray(value) && items.every((item) => value.some((found) => differences(item, found).length === 0)),
+    (fill) => including(...items.map(fill)),
+  );
 }
 
 /** A list without any such item. */
 export function excluding(item: Expected): Check {
-  return new Check(`a list without ${JSON.stringify(item)}`, (value) => {
-    return isJsonArray(value) && value.every((found) => differences(item, found).length > 0);
-  });
+  return new Check(
+    `a list without ${JSON.stringify(item)}`,
+    (value) => isJsonArray(value) && value.every((found) => differences(item, found).length > 0),
+    (fill) => excluding(fill(item)),
+  );
 }
 
 export const aList = new Check('a list', isJsonArray);

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { getPath, isJsonArray, isJsonObject, type Json } from '../../store/json.ts';
 import type { Case, Need, Request, RequestStep, Step, Want, WatchStep } from './case.ts';
-import { differences, type Expected } from './expect.ts';
+import { Check, differences, type Expected } from './expect.ts';
 import type { Target } from './target.ts';
 import { widgetDefinition } from './widget.ts';
 
@@ -33,7 +33,7 @@ export class Session {
   /** Makes the suite's namespace and custom resource, and finds out what the server has. */
   async open(): Promise<void> {
     const version = await this.send({ method: 'GET', path: '/version' }, this.#names);
-    this.#minor = Number.parseInt(String(getPath(parse(version), ['minor'])), 10);
+    this.#minor = this.#target.minor ?? Number.parseInt(String(getPath(parse(version), ['minor'])), 10);
     assert.ok(this.#minor > 0, `GET /version: ${version.text.slice(0, 200)}`);
     const { ns } = this.#names;
     const namespace = { method: 'POST', path: '/api/v1/namespaces', body: { metadata: { name: ns ?? '' } } };
@@ -172,7 +172,8 @@ function fillExpected(expected: Expected | undefined, names: Names): Expected | 
   if (typeof expected === 'string') return fill(expected, names);
   if (Array.isArray(expected)) return expected.map((item) => fillExpected(item, names) ?? null);
   if (typeof expected !== 'object' || expected === null) return expected;
-  if (Object.getPrototypeOf(expected) !== Object.prototype) return expected; // a pattern or a rule
+  if (expected instanceof Check) return expected.filled((part) => fillExpected(part, names) ?? null);
+  if (expected instanceof RegExp) return expected;
   return Object.fromEntries(
     Object.entries(expected).map(([key, value]) => [fill(key, names), fillExpected(value, names)]),
   );

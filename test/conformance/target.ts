@@ -2,6 +2,7 @@
  * The server that the suite asks: the one that the environment names, or else a store of its own. Effects.
  * HOLDFAST_CONFORMANCE_KUBECONFIG: a kubeconfig whose current context is a cluster administrator's. Or
  * HOLDFAST_CONFORMANCE_SERVER (https://host:port), HOLDFAST_CONFORMANCE_TOKEN and HOLDFAST_CONFORMANCE_CA (a PEM file).
+ * HOLDFAST_CONFORMANCE_MINOR: which Kubernetes 1 it is, where GET /version does not tell.
  */
 import type { RequestOptions } from 'node:https';
 import { KubeConfig } from '@kubernetes/client-node';
@@ -10,6 +11,8 @@ import { startStore } from '../store/fixture.ts';
 
 export interface Target {
   readonly call: (options: CallOptions) => Promise<Dispatcher.ResponseData>;
+  /** The minor version of Kubernetes 1, if the environment says it: a server that was built by hand tells none. */
+  readonly minor: number | undefined;
   /** Whether it is the suite's own store, of which everything is asked. */
   readonly isOwn: boolean;
   close(): Promise<void>;
@@ -28,7 +31,11 @@ export interface CallOptions {
 /** Throws if the environment names a server halfway. */
 export async function openTarget(environment: NodeJS.ProcessEnv): Promise<Target> {
   const config = configOf(environment);
-  if (config !== undefined) return openServer(config, async () => {});
+  const minor = environment.HOLDFAST_CONFORMANCE_MINOR;
+  if (config !== undefined) {
+    const target = await openServer(config, async () => {});
+    return { ...target, minor: minor === undefined ? undefined : Number(minor) };
+  }
   const fixture = await startStore();
   const own = new KubeConfig();
   own.loadFromFile(fixture.store.adminKubeconfigPath);
@@ -66,6 +73,7 @@ async function openServer(config: KubeConfig, closeServer: () => Promise<void>):
   const authorization = readAuthorization(options.headers);
   return {
     isOwn: false,
+    minor: undefined,
     call: ({ method, path, headers, body, signal, as }) =>
       request(server.replace(/\/$/u, '') + path, {
         method: method as Dispatcher.HttpMethod, // the tables name methods of HTTP

@@ -29,6 +29,7 @@ describe('store: discovery', () => {
       'events',
       'namespaces',
       'namespaces/status',
+      'namespaces/finalize',
       'secrets',
       'pods',
       'pods/status',

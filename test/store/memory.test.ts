@@ -257,7 +257,7 @@ describe('serveWatch', () => {
     });
     const watched = coreKinds[0];
     assert.ok(watched !== undefined);
-    const form = { encoding: 'json', as: 'object', metaVersion: 'v1' } as const;
+    const form = { encoding: 'json', as: 'object', count: 'single', metaVersion: 'v1' } as const;
     const bookmarks = { periodic: false, afterInitial: false };
     const selector = parseSelector(undefined, undefined, watched);
     const done = serveWatch(

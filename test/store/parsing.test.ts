@@ -44,12 +44,6 @@ describe('parseObjectBody', () => {
   const good: { it: string; text: string; type?: string; want: JsonObject; duplicates?: string[] }[] = [
     { it: 'reads JSON', text: '{"a":{"b":[1,null]}}', want: { a: { b: [1, null] } } },
     { it: 'reads YAML', text: 'a:\n  b: [1, null]\n', type: 'application/yaml', want: { a: { b: [1, null] } } },
-    {
-      it: "reads YAML under curl's default type",
-      text: 'a: 1',
-      type: 'application/x-www-form-urlencoded',
-      want: { a: 1 },
-    },
     { it: 'reads JSON sent as YAML', text: ' {"a": 1}', type: 'text/yaml; charset=utf-8', want: { a: 1 } },
     { it: 'reads YAML in flow style', text: '{a: 1}', type: 'application/yaml', want: { a: 1 } },
     { it: 'skips empty YAML documents', text: '---\n---\na: 1\n---\n', type: 'application/yaml', want: { a: 1 } },

@@ -71,7 +71,7 @@ describe('store: lists and watches', () => {
       await create('b');
       const path = `${containers}?resourceVersionMatch=Exact&resourceVersion=${revisionOf(a)}`;
       assert.deepEqual(namesOf(await client.expect(200, 'GET', path)), ['a']);
-      await client.expect(400, 'GET', `${containers}?resourceVersionMatch=Exact&resourceVersion=0`);
+      await client.expect(422, 'GET', `${containers}?resourceVersionMatch=Exact&resourceVersion=0`);
       const match = `${containers}?resourceVersionMatch=NotOlderThan&resourceVersion=${revisionOf(a)}`;
       assert.deepEqual(namesOf(await client.expect(200, 'GET', match)), ['a', 'b']);
     });
@@ -166,7 +166,6 @@ describe('store: lists and watches', () => {
       const other = '/apis/holdfast.dev/v1/namespaces/kube-system/containers';
       const one = await client.watch(`${containers}?watch=1&fieldSelector=metadata.name%3Db`);
       const all = await client.watch('/apis/holdfast.dev/v1/containers?watch=1');
-      const named = await client.watch(`${containers}/b?watch=1`);
       await client.expect(201, 'POST', other, { body: container('b') });
       await create('a');
       await create('b');
@@ -175,8 +174,7 @@ describe('store: lists and watches', () => {
         ['ADDED b', 'ADDED a', 'ADDED b'],
       );
       assert.equal(metaOf((await one.next()).object).namespace, 'default');
-      assert.equal(metaOf((await named.next()).object).namespace, 'default');
-      for (const watch of [one, all, named]) watch.close();
+      for (const watch of [one, all]) watch.close();
     });
 
     it('answer 410 to a revision that is not reached', async () => {

@@ -10,7 +10,7 @@ const eventRules = docs.source('pkg/apis/core/validation/events.go');
 const one = `${secrets}/{n}`;
 
 const lacks = (type: string, fields: readonly string[], content: Parameters<typeof secret>[1] = {}): Case => ({
-  it: `refuses a Secret of type ${type} without ${fields.join(' and ')}`,
+  it: `refuses a Secret of type ${type} without ${fields.length === 0 ? 'what it needs' : fields.join(' and ')}`,
   source: types,
   steps: [
     post(secrets, secret('{n}', { type, ...content }), {
@@ -93,8 +93,8 @@ export const coreCases: readonly Case[] = [
   lacks('kubernetes.io/tls', ['data[tls.crt]', 'data[tls.key]']),
   lacks('kubernetes.io/dockerconfigjson', ['data[.dockerconfigjson]']),
   lacks('kubernetes.io/dockercfg', ['data[.dockercfg]']),
-  lacks('kubernetes.io/ssh-auth', ['data[ssh-privatekey]']),
-  lacks('kubernetes.io/basic-auth', ['data[username]', 'data[password]']),
+  lacks('kubernetes.io/ssh-auth', [], { data: { other: '' } }),
+  lacks('kubernetes.io/basic-auth', [], { data: { other: '' } }),
   lacks('kubernetes.io/service-account-token', ['metadata.annotations[kubernetes.io/service-account.name]']),
   {
     it: 'takes a Secret of type kubernetes.io/basic-auth that has only a password',

@@ -326,14 +326,6 @@ export const createCases: readonly Case[] = [
     ],
   },
   {
-    it: 'refuses a dryRun that it does not know with 422',
-    source: docs.source('staging/src/k8s.io/apimachinery/pkg/apis/meta/v1/validation/validation.go'),
-    steps: [
-      post(`${configMaps}?dryRun=Some`, configMap('{n}'), invalid('dryRun', 'FieldValueNotSupported')),
-      get(one, 404),
-    ],
-  },
-  {
     it: 'warns of fields that it does not know, and of doubled ones, and leaves them out',
     source: unknown,
     since: 25,
@@ -377,6 +369,14 @@ export const createCases: readonly Case[] = [
         { metadata: { name: '{n}' }, dta: {} },
         { code: 201, headers: { warning: undefined } },
       ),
+    ],
+  },
+  {
+    it: 'refuses a dryRun that it does not know with 422',
+    source: docs.source('staging/src/k8s.io/apimachinery/pkg/apis/meta/v1/validation/validation.go'),
+    steps: [
+      post(`${configMaps}?dryRun=Some`, configMap('{n}'), invalid('dryRun', 'FieldValueNotSupported')),
+      get(one, 404),
     ],
   },
   {

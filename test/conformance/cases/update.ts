@@ -131,7 +131,7 @@ export const updateCases: readonly Case[] = [
     steps: [make, put(one, configMap('{n}', { a: '2' }, { uid: '{uid}' }), { code: 200, body: { data: { a: '2' } } })],
   },
   {
-    it: 'ignores another time of creation, of deletion, and a selfLink',
+    it: 'ignores another time of creation, and a selfLink',
     source: strategy,
     steps: [
       make,
@@ -142,12 +142,23 @@ export const updateCases: readonly Case[] = [
           { a: '2' },
           {
             creationTimestamp: '2001-01-01T00:00:00Z',
-            deletionTimestamp: '2001-01-01T00:00:00Z',
             selfLink: '/x',
           },
         ),
         { code: 200, body: { metadata: { creationTimestamp: '{time}', deletionTimestamp: undefined } } },
       ),
+    ],
+  },
+  {
+    it: 'refuses to mark an object as deleted by an update',
+    source: docs.source('staging/src/k8s.io/apimachinery/pkg/api/validation/objectmeta.go'),
+    steps: [
+      make,
+      put(one, configMap('{n}', { a: '2' }, { deletionTimestamp: '2001-01-01T00:00:00Z' }), {
+        code: 422,
+        reason: 'Invalid',
+        causes: [['metadata.deletionTimestamp', 'FieldValueInvalid']],
+      }),
     ],
   },
   {

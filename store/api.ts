@@ -25,7 +25,6 @@ import { type KubeObject, type ResourceKind, type ScalePaths, verbsOf } from './
 import { scaleEntry, scaleKind, writeScale } from './scale.ts';
 import { parseSelector, type Selector } from './selectors.ts';
 import {
-  badRequest,
   expired,
   methodNotAllowed,
   notAcceptable,

@@ -211,7 +211,12 @@ export class Operations {
 
   #fieldWrite(kind: ResourceKind, subresource: Subresource, { fieldManager }: WriteMode): FieldWrite {
     const time = formatTime(this.#deps.now());
-    return { kind, subresource, manager: fieldManager ?? ownManager, time };
+    return {
+      kind,
+      subresource: subresource === 'status' ? subresource : undefined,
+      manager: fieldManager ?? ownManager,
+      time,
+    };
   }
 
   /** An outcome with who owns the fields of the object after it. */

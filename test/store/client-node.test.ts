@@ -38,7 +38,7 @@ describe('store: @kubernetes/client-node', () => {
       setHeaderOptions('Content-Type', PatchStrategy.StrategicMergePatch),
     );
     assert.deepEqual(patched.data, { a: 'x' });
-    assert.equal((await core.listNamespace()).items.length, 2);
+    assert.equal((await core.listNamespace()).items.length, 3);
     await core.deleteNamespacedConfigMap({ namespace: 'default', name: 'c' });
     await assert.rejects(core.readNamespacedConfigMap({ namespace: 'default', name: 'c' }), (error) => {
       assert.ok(error instanceof ApiException);

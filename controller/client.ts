@@ -67,6 +67,9 @@ const methods = {
 };
 const deadlineMs = 15_000;
 
+/** Names the manager of what is written, in metadata.managedFields. */
+const userAgent = 'holdfast';
+
 /** One request, at most 15 s; resolves to the parsed body. Throws ApiError, or what the network throws. */
 export async function callApi(
   access: ApiAccess,
@@ -80,6 +83,7 @@ export async function callApi(
     if (value !== undefined) url.searchParams.set(name, String(value));
   const context = new RequestContext(url.toString(), methods[method]);
   context.setHeaderParam('Accept', 'application/json');
+  context.setHeaderParam('User-Agent', userAgent);
   if (body !== undefined) {
     context.setHeaderParam('Content-Type', contentType ?? 'application/json');
     context.setBody(JSON.stringify(body));

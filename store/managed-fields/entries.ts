@@ -35,11 +35,22 @@ export function readEntries(managedFields: Json | undefined): readonly ManagedEn
 /** Entries that a client sent; undefined: they cannot be read, which counts as not sent. */
 export function parseSentEntries(managedFields: Json | undefined): readonly ManagedEntry[] | undefined {
   try {
-    return parseEntries(managedFields, parseFieldSet)?.map(({ json: _json, ...entry }) => entry);
+    return parseEntries(managedFields, parseFieldSet)?.map(({ json: _json, time, ...entry }) => ({
+      ...entry,
+      time: parseTime(time),
+    }));
   } catch (error) {
     if (error instanceof SyntaxError) return undefined;
     throw error;
   }
+}
+
+/** In whole seconds: clients in other languages give back what they read with fractions. Throws SyntaxError. */
+function parseTime(time: string | undefined): string | undefined {
+  if (time === undefined) return undefined;
+  const ms = Date.parse(time);
+  if (Number.isNaN(ms)) throw new SyntaxError(`${JSON.stringify(time.slice(0, 100))} is not a time`);
+  return new Date(ms).toISOString().replace(/\.\d{3}Z$/u, 'Z');
 }
 
 function parseEntries(

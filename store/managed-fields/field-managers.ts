@@ -29,6 +29,7 @@ import {
   nothing,
   recursiveDifference,
   union,
+  unionAll,
 } from './field-set.ts';
 import { fieldsOf } from './fields-of.ts';
 import { fieldsOfLastApplied, kubectlManager, updateLastApplied } from './last-applied.ts';
@@ -111,7 +112,7 @@ export class FieldManagers {
     const before = entries.find((entry) => identityOf(entry) === identityOf(self));
     const fields = recursiveDifference(fieldsOf(schema, applied), resetBy(write.subresource));
     const merged = mergeApplied(schema, object, applied) ?? applied;
-    const owned = others.reduce((all, entry) => union(all, entry.fields), fields);
+    const owned = unionAll([fields, ...others.map((entry) => entry.fields)]);
     const pruned = prune(schema, merged, before?.fields ?? nothing, owned);
     const next = isJsonObject(pruned) ? pruned : applied;
 

@@ -63,6 +63,28 @@ function unionNodes(a: FieldSet, b: FieldSet): FieldSet {
   return isEmpty(b) ? asMember(a) : union(a, b);
 }
 
+/** The union of all; its cost is that of reading them once. */
+export function unionAll(sets: readonly FieldSet[]): FieldSet {
+  const filled = sets.filter((set) => !isEmpty(set));
+  const [first = nothing] = filled;
+  if (filled.length <= 1) return first;
+  const byElement = new Map<string, FieldSet[]>();
+  for (const set of filled) {
+    for (const element in set) {
+      const node = set[element] ?? nothing;
+      const same = byElement.get(element);
+      if (same === undefined) byElement.set(element, [node]);
+      else same.push(node);
+    }
+  }
+  const draft: Draft = {};
+  for (const [element, nodes] of byElement) {
+    const merged = unionAll(nodes);
+    draft[element] = !isEmpty(merged) && nodes.some(isMember) ? asMember(merged) : merged;
+  }
+  return draft;
+}
+
 /** What a holds and b does not. A member of a stays even if b holds what is below it, and the other way round. */
 export function difference(a: FieldSet, b: FieldSet): FieldSet {
   return subtract(a, b, 'members');
@@ -76,10 +98,11 @@ export function recursiveDifference(a: FieldSet, b: FieldSet): FieldSet {
 function subtract(a: FieldSet, b: FieldSet, mode: 'members' | 'trees'): FieldSet {
   if (isEmpty(a) || isEmpty(b)) return a;
   let draft: Draft | undefined;
-  for (const element in b) {
-    const mine = a[element];
-    if (mine === undefined || element === self) continue;
-    const left = subtractNode(mine, b[element] ?? nothing, mode);
+  // Through a: managers own less than what a write may bring.
+  for (const element in a) {
+    const [mine, other] = [a[element], b[element]];
+    if (mine === undefined || other === undefined || element === self) continue;
+    const left = subtractNode(mine, other, mode);
     if (left === mine) continue;
     draft ??= { ...a };
     if (left === undefined) delete draft[element];

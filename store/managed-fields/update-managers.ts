@@ -4,7 +4,7 @@
  */
 import type { Changes } from './compare.ts';
 import { identityOf, type ManagedEntry, type ManagerIdentity, secondsOf } from './entries.ts';
-import { difference, type FieldSet, isEmpty, nothing, union } from './field-set.ts';
+import { difference, type FieldSet, isEmpty, nothing, union, unionAll } from './field-set.ts';
 
 /** Entries of updates kept apart; the oldest beyond are put together under one name. Those of appliers do not count. */
 const maxUpdateManagers = 10;
@@ -55,23 +55,32 @@ function capUpdates(entries: readonly ManagedEntry[]): readonly ManagedEntry[] {
   );
   const kept = new Map(entries.map((entry) => [identityOf(entry), entry]));
   const firstOfVersion = new Map<string, ManagedEntry>();
+  const ancient = new Map<string, { readonly bucket: ManagedEntry; readonly sets: FieldSet[] }>();
   let count = updates.length;
   for (const entry of oldestFirst) {
     if (count <= maxUpdateManagers) break;
-    const first = firstOfVersion.get(entry.apiVersion);
-    if (first === undefined) {
-      firstOfVersion.set(entry.apiVersion, entry);
-      continue;
-    }
-    const { apiVersion, time } = entry;
-    const bucket = { manager: ancientChanges, operation: 'Update', apiVersion, subresource: '', time } as const;
+    const { apiVersion, time, fields } = entry;
+    const first = firstOfVersion.get(apiVersion);
+    if (first === undefined) firstOfVersion.set(apiVersion, entry);
+    if (first === undefined || !kept.has(identityOf(entry))) continue;
+    const bucket: ManagedEntry = {
+      manager: ancientChanges,
+      operation: 'Update',
+      apiVersion,
+      subresource: '',
+      time,
+      fields,
+    };
     const present = kept.get(identityOf(bucket)) ?? first;
-    kept.delete(identityOf(present));
+    const sets = ancient.get(apiVersion)?.sets ?? [present.fields];
+    if (sets.length === 1) kept.delete(identityOf(present));
     kept.delete(identityOf(entry));
-    kept.set(identityOf(bucket), { ...bucket, fields: union(entry.fields, present.fields) });
+    sets.push(fields);
+    ancient.set(apiVersion, { bucket, sets });
     count--;
   }
-  return [...kept.values()];
+  const merged = [...ancient.values()].map(({ bucket, sets }) => withFields(bucket, unionAll(sets)));
+  return [...kept.values(), ...merged];
 }
 
 function compareText(a: string, b: string): number {

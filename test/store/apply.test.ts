@@ -77,6 +77,8 @@ describe('store: server-side apply', () => {
     assert.deepEqual(await applied(200, `${maps}/same`, config), first);
     const put = await client.expect(200, 'PUT', `${maps}/same`, { body: first, ...as('other') });
     assert.deepEqual(put, first);
+    const withFractions = JSON.stringify(first).replaceAll(/("time":"[^"]*)Z"/g, '$1.000Z"');
+    assert.deepEqual(await client.expect(200, 'PUT', `${maps}/same`, { body: withFractions }), first);
   });
 
   it('removes what its applier alone owned and no longer sends', async () => {

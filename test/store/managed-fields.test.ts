@@ -19,6 +19,7 @@ import {
   recursiveDifference,
   sortSet,
   union,
+  unionAll,
 } from '../../store/managed-fields/field-set.ts';
 import { fieldsOf } from '../../store/managed-fields/fields-of.ts';
 import { mergeApplied } from '../../store/managed-fields/merge.ts';
@@ -75,6 +76,7 @@ describe('FieldSet', () => {
         assert.deepEqual(membersOf(intersection(a, b)), inA.intersection(inB));
         assert.deepEqual(membersOf(difference(a, b)), inA.difference(inB));
         assert.ok(equals(union(a, b), union(b, a)));
+        assert.ok(equals(unionAll([a, b, nothing, a]), union(a, b)));
         assert.ok(equals(union(difference(a, b), intersection(a, b)), a));
       }),
     );

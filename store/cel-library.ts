@@ -5,7 +5,7 @@
 import { createRequire } from 'node:module';
 import type { Environment } from '@marcbachmann/cel-js/evaluator';
 import type * as Functions from './cel-functions.ts';
-import type { Optionals } from './cel-functions.ts';
+import type { Optionals } from './cel-own-types.ts';
 import type * as Types from './cel-types.ts';
 
 export interface CelLibrary {

@@ -2,6 +2,7 @@
 import { isIPv6 } from 'node:net';
 import { parseArgs } from 'node:util';
 import { type ImageCollectionPolicy, parseDurationMs, type StartPolicy } from '../controller/index.ts';
+import type { AuditLevel } from '../store/index.ts';
 
 export interface Config {
   /** Survives a reboot: objects, keys, images, layers, logs. */
@@ -26,6 +27,8 @@ export interface Config {
   readonly imageCollection: ImageCollectionPolicy;
   /** How many containers start at once, and how spread over time after a boot. */
   readonly startPolicy: StartPolicy;
+  /** What the store notes of who did what. */
+  readonly audit: { readonly level: AuditLevel; readonly maxFileBytes: number; readonly maxBackups: number };
   /** Only for `holdfast controller`. */
   readonly kubeconfig?: string | undefined;
   /** Only for `holdfast controller`: where it serves the streams of this host's containers; undefined: nowhere. */
@@ -114,6 +117,13 @@ export const options: Readonly<Record<string, Option>> = {
     fallback: '1s',
     help: 'what ran when the host went down starts within this time, each container at a moment of its own',
   },
+  'audit-log': {
+    value: 'LEVEL',
+    fallback: 'writes',
+    help: 'what DATA-DIR/audit/audit.log has: off; writes (and what was refused); reads as well; all: also those of hosts',
+  },
+  'audit-log-maxsize': { value: 'MEGABYTES', fallback: '16', help: 'size at which the audit log is rotated' },
+  'audit-log-maxbackup': { value: 'COUNT', fallback: '4', help: 'rotated audit logs that are kept' },
   kubeconfig: { value: 'FILE', help: 'of the API server that `holdfast controller` follows' },
   'streams-listen': {
     value: 'HOST:PORT',
@@ -192,6 +202,7 @@ export function parseConfig({ args, env, hostname, readFile }: Sources): Config 
     secretsKeyFile: get('secrets-key-file').value === undefined ? undefined : path('secrets-key-file'),
     imageCollection: parseImageCollection(need),
     startPolicy: parseStartPolicy(need),
+    audit: parseAudit(need),
     kubeconfig: get('kubeconfig').value,
     streamsListen: get('streams-listen').value === undefined ? undefined : parseAddress(need('streams-listen')),
     apply: get('apply').value,
@@ -222,6 +233,26 @@ function parseStartPolicy(need: (key: string) => { value: string; from: string }
     throw new ConfigError(`${jitter.from} is "${jitter.value}"; write a time from 0s to 1h, like 30s`);
   return { maxConcurrent, bootJitterMs };
 }
+
+function parseAudit(need: (key: string) => { value: string; from: string }): Config['audit'] {
+  const { value, from } = need('audit-log');
+  const level = auditLevels.find((one) => one === value);
+  if (level === undefined) throw new ConfigError(`${from} is "${value}"; use one of ${auditLevels.join(', ')}`);
+  const count = (key: string, least: number): number => {
+    const found = need(key);
+    const number = Number(found.value);
+    if (!/^[0-9]{1,4}$/.test(found.value) || number < least)
+      throw new ConfigError(`${found.from} is "${found.value}"; write a whole number from ${least} to 9999`);
+    return number;
+  };
+  return {
+    level,
+    maxFileBytes: count('audit-log-maxsize', 1) * 1024 * 1024,
+    maxBackups: count('audit-log-maxbackup', 0),
+  };
+}
+
+const auditLevels: readonly AuditLevel[] = ['off', 'writes', 'reads', 'all'];
 
 const maxBootJitterMs = 3_600_000;
 

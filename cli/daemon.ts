@@ -89,6 +89,7 @@ export async function startDaemon(role: Role, config: Config, log: Logger): Prom
         dataDir: config.dataDir,
         listen: config.listen,
         host: config.nodeName,
+        audit: config.audit,
         crdFiles,
         secretsKeyFile: config.secretsKeyFile,
         log: log.child({ part: 'store' }),

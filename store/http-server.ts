@@ -2,9 +2,9 @@
 import express, { type NextFunction, type Request, type Response } from 'express';
 import type { Logger } from 'pino';
 import { negotiateErrorEncoding } from './accept.ts';
-import type { Access, Caller } from './access/index.ts';
 import { answerError } from './answers.ts';
 import type { Api } from './api.ts';
+import type { Door } from './door.ts';
 import { addOpenPaths, createFixedPaths, type Health } from './fixed-paths.ts';
 import { startListener } from './https-listener.ts';
 import type { Kinds } from './kinds.ts';
@@ -21,7 +21,7 @@ import { decideVerb } from './verbs.ts';
 
 export interface HttpDeps {
   readonly api: Api;
-  readonly access: Access;
+  readonly door: Door;
   readonly kinds: Kinds;
   readonly credentials: Credentials;
   readonly listen: { readonly host: string; readonly port: number };
@@ -60,7 +60,7 @@ export async function startHttpServer(deps: HttpDeps): Promise<HttpServer> {
 }
 
 function createApp(deps: HttpDeps, address: () => string): express.Express {
-  const { api, kinds, access, metrics, healthy, log } = deps;
+  const { api, kinds, door, metrics, healthy, log } = deps;
   const app = express();
   app.disable('x-powered-by');
   app.set('etag', false);
@@ -70,17 +70,31 @@ function createApp(deps: HttpDeps, address: () => string): express.Express {
     next();
   });
   addOpenPaths(app, healthy);
-  const callers = new WeakMap<Request, Caller>();
-  app.use((request, _response, next) => {
+  app.use((request, response, next) => {
     const path = parseResourcePath(request.path);
-    callers.set(request, access.enter(request, request.path, path, parseQuery(request.originalUrl)));
+    const query = parseQuery(request.originalUrl);
+    const load = path !== undefined && isLong(decideVerb(request.method, path, query)) ? 'long' : 'short';
+    door.enter(request, response, { pathname: request.path, path, query, load });
     next();
   });
   app.use(createFixedPaths(kinds, address));
-  app.use(express.raw({ type: (request) => !isArchive(request.url ?? ''), limit: maxBodyBytes }));
+  const readBody = express.raw({ type: (request) => !isArchive(request.url ?? ''), limit: maxBodyBytes });
+  app.use((request, response, next) => {
+    if (isArchive(request.url)) return next();
+    const arrived = door.expectBody((error) => {
+      response.setHeader('Connection', 'close');
+      answerError(response, error);
+      response.once('close', () => request.destroy()); // the rest of it is not waited for
+    });
+    response.once('close', arrived);
+    readBody(request, response, (error?: unknown) => {
+      arrived();
+      if (!response.headersSent) next(error);
+    });
+  });
   app.use(async (request, response) => {
     const path = parseResourcePath(request.path);
-    const caller = callers.get(request);
+    const caller = door.caller(request);
     if (path === undefined || caller === undefined) throw unknownPath();
     const body: unknown = request.body;
     const { method, headers } = request;
@@ -104,22 +118,30 @@ function isArchive(url: string): boolean {
   return tryParsePath(url.split('?', 1)[0] ?? '')?.subresource === 'archive';
 }
 
-function createUpgradeHandler({ api, access, metrics, log }: HttpDeps): UpgradeHandler {
+function isLong(verb: RequestLabels['verb']): boolean {
+  return verb === 'WATCH' || verb === 'CONNECT';
+}
+
+function createUpgradeHandler({ api, door, metrics, log }: HttpDeps): UpgradeHandler {
   return {
     serve: async (request, socket, head) => {
       const url = request.url ?? '';
       const pathname = url.split('?', 1)[0] ?? '';
       const path = parseResourcePath(pathname);
       const query = parseQuery(url);
-      access.enter(request, pathname, path, query);
-      if (path === undefined) throw unknownPath();
+      const leave = door.enterUpgrade(request, { pathname, path, query, load: 'long' });
       const labels = labelsOf(request.method ?? '', url, api);
       const end = metrics.longRunning(labels);
       try {
-        const onSwitched = (): void => metrics.requestDone(labels, 101, undefined);
+        if (path === undefined) throw unknownPath();
+        const onSwitched = (): void => {
+          metrics.requestDone(labels, 101, undefined);
+          door.answeredUpgrade(request, 101);
+        };
         await api.upgrade(path, { request, socket, head, query, onSwitched });
       } finally {
         end();
+        leave();
       }
     },
     toStatusError: (error) => {
@@ -129,6 +151,7 @@ function createUpgradeHandler({ api, access, metrics, log }: HttpDeps): UpgradeH
       return status;
     },
     answered: (request, code) => {
+      door.answeredUpgrade(request, code);
       metrics.requestDone(labelsOf(request.method ?? '', request.url ?? '', api), code, undefined);
     },
   };
@@ -139,11 +162,11 @@ const knownSubresources = new Set(['status', 'scale', ...streamSubresources]);
 function measure(request: Request, response: Response, api: Api, metrics: StoreMetrics): void {
   const begun = performance.now();
   const labels = labelsOf(request.method, request.originalUrl, api);
-  const isLong = labels.verb === 'WATCH' || labels.verb === 'CONNECT';
-  const end = isLong ? metrics.longRunning(labels) : undefined;
+  const isLasting = isLong(labels.verb);
+  const end = isLasting ? metrics.longRunning(labels) : undefined;
   response.once('close', () => {
     end?.();
-    const durationSeconds = isLong ? undefined : (performance.now() - begun) / 1000;
+    const durationSeconds = isLasting ? undefined : (performance.now() - begun) / 1000;
     metrics.requestDone(labels, response.statusCode, durationSeconds);
   });
 }

@@ -5,11 +5,17 @@ import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Credentials } from './pki.ts';
+import { StatusError } from './status-error.ts';
 import { isStreamUpgrade } from './streams/index.ts';
 import { handleUpgrade, type UpgradeHandler } from './upgrade.ts';
 
 /** Longer than clients keep an idle connection: a handshake costs more than a socket. */
 const keepAliveTimeoutMs = 120_000;
+/** From the first byte of a request to the end of its headers; without one, a connection may say nothing for as long. */
+const headersTimeoutMs = 20_000;
+/** The URL among them. */
+const maxHeaderBytes = 32 * 1024;
+const maxConnections = 8_192;
 
 export interface ListenerDeps {
   /** `clientCa`: PEM of the authorities whose client certificates count; without it none is asked for. */
@@ -40,6 +46,9 @@ export async function startListener({ credentials, listen, handle, upgrades }: L
       cert: credentials.certificate,
       key: credentials.key,
       minVersion: 'TLSv1.2',
+      maxHeaderSize: maxHeaderBytes,
+      headersTimeout: headersTimeoutMs,
+      connectionsCheckingInterval: 5_000,
       // A client may show a certificate; who it is without one is for others to find out.
       ...(credentials.clientCa === undefined
         ? {}
@@ -50,6 +59,8 @@ export async function startListener({ credentials, listen, handle, upgrades }: L
     handle,
   );
   server.keepAliveTimeout = keepAliveTimeoutMs;
+  server.maxConnections = maxConnections;
+  server.on('clientError', refuseBadRequest);
   server.requestTimeout = 0; // an archive may take its time; headers have a deadline of their own
   const switched = new Set<Duplex>();
   server.on('upgrade', (request, socket, head) => {
@@ -84,6 +95,36 @@ export async function startListener({ credentials, listen, handle, upgrades }: L
       clearTimeout(deadline);
     },
   };
+}
+
+/** What Node's parser refuses is told of as everything else is. */
+function refuseBadRequest(error: Error & { readonly code?: string }, socket: Duplex): void {
+  if (!socket.writable || error.code === 'ECONNRESET') return void socket.destroy();
+  const [code, line, reason, message] =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? [
+          431,
+          'Request Header Fields Too Large',
+          'RequestHeaderFieldsTooLarge',
+          `headers and URL of a request may have ${maxHeaderBytes} bytes`,
+        ]
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? [
+            408,
+            'Request Timeout',
+            'Timeout',
+            `the headers of the request did not arrive within ${headersTimeoutMs / 1000} s`,
+          ]
+        : [400, 'Bad Request', 'BadRequest', 'the request is not HTTP'];
+  const body = JSON.stringify(new StatusError(Number(code), String(reason), String(message)).toStatus());
+  const head = [
+    `HTTP/1.1 ${code} ${line}`,
+    'Content-Type: application/json',
+    `Content-Length: ${body.length}`,
+    'Connection: close',
+  ];
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+  setTimeout(() => socket.destroy(), 5_000).unref();
 }
 
 async function startListening(server: Server, { host, port }: ListenerDeps['listen']): Promise<void> {

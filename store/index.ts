@@ -3,6 +3,7 @@
  * Used by: cli/. May import: crds/, npm. Must not know: runtime/, controller/, what a container is.
  */
 
+export type { AuditLevel } from './audit-log.ts';
 export { type Backup, BackupError, BackupReader } from './backup-format.ts';
 export { checkBackup, type Finding, type Report } from './checkup.ts';
 export { DatabaseOpenError } from './database-file.ts';

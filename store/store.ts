@@ -6,13 +6,16 @@ import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { accessKinds, createAccess, reviewKinds } from './access/index.ts';
 import { Api } from './api.ts';
+import { type AuditOptions, defaultAudit, startAuditLog } from './audit-log.ts';
 import { createCelRules } from './cel-rules.ts';
+import { ClientLimits, defaultLimits, type Limits } from './client-limits.ts';
 import { coreKinds, eventKind, namespaceKind } from './core-kinds.ts';
 import { CrdController } from './crd-controller.ts';
 import { createCrdKind } from './crd-kind.ts';
 import { type DatabaseFile, openDatabase } from './database.ts';
 import { startDatabaseCare } from './database-care.ts';
 import { cannotOpen, isCorrupt } from './database-file.ts';
+import { Door } from './door.ts';
 import { newEventKind } from './event-kinds.ts';
 import type { Health } from './fixed-paths.ts';
 import { GarbageCollector } from './garbage-collector.ts';
@@ -55,6 +58,9 @@ export interface StoreDeps {
   readonly secretsKeyFile?: string | undefined;
   /** Without it the subresources that are streams answer 503. */
   readonly streams?: StreamSource | undefined;
+  /** What is not given is as by default. */
+  readonly audit?: Partial<AuditOptions> | undefined;
+  readonly limits?: Partial<Limits> | undefined;
   /** The host of this process: it has the Containers that name none. */
   readonly host?: string | undefined;
   /** Milliseconds since the epoch; Date.now if it is not given. */
@@ -221,7 +227,18 @@ async function serve(
     stop: stop.signal,
   });
   const healthy = () => health.state();
-  const server = await startHttpServer({ api, access, kinds, credentials, listen, metrics, healthy, log });
+  const audit = startAuditLog({
+    dir: join(dataDir, 'audit'),
+    options: { ...defaultAudit, ...deps.audit },
+    metrics: deps.metrics,
+    log,
+  });
+  opened.push({ close: () => void audit.close() });
+  const limits = { ...defaultLimits, ...deps.limits };
+  const clients = new ClientLimits(limits);
+  opened.push(clients);
+  const door = new Door({ access, audit, clients, limits, now });
+  const server = await startHttpServer({ api, door, kinds, credentials, listen, metrics, healthy, log });
   const { url } = server;
   const renewal = startRenewal({ dataDir, listenHost: listen.host, url, present: credentials, server, now, log });
   try {
@@ -232,6 +249,8 @@ async function serve(
       stop.abort();
       await server.close();
       care.close();
+      clients.close();
+      await audit.close();
       access.close();
       housekeeping.close();
       garbage.close();

@@ -58,8 +58,8 @@ const viewRules: readonly PolicyRule[] = [
     ['configmaps', 'events', 'pods', 'pods/log', 'pods/status', 'serviceaccounts', 'namespaces', 'namespaces/status'],
     reading,
   ),
-  on(own, [plural, `${plural}/status`, `${plural}/log`, `${plural}/stats`, `${plural}/scale`], reading),
   on(['events.k8s.io'], ['events'], reading),
+  on(own, [plural, `${plural}/status`, `${plural}/log`, `${plural}/stats`, `${plural}/scale`], reading),
   on(['metrics.k8s.io'], ['pods'], reading),
 ];
 

@@ -1,9 +1,13 @@
 /** What an answer promises when the process is killed, and when the disk is full: real processes, a real small disk. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { askStore, textOf } from '../../store/index.ts';
+import { getString, type JsonObject } from '../../store/json.ts';
 import { type Client, container, containers, type Fixture, makeDir, metaOf, startStore } from './fixture.ts';
 import { KillRig } from './kill-rig.ts';
 import { Follower, Ledger } from './ledger.ts';
@@ -104,6 +108,59 @@ describe('store: kill -9', function () {
       `      ${acknowledged} writes answered, ${events} events; watches went on ${restarts.wentOn} times, anew ${restarts.anew}`,
     );
     assert.ok(acknowledged > kills * 20 && events > kills * 10 && restarts.anew > 0);
+  });
+});
+
+describe('store: kill -9 in the middle of its own work', function () {
+  this.timeout(240_000);
+  let dataDir: string;
+  let rig: KillRig;
+
+  before(async () => {
+    dataDir = await makeDir();
+    rig = new KillRig(dataDir);
+  });
+  after(async () => {
+    rig.close();
+    await rm(dataDir, { recursive: true, force: true });
+  });
+
+  it('finishes a migration when it starts again, whenever it was killed, and loses nothing to a backup cut short', async () => {
+    const db = new DatabaseSync(join(dataDir, 'store.db'));
+    db.exec(`
+      CREATE TABLE objects (
+        storage_key TEXT NOT NULL, key TEXT NOT NULL, revision INTEGER NOT NULL, json TEXT NOT NULL,
+        PRIMARY KEY (storage_key, key)
+      ) STRICT;
+      CREATE TABLE revisions (storage_key TEXT PRIMARY KEY, revision INTEGER NOT NULL) STRICT;
+      INSERT INTO revisions VALUES ('secrets', 2001);
+      PRAGMA user_version = 1; BEGIN;
+    `);
+    const put = db.prepare("INSERT INTO objects VALUES ('secrets', ?, ?, ?)");
+    for (let index = 0; index < 2_000; index++) {
+      const metadata = { name: `s${index}`, namespace: 'default', uid: `u${index}`, resourceVersion: `${index + 2}` };
+      const object = { apiVersion: 'v1', kind: 'Secret', type: 'Opaque', metadata, data: { a: 'aHVudGVyMg==' } };
+      put.run(`default/s${index}`, index + 2, JSON.stringify(object));
+    }
+    db.exec('COMMIT');
+    db.close();
+    for (const afterMs of [2, 10, 25, 50, 100, 200]) await rig.startAndKill(afterMs);
+    const secrets = '/api/v1/namespaces/default/secrets';
+    for (let round = 0; round < 3; round++) {
+      const { client, kill } = await rig.start();
+      const list = await client.expect(200, 'GET', secrets);
+      const items = list.items as readonly JsonObject[];
+      assert.equal(items.length, 2_000 + round);
+      assert.ok(items.slice(0, 2_000).every((item) => getString(item, 'data', 'a') === 'aHVudGVyMg=='));
+      await client.expect(201, 'POST', secrets, {
+        body: { metadata: { name: `t${round}` }, data: { a: 'aHVudGVyMg==' } },
+      });
+      const backup = await askStore(dataDir, 'GET', '/backup');
+      assert.ok(backup !== undefined);
+      await once(backup, 'readable'); // and not read on: it cannot come to its end
+      await kill();
+      await assert.rejects(textOf(backup));
+    }
   });
 });
 

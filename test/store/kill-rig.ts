@@ -23,11 +23,9 @@ export class KillRig {
 
   /** Opens the store; the process that is to follow begins to load. */
   async start(): Promise<KilledStore> {
-    const child = this.#standby ?? this.#spawn();
-    const ended = once(child, 'exit');
-    assert.ok(child.stdin !== null && child.stdout !== null);
-    child.stdin.write('open\n');
-    const [line] = (await Promise.race([once(createInterface(child.stdout), 'line'), ended])) as [unknown];
+    const { child, lines, ended } = await this.#next();
+    child.stdin?.write('open\n');
+    const [line] = (await Promise.race([once(lines, 'line'), ended])) as [unknown];
     assert.equal(typeof line, 'string', `the store ended with ${String(line)}`);
     this.#standby = this.#spawn();
     const client = new Client(JSON.parse(String(line)));
@@ -40,6 +38,29 @@ export class KillRig {
         await client.close();
       },
     };
+  }
+
+  /** Kills it so long after it began to open the store, whether it is done with that or not. */
+  async startAndKill(afterMs: number): Promise<void> {
+    const { child, ended } = await this.#next();
+    this.#standby = this.#spawn();
+    child.stdin?.write('open\n');
+    const timer = setTimeout(() => child.kill('SIGKILL'), afterMs);
+    await ended;
+    clearTimeout(timer);
+    this.#children.delete(child);
+  }
+
+  /** The next process, once it is loaded. */
+  async #next() {
+    const child = this.#standby ?? this.#spawn();
+    this.#standby = undefined;
+    const ended = once(child, 'exit');
+    assert.ok(child.stdout !== null);
+    const lines = createInterface(child.stdout);
+    const [loaded] = (await Promise.race([once(lines, 'line'), ended])) as [unknown];
+    assert.equal(loaded, 'loaded', `the store ended with ${String(loaded)}`);
+    return { child, lines, ended };
   }
 
   close(): void {

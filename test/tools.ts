@@ -39,6 +39,16 @@ export const supervisord = () => {
     env: { PYTHONPATH: modules.join(delimiter) },
   };
 };
+/** This machine's Python with Debian's python3-kubernetes and what that needs, each unpacked beside the project. */
+export const python = () => {
+  const modules = readdirSync(tools)
+    .filter((name) => name.startsWith('python3-'))
+    .map((name) => join(tools, name, 'usr/lib/python3/dist-packages'));
+  return {
+    program: findTool('Python', ['/usr/bin/python3', ...inPath('python3')]),
+    env: { PYTHONPATH: modules.join(delimiter) },
+  };
+};
 /** The docker command line: the one in PATH, or Debian's. */
 export const docker = (): string =>
   findTool('docker', [

@@ -65,7 +65,7 @@ function parseEntries(
     if (operation !== 'Apply' && operation !== 'Update') return undefined;
     if (typeof apiVersion !== 'string' || apiVersion === '' || fieldsType !== 'FieldsV1') return undefined;
     if (typeof manager !== 'string' || typeof subresource !== 'string') return undefined;
-    const at = typeof time === 'string' ? time : undefined;
+    const at = typeof time === 'string' ? inUtc(time) : undefined;
     const entry: ManagedEntry = {
       manager,
       operation,
@@ -111,6 +111,12 @@ export function compareEntries(a: ManagedEntry, b: ManagedEntry): number {
 
 function compareText(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** As Kubernetes writes times, so that what a client sends back in another zone is no change. */
+function inUtc(time: string): string {
+  const ms = Date.parse(time);
+  return Number.isNaN(ms) ? time : new Date(ms).toISOString().replace(/\.\d{3}Z$/u, 'Z');
 }
 
 export function secondsOf({ time }: ManagedEntry): number {

@@ -61,7 +61,9 @@ function hasSucceeded(container: KubeObject, { reason }: JsonObject): boolean {
 export function podStatusOf(container: KubeObject, hostIP: string | undefined): JsonObject {
   const qosClass = qosClassOf(podResourcesOf(container));
   // No host has taken it yet, so no kubelet would have written more.
-  if (getString(container, 'status', 'nodeName') === undefined) return { phase: 'Pending', qosClass };
+  if (['nodeName', 'state'].every((field) => getString(container, 'status', field) === undefined)) {
+    return { phase: 'Pending', qosClass };
+  }
   const standing = standingOf(container);
   const phase = phaseOf(container, standing);
   const podIP = getString(container, 'status', 'podIP');

@@ -46,7 +46,7 @@ describe('store: streams', () => {
     for (const name of ['web', 'down']) {
       await fixture.client.expect(201, 'POST', containers, { body: container(name, { tty: false }) });
       await fixture.client.expect(200, 'PATCH', `${containers}/${name}/status`, {
-        body: { status: { state: 'Running', conditions: [] } },
+        body: { status: { state: 'Running', nodeName: 'here', conditions: [] } },
         headers: { 'content-type': 'application/merge-patch+json' },
       });
     }

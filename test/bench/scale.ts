@@ -62,7 +62,7 @@ export async function measureScale(say: (line: string) => void): Promise<string>
 
 async function runWorker(what: 'scale' | 'storm', count: number): Promise<unknown> {
   const launcher = readFileSync(join(import.meta.dirname, '../../bin/holdfast'), 'utf8');
-  const flags = /^exec "\$node" (.*) "\$root/m.exec(launcher)?.[1]?.split(' ') ?? [];
+  const flags = /^memory="(.*)"$/m.exec(launcher)?.[1]?.split(' ') ?? [];
   const worker = join(import.meta.dirname, 'scale-worker.ts');
   const { stdout } = await promisify(execFile)(process.execPath, [...flags, worker, what, String(count)], {
     timeout: deadlineMs,

@@ -19,7 +19,7 @@ export class BackupTooSlowError extends Error {
   override readonly name = 'BackupTooSlowError';
 }
 
-/** Rows read at once; some 2 ms of the event loop. */
+/** Rows read at once, for which the event loop waits. */
 const slice = 200;
 
 /** Rows that were stored while the reader of the backup was busy. */

@@ -13,7 +13,7 @@ export interface Upkeep {
 /** Free pages that stay for the next writes: 1 MB. */
 const spareBytes = 1024 * 1024;
 const intervalMs = 5_000;
-/** Pages given back at once; each is copied to another place. Some 2 ms (2026-11-24). */
+/** Pages given back at once; each is copied to another place. */
 const pagesAtOnce = 64;
 const pauseMs = 20;
 const rowsAtOnce = 50;

@@ -4,6 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Access, Caller } from './access/index.ts';
 import type { AuditLog } from './audit-log.ts';
 import type { ClientLimits, Limits, Load } from './client-limits.ts';
@@ -29,6 +30,8 @@ export interface Knock {
 
 interface Visit {
   readonly id: string;
+  /** Noted at the beginning: a request whose connection has ended has no socket any more. */
+  readonly sourceIp: string | undefined;
   readonly beganMs: number;
   caller: Caller | undefined;
   end: () => void;
@@ -83,7 +86,8 @@ export class Door {
   #begin(request: IncomingMessage): Visit {
     const given = request.headers['audit-id'];
     const id = typeof given === 'string' && idRule.test(given) ? given : randomUUID();
-    const visit: Visit = { id, beganMs: this.#deps.now(), caller: undefined, end: () => {} };
+    const sourceIp = socketOf(request)?.remoteAddress;
+    const visit: Visit = { id, sourceIp, beganMs: this.#deps.now(), caller: undefined, end: () => {} };
     this.#visits.set(request, visit);
     return visit;
   }
@@ -98,14 +102,14 @@ export class Door {
 
   /** An answer that nobody takes holds its memory: the connection is cut. */
   #expectReader(request: IncomingMessage, response: ServerResponse): void {
-    const { socket } = request;
-    if (response.writableFinished || socket.writableLength === 0) return;
+    const socket = socketOf(request);
+    if (socket === undefined || response.writableFinished || socket.writableLength === 0) return;
     const timer = setTimeout(() => socket.destroy(), this.#deps.limits.readMs);
     response.once('close', () => clearTimeout(timer));
     response.once('finish', () => clearTimeout(timer));
   }
 
-  #note(request: IncomingMessage, { id, beganMs, caller }: Visit, code: number): void {
+  #note(request: IncomingMessage, { id, sourceIp, beganMs, caller }: Visit, code: number): void {
     const { audit, now } = this.#deps;
     audit.record({
       id,
@@ -113,11 +117,16 @@ export class Door {
       url:
         ('originalUrl' in request && typeof request.originalUrl === 'string' ? request.originalUrl : request.url) ?? '',
       caller,
-      sourceIp: request.socket.remoteAddress,
+      sourceIp,
       userAgent: request.headers['user-agent'],
       code,
       beganMs,
       endedMs: now(),
     });
   }
+}
+
+/** Node takes the socket away from a request whose connection has ended, though its types do not say so. */
+function socketOf(request: IncomingMessage): Socket | undefined {
+  return (request.socket as Socket | null) ?? undefined;
 }

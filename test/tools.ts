@@ -46,6 +46,7 @@ export const python = () => {
     .map((name) => join(tools, name, 'usr/lib/python3/dist-packages'));
   return {
     program: findTool('Python', ['/usr/bin/python3', ...inPath('python3')]),
+    args: [],
     env: { PYTHONPATH: modules.join(delimiter) },
   };
 };

@@ -5,7 +5,6 @@
 import { createReadStream, existsSync } from 'node:fs';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import {
   addKey,
@@ -177,10 +176,11 @@ class LineReader {
 }
 
 async function read(file: string, stdin: Readable): Promise<Backup> {
-  const reader = new BackupReader();
+  const reader = new LineReader();
   const input = file === '-' ? stdin : createReadStream(resolve(file));
   try {
-    for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) reader.line(line);
+    input.setEncoding('utf8');
+    for await (const part of input) reader.take(String(part));
     return reader.finish();
   } catch (error) {
     if (error instanceof BackupError) throw new StoreCommandError(`${file} is no whole backup: ${error.message}`);
@@ -223,9 +223,9 @@ function tell({ rows, revision, findings, findingsInAll }: Report, say: (line: s
 async function rotateKey(deps: StoreCommandDeps): Promise<number> {
   const { say } = deps;
   const keyFile = keyFileOf(deps);
-  const [id] = addKey(keyFile).ids;
-  const running = await askStore(deps.config.dataDir, 'POST', '/reload-keys');
-  running?.resume();
+  // Who holds the database changes the file: a key that is in use must never be lost from it.
+  const running = await askStore(deps.config.dataDir, 'POST', '/rotate-key');
+  const id = running === undefined ? await locked(deps, async () => addKey(keyFile).ids[0]) : await textOf(running);
   say(`the key ${id} is the first in ${keyFile}`);
   say(
     running === undefined

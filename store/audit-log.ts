@@ -7,7 +7,7 @@ import { mkdir, open, rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { Counter, type Registry } from 'prom-client';
-import type { Caller } from './access/index.ts';
+import { type Caller, hostOf } from './access/index.ts';
 import type { JsonObject } from './json.ts';
 
 /** `writes`: and what was refused; `reads`: also reads, but for those of hosts; `all`: those too. */
@@ -55,7 +55,7 @@ export function decideAudit(level: AuditLevel, { caller, code, method }: AuditFa
   const subresource = caller?.attributes.isResource === true ? caller.attributes.subresource : '';
   const isRead = readingVerbs.has(verb) && !['exec', 'attach', 'portforward'].includes(subresource);
   if (!isRead) return true;
-  return level === 'reads' && !(caller?.user.name.startsWith('system:host:') === true);
+  return level === 'reads' && (caller === undefined || hostOf(caller.realUser) === undefined);
 }
 
 /** As audit.k8s.io/v1 Event. Pure. */
@@ -167,6 +167,11 @@ export function startAuditLog({ dir, options, metrics, log }: AuditDeps): AuditL
   };
 }
 
+function ifMissing(error: unknown): undefined {
+  if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+  throw error;
+}
+
 /** A crash loses at most what was not written yet: the objects themselves are in the database. */
 async function append(
   path: string,
@@ -175,11 +180,11 @@ async function append(
   { maxFileBytes, maxBackups }: AuditOptions,
 ): Promise<void> {
   await mkdir(dir, { recursive: true, mode: 0o700 });
-  const present = await stat(path).catch(() => undefined); // none yet
+  const present = await stat(path).catch(ifMissing);
   if (present !== undefined && present.size > 0 && present.size + text.length > maxFileBytes) {
     for (let number = maxBackups; number >= 1; number--) {
       const from = number === 1 ? path : `${path}.${number - 1}`;
-      await rename(from, `${path}.${number}`).catch(() => {}); // there is none of that number yet
+      await rename(from, `${path}.${number}`).catch(ifMissing);
     }
   }
   const file = await open(

@@ -41,7 +41,7 @@ const makeAnew =
   'create it anew from its document (kubectl create -f FILE), or restore a backup (holdfast store restore)';
 const restart =
   'stop the store and check it again; if that is found then too, restore a backup (holdfast store restore)';
-const giveKey = 'put the key back into the key file and restart the store';
+export const giveKey = 'put the key back into the key file and restart the store';
 
 export async function checkStore(database: DatabaseFile, served: Served): Promise<Report> {
   const findings = new Findings();

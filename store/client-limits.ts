@@ -2,7 +2,7 @@
  * How much one client may ask for at once, so that the others get their share. Administrators are never turned away, and
  * hosts have a share of their own. Keeps counts only.
  */
-import type { User } from './access/index.ts';
+import { hostsGroup, mastersGroup, type User } from './access/index.ts';
 import { StatusError } from './status-error.ts';
 
 export interface Limits {
@@ -64,8 +64,8 @@ export class ClientLimits {
 
   /** Returns what to call at its end. Throws StatusError 429. */
   enter({ name, groups }: User, load: Load): () => void {
-    if (groups.includes('system:masters')) return () => {};
-    const all = this.#all[groups.includes('system:hosts') ? 'hosts' : 'others'];
+    if (groups.includes(mastersGroup)) return () => {};
+    const all = this.#all[groups.includes(hostsGroup) ? 'hosts' : 'others'];
     const own = this.#byClient.get(name) ?? { short: 0, long: 0 };
     const { perClient, total, longPerClient, longTotal } = this.#limits;
     const [most, mostOfAll] = load === 'short' ? [perClient, total] : [longPerClient, longTotal];

@@ -11,6 +11,7 @@ import type { Change } from './memory.ts';
 import { deleteObject, formatTime } from './object-rules.ts';
 import { store } from './operations.ts';
 import type { KubeObject, ResourceKind } from './resources.ts';
+import { Stepwise } from './stepwise.ts';
 import { refreshEntry } from './stored-entry.ts';
 import type { Transaction, Writer } from './writer.ts';
 
@@ -30,8 +31,6 @@ export interface CrdControllerDeps {
 /** Objects that one write touches at most. */
 const maxPerWrite = 250;
 
-const retryMs = 5_000;
-
 /** What is served for a definition, and how it is ended. */
 interface Serving {
   readonly spec: Json | undefined;
@@ -44,12 +43,17 @@ export class CrdController {
   readonly #serving = new Map<string, Serving>();
   /** Names of definitions that are being removed. */
   readonly #terminating = new Set<string>();
-  readonly #busy = new Map<string, 'once' | 'again'>();
-  readonly #retries = new Set<NodeJS.Timeout>();
+  readonly #removal: Stepwise;
   #unsubscribe: (() => void) | undefined;
 
   constructor(deps: CrdControllerDeps) {
     this.#deps = deps;
+    this.#removal = new Stepwise({
+      writer: deps.writer,
+      step: (transaction, name) => this.#removeSome(transaction, name),
+      failed: (error, name) =>
+        deps.log.warn({ err: error, definition: name }, 'a definition could not be removed; trying again'),
+    });
   }
 
   /** Serves what the definitions say that are there, and all that come. The definitions' objects are not loaded yet. */
@@ -66,7 +70,7 @@ export class CrdController {
 
   close(): void {
     this.#unsubscribe?.();
-    for (const timer of this.#retries) clearTimeout(timer);
+    this.#removal.close();
   }
 
   /** The names in a group that are in use by others than one definition. */
@@ -91,7 +95,7 @@ export class CrdController {
   #receive(storageKey: string, { kind, entry, previous }: Change): void {
     const { name } = entry.object.metadata;
     if (storageKey !== this.#deps.definitions.storageKey) {
-      if (kind === 'DELETED' && this.#terminating.has(storageKey)) this.#remove(storageKey);
+      if (kind === 'DELETED' && this.#terminating.has(storageKey)) this.#removal.begin(storageKey);
       return;
     }
     if (kind === 'DELETED') {
@@ -109,7 +113,7 @@ export class CrdController {
     const { name, deletionTimestamp } = definition.metadata;
     if (deletionTimestamp === undefined) return;
     this.#terminating.add(name);
-    this.#remove(name);
+    this.#removal.begin(name);
   }
 
   #end(name: string): void {
@@ -162,30 +166,6 @@ export class CrdController {
         log.warn({ err: error, definition: name }, 'names of a definition could not be looked at again');
       });
     }
-  }
-
-  #remove(name: string): void {
-    const isBusy = this.#busy.has(name);
-    this.#busy.set(name, isBusy ? 'again' : 'once');
-    if (isBusy) return;
-    const { writer, log } = this.#deps;
-    writer
-      .write((transaction) => this.#removeSome(transaction, name))
-      .then((isMore) => {
-        const isAgain = this.#busy.get(name) === 'again';
-        this.#busy.delete(name);
-        if (isMore || (isAgain && this.#terminating.has(name))) this.#remove(name);
-      })
-      .catch((error: unknown) => {
-        this.#busy.delete(name);
-        log.warn({ err: error, definition: name }, 'a definition could not be removed; trying again');
-        const timer = setTimeout(() => {
-          this.#retries.delete(timer);
-          this.#remove(name);
-        }, retryMs);
-        timer.unref();
-        this.#retries.add(timer);
-      });
   }
 
   /** One step; true: there is more to do at once. Objects held by finalizers come back here when they are gone. */

@@ -8,7 +8,10 @@ import { type CompiledSchema, compileSchema, type OpenApiSchema } from './schema
 const yes = (description: string): OpenApiSchema => ({ type: 'boolean', description });
 const whole = (description: string): OpenApiSchema => ({ type: 'integer', format: 'int64', description });
 const number = (description: string): OpenApiSchema => ({ type: 'number', description });
-const any = (description: string): OpenApiSchema => ({ 'x-kubernetes-preserve-unknown-fields': true, description });
+const anyValue = (description: string): OpenApiSchema => ({
+  'x-kubernetes-preserve-unknown-fields': true,
+  description,
+});
 const list = (description: string, items: OpenApiSchema, type = 'atomic'): OpenApiSchema => ({
   type: 'array',
   description,
@@ -53,10 +56,10 @@ const rule = object(
 const plainKeywords: Readonly<Record<string, OpenApiSchema>> = {
   $ref: text('Not supported.'),
   $schema: text('Not supported.'),
-  default: any('The value of the field if it is not given.'),
+  default: anyValue('The value of the field if it is not given.'),
   description: text('What the field is, for people.'),
-  enum: list('The values allowed.', any('A value.')),
-  example: any('An example.'),
+  enum: list('The values allowed.', anyValue('A value.')),
+  example: anyValue('An example.'),
   exclusiveMaximum: yes('Whether the maximum itself is not allowed.'),
   exclusiveMinimum: yes('Whether the minimum itself is not allowed.'),
   externalDocs: object('Where more is said.', { description: text('What is there.'), url: text('The address.') }),

@@ -5,6 +5,7 @@
 import type { Logger } from 'pino';
 import { namespaceKind } from './core-kinds.ts';
 import type { DatabaseFile } from './database.ts';
+import { cannotOpen } from './database-file.ts';
 import type { Kinds } from './kinds.ts';
 import { startMaintenance } from './maintenance.ts';
 import { keyOf } from './memory.ts';
@@ -24,11 +25,11 @@ export interface DatabaseCareDeps {
   readonly log: Logger;
 }
 
-/** The objects must be loaded. Throws what the system throws when it cannot listen. */
+/** The objects must be loaded. Throws DatabaseOpenError, or what the system throws when it cannot listen. */
 export async function startDatabaseCare(deps: DatabaseCareDeps): Promise<{ close(): void }> {
   const { dataDir, database, writer, kinds, operations, metrics, now, log } = deps;
   reportDatabase(database, log);
-  await announceRestoration(operations, database.restoration, log);
+  await announceRestoration(operations, database);
   const upkeep = startUpkeep(database, log);
   const stored = (storageKey: string): boolean => kinds.stored.some((kind) => kind.storageKey === storageKey);
   try {
@@ -77,8 +78,7 @@ const restorationAnnotation = 'holdfast.dev/store-restored';
 
 async function announceRestoration(
   operations: Operations,
-  restoration: string | undefined,
-  log: Logger,
+  { path, restoration }: Pick<DatabaseFile, 'path' | 'restoration'>,
 ): Promise<void> {
   if (restoration === undefined) return;
   const place = { kind: namespaceKind, namespace: undefined, name: 'kube-system' };
@@ -86,6 +86,7 @@ async function announceRestoration(
   try {
     await operations.patch(place, undefined, { kind: 'merge', value }, { isDryRun: false, checkUnknown: () => {} });
   } catch (error) {
-    log.error({ err: error, restoration }, 'that the store was restored could not be noted in kube-system');
+    // Without the mark, hosts would take what the restored store lacks for deleted.
+    throw cannotOpen(path, error);
   }
 }

@@ -30,6 +30,10 @@ export function openFile(path: string, keyFile: string): { readonly db: Database
     const [problem] = version === 0 ? [] : describeStructure(db);
     if (problem !== undefined) throw new DatabaseOpenError(`${path} is damaged: ${problem}; ${wayBack}`);
     const keys = ensureKeys(db, keyFile);
+    if (version > 0 && version < schemaVersion && keys.problem !== undefined) {
+      const problem = `${path} cannot be brought to the present format, in which Secrets are encrypted`;
+      throw new DatabaseOpenError(`${problem}: ${keys.problem}`);
+    }
     migrate(db, path, keys);
     tidy(db);
     return { db, keys };

@@ -8,7 +8,7 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { cannotOpen, openFile } from './database-file.ts';
 import { openHighWater, revisionJump } from './high-water.ts';
 import { revisionSum } from './migrations.ts';
-import { type KeyRing, type OpenedText, readKeyRing } from './secrets-key.ts';
+import { addKey, type KeyRing, type OpenedText, readKeyRing } from './secrets-key.ts';
 import { isWhole, openRow, type StoredRow, sealedKinds, sealRow } from './stored-row.ts';
 
 /** An object on disk: as JSON, or why it cannot be read. */
@@ -61,12 +61,12 @@ export interface DatabaseFile extends Database {
   rowsAfter(after: { readonly storageKey: string; readonly key: string } | undefined, limit: number): StoredRow[];
   /** Calls back for every row that is stored or removed; returns how to stop. */
   subscribe(listener: RowListener): () => void;
-  /** Reads the key file anew. Throws Error if it has no key. */
-  reloadKeys(): void;
+  /** Seals with a new key from now on; returns its id. Throws Error if the key file lacks a key that is in use. */
+  rotateKey(): string;
   /** Seals so many of the rows behind a key with the present key; returns where to go on, undefined at the end. */
   resealAfter(key: string, limit: number): string | undefined;
-  /** Gives back free pages, at most so many; returns how many are left. */
-  giveBack(pages: number): number;
+  /** Gives back free pages, at most so many. */
+  giveBack(pages: number): void;
   /** What a row holds, if its key is at hand. */
   open(row: StoredRow): OpenedText;
   /** Whether the table and its index have the same number of rows; what is wrong, or nothing. */
@@ -200,7 +200,7 @@ class SqliteDatabase implements DatabaseFile {
     return () => this.#listeners.delete(listener);
   }
 
-  reloadKeys(): void {
+  rotateKey(): string {
     const keys = readKeyRing(this.#keys.path);
     if (keys.problem !== undefined) throw new Error(keys.problem);
     const lacking = this.#keys.ids.filter((id) => !keys.ids.includes(id));
@@ -209,7 +209,8 @@ class SqliteDatabase implements DatabaseFile {
         `${keys.path} does not hold the key ${lacking.join(', ')} any more, which is in use: put it back`,
       );
     }
-    this.#keys = keys;
+    this.#keys = addKey(keys.path);
+    return this.#keys.ids[0] ?? '';
   }
 
   resealAfter(key: string, limit: number): string | undefined {
@@ -218,6 +219,8 @@ class SqliteDatabase implements DatabaseFile {
       const rows = this.rowsAfter({ storageKey, key }, limit).filter((row) => row.storageKey === storageKey);
       const stale = rows.filter((row) => isWhole(row) && !this.#keys.isCurrent(row.text));
       if (stale.length > 0) {
+        // What was sealed with another key, or not at all, leaves nothing behind on pages that become free.
+        this.#db.exec('PRAGMA secure_delete = ON');
         this.#write(() => {
           for (const row of stale) {
             const opened = openRow(row, this.#keys);
@@ -226,6 +229,7 @@ class SqliteDatabase implements DatabaseFile {
             update.run(sealed.text, Number(sealed.sum), row.storageKey, row.key);
           }
         });
+        this.#db.exec('PRAGMA secure_delete = OFF');
       }
       const last = rows.at(-1);
       if (last !== undefined) return last.key;
@@ -233,9 +237,8 @@ class SqliteDatabase implements DatabaseFile {
     return undefined;
   }
 
-  giveBack(pages: number): number {
-    if (this.#count('PRAGMA freelist_count') > 0) this.#db.exec(`PRAGMA incremental_vacuum(${pages})`);
-    return this.#count('PRAGMA freelist_count');
+  giveBack(pages: number): void {
+    this.#db.exec(`PRAGMA incremental_vacuum(${pages})`);
   }
 
   open(row: StoredRow): OpenedText {

@@ -9,6 +9,7 @@ import type { Entry } from './memory.ts';
 import { deleteObject, finishNamespace } from './object-rules.ts';
 import { store } from './operations.ts';
 import type { ResourceKind } from './resources.ts';
+import { Stepwise } from './stepwise.ts';
 import type { Transaction, Writer } from './writer.ts';
 
 export interface HousekeepingDeps {
@@ -22,7 +23,6 @@ export interface HousekeepingDeps {
 /** Objects that one write touches at most. */
 const maxPerWrite = 250;
 
-const retryMs = 5_000;
 const expiryIntervalMs = 60_000;
 
 /** Starts it; what is returned stops it. */
@@ -41,13 +41,17 @@ export function startHousekeeping(deps: HousekeepingDeps): { close(): void } {
 class NamespaceCleaner {
   readonly #deps: HousekeepingDeps;
   readonly #terminating = new Set<string>();
-  /** Being emptied; `again`: something happened since that step was asked for. */
-  readonly #busy = new Map<string, 'once' | 'again'>();
-  readonly #retries = new Set<NodeJS.Timeout>();
+  readonly #emptying: Stepwise;
   readonly #unsubscribe: () => void;
 
   constructor(deps: HousekeepingDeps) {
     this.#deps = deps;
+    this.#emptying = new Stepwise({
+      writer: deps.writer,
+      step: (transaction, name) => this.#empty(transaction, name),
+      failed: (error, name) =>
+        deps.log.warn({ err: error, namespace: name }, 'namespace could not be emptied; trying again'),
+    });
     for (const { object } of deps.writer.collection(deps.namespaces).list(undefined)) {
       if (object.metadata.deletionTimestamp !== undefined) this.#begin(object.metadata.name);
     }
@@ -57,43 +61,19 @@ class NamespaceCleaner {
         if (change.kind === 'DELETED') this.#terminating.delete(metadata.name);
         else if (metadata.deletionTimestamp !== undefined) this.#begin(metadata.name);
       } else if (change.kind === 'DELETED' && this.#terminating.has(metadata.namespace ?? '')) {
-        this.#clean(metadata.namespace ?? '');
+        this.#emptying.begin(metadata.namespace ?? '');
       }
     });
   }
 
   close(): void {
     this.#unsubscribe();
-    for (const timer of this.#retries) clearTimeout(timer);
+    this.#emptying.close();
   }
 
   #begin(name: string): void {
     this.#terminating.add(name);
-    this.#clean(name);
-  }
-
-  #clean(name: string): void {
-    const isBusy = this.#busy.has(name);
-    this.#busy.set(name, isBusy ? 'again' : 'once');
-    if (isBusy) return;
-    const { writer, log } = this.#deps;
-    writer
-      .write((transaction) => this.#empty(transaction, name))
-      .then((isMore) => {
-        const isAgain = this.#busy.get(name) === 'again';
-        this.#busy.delete(name);
-        if (isMore || isAgain) this.#clean(name);
-      })
-      .catch((error: unknown) => {
-        this.#busy.delete(name);
-        log.warn({ err: error, namespace: name }, 'namespace could not be emptied; trying again');
-        const timer = setTimeout(() => {
-          this.#retries.delete(timer);
-          this.#clean(name);
-        }, retryMs);
-        timer.unref();
-        this.#retries.add(timer);
-      });
+    this.#emptying.begin(name);
   }
 
   /** One step; true: there is more to do at once. Objects held by finalizers come back here when they are gone. */

@@ -60,6 +60,7 @@ export async function startHttpServer(deps: HttpDeps): Promise<HttpServer> {
       });
     },
     upgrades: createUpgradeHandler(deps),
+    log: deps.log,
   });
   address = listener.address;
   return { url: `https://${address}`, renew: (renewed) => listener.renew(asListened(renewed)), close: listener.close };

@@ -4,6 +4,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { Logger } from 'pino';
 import type { Credentials } from './pki.ts';
 import { StatusError } from './status-error.ts';
 import { isStreamUpgrade } from './streams/index.ts';
@@ -23,6 +24,7 @@ export interface ListenerDeps {
   readonly listen: { readonly host: string; readonly port: number };
   readonly handle: (request: IncomingMessage, response: ServerResponse) => void;
   readonly upgrades: UpgradeHandler;
+  readonly log: Logger;
 }
 
 export interface Listener {
@@ -40,24 +42,31 @@ export class ListenError extends Error {
 }
 
 /** Listens. Throws ListenError. */
-export async function startListener({ credentials, listen, handle, upgrades }: ListenerDeps): Promise<Listener> {
+export async function startListener({ credentials, listen, handle, upgrades, log }: ListenerDeps): Promise<Listener> {
+  const answers = new WeakMap<Duplex, Set<ServerResponse>>();
   const server = createServer(
     {
-      cert: credentials.certificate,
-      key: credentials.key,
-      minVersion: 'TLSv1.2',
+      ...secureContextOf(credentials),
       maxHeaderSize: maxHeaderBytes,
       headersTimeout: headersTimeoutMs,
       connectionsCheckingInterval: 5_000,
       // A client may show a certificate; who it is without one is for others to find out.
-      ...(credentials.clientCa === undefined
-        ? {}
-        : { ca: [credentials.clientCa], requestCert: true, rejectUnauthorized: false }),
+      ...(credentials.clientCa === undefined ? {} : { requestCert: true, rejectUnauthorized: false }),
       // What asks for another protocol than those of streams is answered as if it had not.
       shouldUpgradeCallback: ({ headers }: IncomingMessage) => isStreamUpgrade(headers),
     },
-    handle,
+    (request, response) => {
+      const open = answers.get(request.socket);
+      open?.add(response);
+      response.once('close', () => open?.delete(response));
+      handle(request, response);
+    },
   );
+  server.on('secureConnection', (socket) => {
+    const open = new Set<ServerResponse>();
+    answers.set(socket, open);
+    socket.once('close', () => setImmediate(() => endAnswers(open)));
+  });
   server.keepAliveTimeout = keepAliveTimeoutMs;
   server.maxConnections = maxConnections;
   server.on('clientError', refuseBadRequest);
@@ -69,18 +78,14 @@ export async function startListener({ credentials, listen, handle, upgrades }: L
     void handleUpgrade(upgrades, request, socket, head);
   });
   await startListening(server, listen);
+  // Node tells so when a connection cannot be accepted, as for want of file descriptors: the next one may be.
+  server.on('error', (error) => log.warn({ err: error }, 'a connection could not be accepted'));
   // A server that listens on a TCP port has an address with a port.
   const { port } = server.address() as AddressInfo;
   const reachable = listen.host === '0.0.0.0' || listen.host === '::' ? 'localhost' : listen.host;
   return {
     address: `${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`,
-    renew: ({ certificate, key, clientCa }) =>
-      server.setSecureContext({
-        cert: certificate,
-        key,
-        minVersion: 'TLSv1.2',
-        ...(clientCa === undefined ? {} : { ca: [clientCa] }),
-      }),
+    renew: (renewed) => server.setSecureContext(secureContextOf(renewed)),
     close: async () => {
       const closed = once(server, 'close');
       server.close();
@@ -125,6 +130,22 @@ function refuseBadRequest(error: Error & { readonly code?: string }, socket: Dup
   ];
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
   setTimeout(() => socket.destroy(), 5_000).unref();
+}
+
+function secureContextOf({ certificate, key, clientCa }: ListenerDeps['credentials']) {
+  const ca = clientCa === undefined ? {} : { ca: [clientCa] };
+  return { cert: certificate, key, minVersion: 'TLSv1.2' as const, ...ca };
+}
+
+/**
+ * Node tells only the answer whose turn it is that the connection has ended: those that wait behind it (HTTP pipelining)
+ * would be open for ever, unnoted and counted.
+ */
+function endAnswers(open: ReadonlySet<ServerResponse>): void {
+  for (const response of open) {
+    response.destroy();
+    response.emit('close');
+  }
 }
 
 async function startListening(server: Server, { host, port }: ListenerDeps['listen']): Promise<void> {

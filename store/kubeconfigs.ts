@@ -53,7 +53,8 @@ async function write(
   await chmod(path, 0o600);
 }
 
-const hostName = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/u;
+/** With `system:host:` before it, it is a common name, which has 64 characters at most (RFC 5280, ub-common-name). */
+const hostName = /^[a-z0-9]([-a-z0-9.]{0,50}[a-z0-9])?$/u;
 
 /**
  * Writes the kubeconfig of a host's controller, with a client certificate for it; returns its path. A certificate that
@@ -63,7 +64,8 @@ export async function writeHostKubeconfig(
   dataDir: string,
   { host, url, nowMs }: { readonly host: string; readonly url: string | undefined; readonly nowMs: number },
 ): Promise<string> {
-  if (!hostName.test(host)) throw new PkiError(`"${host}" is no name of a host; use small letters, digits, - and .`);
+  if (!hostName.test(host))
+    throw new PkiError(`"${host}" is no name of a host; use at most 52 small letters, digits, - and .`);
   const pki = join(dataDir, 'pki');
   const dir = join(dataDir, 'hosts');
   const path = join(dir, `${host}.kubeconfig`);

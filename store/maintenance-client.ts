@@ -14,13 +14,14 @@ const noStore = new Set(['ENOENT', 'ECONNREFUSED']);
 export async function askStore(
   dataDir: string,
   method: 'GET' | 'POST',
-  path: '/backup' | '/check' | '/reload-keys',
+  path: '/backup' | '/check' | '/rotate-key',
 ): Promise<IncomingMessage | undefined> {
   try {
     return await withSocketPath(dataDir, async (socketPath) => {
       const asked = request({ socketPath, method, path });
       asked.end();
       const [response] = (await once(asked, 'response')) as [IncomingMessage]; // as node:http documents the event
+      response.setEncoding('utf8'); // a character may lie across two chunks
       if ((response.statusCode ?? 500) < 300) return response;
       const text = await textOf(response);
       throw new MaintenanceError(`the store that runs on ${dataDir} answers: ${text}`);
@@ -32,7 +33,6 @@ export async function askStore(
 }
 
 export async function textOf(response: IncomingMessage): Promise<string> {
-  response.setEncoding('utf8');
   let text = '';
   for await (const part of response) text += String(part);
   return text;

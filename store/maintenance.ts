@@ -47,6 +47,7 @@ export async function startMaintenance(deps: MaintenanceDeps): Promise<{ close()
     }
     await once(server, 'listening');
   });
+  server.on('error', (error) => log.warn({ err: error }, 'a command of this host could not be let in'));
   server.unref();
   return {
     close: () => {
@@ -78,24 +79,23 @@ async function answer(deps: MaintenanceDeps, asked: string, response: ServerResp
       response.once('close', () => gone.abort());
       for await (const lines of takeBackup(database, facts)) {
         if (gone.signal.aborted) return;
-        if (!response.write(lines)) {
-          await Promise.race([once(response, 'drain', { signal: gone.signal }), once(gone.signal, 'abort')]).catch(
-            () => undefined, // gone: seen above
-          );
-        }
+        // Gone: seen above.
+        if (!response.write(lines)) await once(response, 'drain', { signal: gone.signal }).catch(() => undefined);
       }
       response.end();
       return deps.backedUp(facts.nowMs);
     }
-    case 'GET /check':
-      response.writeHead(200, { 'content-type': 'application/json' });
-      response.end(JSON.stringify(await checkStore(database, served)));
+    case 'GET /check': {
+      const report = await checkStore(database, served);
+      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(report));
       return;
-    case 'POST /reload-keys':
-      database.reloadKeys();
+    }
+    case 'POST /rotate-key': {
+      const id = database.rotateKey();
       deps.reseal();
-      response.writeHead(204).end();
+      response.writeHead(200).end(id);
       return;
+    }
     default:
       response.writeHead(404).end(`there is no ${asked}`);
   }

@@ -2,9 +2,10 @@
  * The versions of the database's tables and the steps from each to the next. A step runs in a transaction, and what there
  * was before is kept beside the database as a backup. A step is never changed once it was released: add another.
  */
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import type { DatabaseSync } from 'node:sqlite';
 import { BackupWriter } from './backup-format.ts';
+import { putInPlace } from './durable-file.ts';
 import { isSealed, type KeyRing } from './secrets-key.ts';
 import { type StoredRow, sealedKinds, sealRow, sumOf } from './stored-row.ts';
 
@@ -78,9 +79,7 @@ function addChecksums(db: DatabaseSync): void {
   }
 }
 
-/** Secrets are sealed. Without a key they stay as they are until there is one. */
 function sealSecrets(db: DatabaseSync, keys: KeyRing): void {
-  if (keys.problem !== undefined) return;
   const update = db.prepare('UPDATE objects SET json = ?, sum = ? WHERE storage_key = ? AND key = ?');
   const select = db.prepare('SELECT CAST(sum AS TEXT) AS sum FROM objects WHERE storage_key = ? AND key = ?');
   for (const row of rowsOf(db)) {
@@ -121,17 +120,15 @@ function keepBackup(db: DatabaseSync, path: string, version: number, keys: KeyRi
     writeFileSync(fd, writer.header({ schema: version, takenAt: new Date().toISOString(), instance: undefined }));
     for (const row of rowsOf(db)) {
       const { storageKey, key, revision, text: json } = row;
-      const canSeal = keys.problem === undefined && !isSealed(json);
-      const kept = canSeal ? sealRow({ storageKey, key, revision, json }, keys) : { ...row, sum: sumOf(row) };
+      const kept = !isSealed(json) ? sealRow({ storageKey, key, revision, json }, keys) : { ...row, sum: sumOf(row) };
       writeFileSync(fd, writer.row(kept));
     }
     writeFileSync(fd, writer.end(highest));
-    fsyncSync(fd);
   } catch (error) {
     rmSync(temporary, { force: true });
     throw error;
   } finally {
     closeSync(fd);
   }
-  renameSync(temporary, path);
+  putInPlace(temporary, path);
 }

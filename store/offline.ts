@@ -2,14 +2,15 @@
  * The database while no store has it open: a look over it, and what can be read of it as a backup. Nothing is changed, and
  * no step of a migration is taken. Whoever calls holds the data directory. Effects.
  */
+import { existsSync } from 'node:fs';
 import type { DatabaseSync } from 'node:sqlite';
 import { BackupReader, BackupWriter } from './backup-format.ts';
-import { checkBackup, type Finding, type Report } from './checkup.ts';
-import { connectAsIs, describeStructure, wayBack } from './database-file.ts';
-import { schemaVersion, versionOf } from './migrations.ts';
+import { checkBackup, type Finding, giveKey, type Report } from './checkup.ts';
+import { connectAsIs, DatabaseOpenError, describeStructure, wayBack } from './database-file.ts';
+import { revisionSum, schemaVersion, versionOf } from './migrations.ts';
 import { finishRestore } from './restore-file.ts';
 import { readKeyRing } from './secrets-key.ts';
-import { type StoredRow, sumOf } from './stored-row.ts';
+import { isWhole, type StoredRow, sumOf } from './stored-row.ts';
 
 /** A database as lines of a backup. `problems`: what could not be read, told when the lines are through. */
 export interface Salvage {
@@ -25,22 +26,23 @@ export function readOffline(path: string, nowMs: number): Salvage {
 
 function* linesOf(path: string, nowMs: number, problems: string[]): Iterable<string> {
   finishRestore(path);
+  if (!existsSync(path)) throw new DatabaseOpenError(`there is no store at ${path}`);
   const db = connectAsIs(path);
   try {
     const writer = new BackupWriter();
     const schema = versionOf(db);
     if (schema === 0 || schema > schemaVersion) {
-      throw new Error(`${path} has format ${schema}, and this Holdfast knows 1 to ${schemaVersion}`);
+      throw new DatabaseOpenError(`${path} has format ${schema}, and this Holdfast knows 1 to ${schemaVersion}`);
     }
     yield writer.header({ schema, takenAt: new Date(nowMs).toISOString(), instance: undefined });
     let revision = 1;
     for (const row of rowsOf(db, schema, problems)) {
-      revision = Math.max(revision, Number(row.revision) || 0);
+      // A damaged number may be any.
+      if (isWhole(row)) revision = Math.max(revision, Number(row.revision));
       yield writer.row(row);
     }
     try {
-      const highest = db.prepare('SELECT max(revision) AS revision FROM revisions').get()?.revision;
-      revision = Math.max(revision, Number(highest) || 0);
+      revision = Math.max(revision, ...wholeRevisionsOf(db, schema));
     } catch (error) {
       problems.push(`the revisions cannot be read: ${error instanceof Error ? error.message : String(error)}`);
     }
@@ -48,6 +50,18 @@ function* linesOf(path: string, nowMs: number, problems: string[]): Iterable<str
   } finally {
     db.close();
   }
+}
+
+function wholeRevisionsOf(db: DatabaseSync, schema: number): readonly number[] {
+  const sum = schema < 2 ? 'NULL' : 'CAST(sum AS TEXT)';
+  const marks = db
+    .prepare(`SELECT storage_key, CAST(revision AS TEXT) AS revision, ${sum} AS sum FROM revisions`)
+    .all();
+  return marks.flatMap((mark) => {
+    const revision = Number(mark.revision);
+    const isRight = mark.sum === null || mark.sum === String(revisionSum(String(mark.storage_key), revision));
+    return isRight && Number.isSafeInteger(revision) ? [revision] : [];
+  });
 }
 
 /** Every row that the table or its index knows of; one that is lost or torn is there as damaged, so that it is missed. */
@@ -107,11 +121,17 @@ export function checkOffline(path: string, keyFile: string, nowMs: number): Repo
   const { lines, problems } = readOffline(path, nowMs);
   const reader = new BackupReader();
   for (const line of lines) reader.line(line.slice(0, -1));
-  const report = checkBackup(reader.finish(), readKeyRing(keyFile));
+  const backup = reader.finish();
+  const keys = readKeyRing(keyFile);
+  const report = checkBackup(backup, keys);
+  const locked = backup.end.secretKeys
+    .filter((id) => !keys.ids.includes(id))
+    .map((id): Finding => ({ about: 'key of the Secrets', problem: `${keyFile} does not hold ${id}`, fix: giveKey }));
   const db = connectAsIs(path);
   try {
     const all = [...describeStructure(db), ...problems];
-    const more: readonly Finding[] = all.map((problem) => ({ about: 'database', problem, fix: wayBack }));
+    const wrong = all.map((problem): Finding => ({ about: 'database', problem, fix: wayBack }));
+    const more = [...wrong, ...locked];
     return { ...report, findings: [...more, ...report.findings], findingsInAll: report.findingsInAll + more.length };
   } finally {
     db.close();

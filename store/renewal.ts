@@ -32,16 +32,17 @@ export function startRenewal({ dataDir, listenHost, url, present, server, now, l
     const isNewServer = credentials.certificate !== certificate;
     const isNewAuthority = credentials.caCertificate !== caCertificate;
     if (isNewServer || isNewAuthority) server.renew(credentials);
+    // Before what can fail: this process's own clients follow, whatever becomes of the files.
+    certificate = credentials.certificate;
+    caCertificate = credentials.caCertificate;
+    await writeAdminKubeconfig(dataDir, { url, ...credentials });
     if (isNewAuthority) {
-      await writeAdminKubeconfig(dataDir, { url, ...credentials });
       log.warn(
         { dataDir },
         'the certificate authority is being followed by its next one; kubeconfigs in the data dir are rewritten: give copies of them anew to who has one',
       );
     }
     const hosts = await renewHostKubeconfigs(dataDir, nowMs);
-    certificate = credentials.certificate;
-    caCertificate = credentials.caCertificate;
     if (isNewServer) log.info({ hosts }, 'server certificate renewed');
   };
   const check = (): Promise<void> => {

@@ -4,7 +4,7 @@
  */
 import { copyFileSync, existsSync, linkSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { syncFolder } from './secrets-key.ts';
+import { putInPlace, syncPath } from './durable-file.ts';
 
 /** Where a database is made that is to be restored, and its name once it is whole. */
 export function restoreNames(path: string): { readonly making: string; readonly whole: string } {
@@ -16,18 +16,16 @@ export function finishRestore(path: string): string | undefined {
   const { making, whole } = restoreNames(path);
   for (const suffix of ['', '-journal', '-wal']) rmSync(making + suffix, { force: true });
   if (!existsSync(whole)) return undefined;
-  const stamp = statSync(whole)
-    .mtime.toISOString()
-    .replaceAll(/[-:]|\.\d+/gu, '');
+  const stamp = statSync(whole).mtime.toISOString().replaceAll(/[-:.]/gu, '');
   const aside = `${path}.before-restore-${stamp}`;
   const isThere = existsSync(path);
   for (const suffix of ['', '-wal']) if (existsSync(path + suffix)) keepAs(path + suffix, aside + suffix);
-  syncFolder(dirname(path));
+  syncPath(dirname(path));
   // The log of the former database must be gone before the restored one has its name: SQLite would play it into that.
   for (const suffix of ['-wal', '-shm']) rmSync(path + suffix, { force: true });
-  syncFolder(dirname(path));
+  syncPath(dirname(path));
   renameSync(whole, path);
-  syncFolder(dirname(path));
+  syncPath(dirname(path));
   return isThere ? aside : undefined;
 }
 
@@ -36,6 +34,7 @@ function keepAs(from: string, to: string): void {
   try {
     linkSync(from, to);
   } catch {
-    copyFileSync(from, to); // a file system without links
+    copyFileSync(from, `${to}.new`); // a file system without links
+    putInPlace(`${to}.new`, to);
   }
 }

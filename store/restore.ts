@@ -1,13 +1,13 @@
 /** Makes a database of a backup, in the place of the present one, with revisions that nobody has seen. Effects. */
-import { closeSync, fsyncSync, openSync, renameSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { closeSync, openSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
-import type { Backup } from './backup-format.ts';
+import { type Backup, BackupError } from './backup-format.ts';
 import { highWaterFileOf, markRestored } from './database.ts';
+import { putInPlace } from './durable-file.ts';
 import { readHighWater, revisionJump } from './high-water.ts';
-import { migrate } from './migrations.ts';
+import { migrate, schemaVersion } from './migrations.ts';
 import { finishRestore, restoreNames } from './restore-file.ts';
-import { KeyRing, syncFolder } from './secrets-key.ts';
+import { KeyRing } from './secrets-key.ts';
 
 export interface Restored {
   /** Where the former database is now; undefined: there was none. */
@@ -18,12 +18,20 @@ export interface Restored {
 
 /**
  * Puts the backup in the place of the database; nobody may have that open. Killed at any moment, either nothing has
- * happened, or the next start of the store finishes it. Throws what SQLite and the disk throw.
+ * happened, or the next start of the store finishes it. Throws BackupError, and what SQLite and the disk throw.
  */
 export function restoreBackup(path: string, backup: Backup, nowMs: number): Restored {
+  if (backup.header.schema > schemaVersion) {
+    throw new BackupError(
+      `it was taken by a newer Holdfast (format ${backup.header.schema}, this one knows ${schemaVersion}); restore it with that version`,
+    );
+  }
   finishRestore(path);
   const { making, whole } = restoreNames(path);
   const revision = Math.max(backup.end.revision, readHighWater(highWaterFileOf(path))) + revisionJump;
+  if (!Number.isSafeInteger(revision)) {
+    throw new BackupError(`its revision ${backup.end.revision} is none that a store can have`);
+  }
   closeSync(openSync(making, 'w', 0o600));
   const db = new DatabaseSync(making);
   try {
@@ -40,11 +48,7 @@ export function restoreBackup(path: string, backup: Backup, nowMs: number): Rest
   } finally {
     db.close();
   }
-  const fd = openSync(making, 'r');
-  fsyncSync(fd);
-  closeSync(fd);
-  renameSync(making, whole);
-  syncFolder(dirname(path));
+  putInPlace(making, whole);
   return { former: finishRestore(path), revision };
 }
 

@@ -4,8 +4,8 @@
  * bound to the place of its object, so that none can be put in another's place. Effects: reads and writes the file.
  */
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto';
-import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { closeSync, existsSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { putInPlace } from './durable-file.ts';
 import { lockedWords } from './status-error.ts';
 
 interface Key {
@@ -118,23 +118,11 @@ export function addKey(path: string): KeyRing {
   const fd = openSync(temporary, 'w', 0o600);
   try {
     writeSync(fd, keys.map((bytes) => `${bytes.toString('base64')}\n`).join(''));
-    fsyncSync(fd);
   } finally {
     closeSync(fd);
   }
-  renameSync(temporary, path);
-  syncFolder(dirname(path));
+  putInPlace(temporary, path);
   return new KeyRing(path, keys);
-}
-
-/** Returns when names that were made or changed in a folder are on disk. */
-export function syncFolder(path: string): void {
-  const fd = openSync(path, 'r');
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
 }
 
 /** Pure. Throws TypeError that names the line, and never what is in it. */

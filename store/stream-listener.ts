@@ -87,6 +87,7 @@ export async function startStreamListener(deps: StreamListenerDeps): Promise<Str
   const listener = await startListener({
     credentials,
     listen,
+    log,
     handle: (request, response) => {
       const labels = labelsOf(request);
       const end = labels.verb === 'CONNECT' ? metrics.longRunning(labels) : undefined;

@@ -27,16 +27,18 @@ export function startUpkeep(database: DatabaseFile, log: Logger): Upkeep {
         run();
       } catch (error) {
         log.warn({ err: error }, 'the database could not be looked after; it is tried again later');
-        if (run === giveBack) later(giveBack, 10 * intervalMs);
+        later(run, 10 * intervalMs);
       }
     }, afterMs);
     timer.unref();
     timers.add(timer);
   };
   const giveBack = (): void => {
-    const isMuch = database.sizes().freeBytes > spareBytes;
-    if (isMuch) database.giveBack(pagesAtOnce);
-    later(giveBack, isMuch ? pauseMs : intervalMs);
+    const { freeBytes } = database.sizes();
+    if (freeBytes > spareBytes) database.giveBack(pagesAtOnce);
+    // A file that could not be written anew yet has pages that cannot be given back.
+    const isShrinking = database.sizes().freeBytes < freeBytes;
+    later(giveBack, isShrinking ? pauseMs : intervalMs);
   };
   const reseal = (after: string): void => {
     const next = database.resealAfter(after, rowsAtOnce);

@@ -2,7 +2,8 @@
  * Who a request is from: a client certificate of our CA, the admin's token, this process's own host, or a service
  * account's token; the first that holds counts. Reads the store's memory; keeps what it verified for the next request.
  */
-import { createHash, timingSafeEqual } from 'node:crypto';
+import { timingSafeEqual } from 'node:crypto';
+import { bearerOf, digestOf } from '../authorize.ts';
 import type { KubeObject } from '../resources.ts';
 import { unauthorized } from '../status-error.ts';
 import {
@@ -131,16 +132,4 @@ export class Authenticator {
       extra,
     });
   }
-}
-
-/** The token of an Authorization header; undefined: it has none. */
-function bearerOf(header: string | undefined): string | undefined {
-  const [scheme, token, ...rest] = (header ?? '').split(' ');
-  if (scheme?.toLowerCase() !== 'bearer' || token === undefined || token === '' || rest.length > 0) return undefined;
-  return token;
-}
-
-/** Digests of equal length are compared in constant time, so that the time tells nothing. */
-function digestOf(text: string): Buffer {
-  return createHash('sha256').update(text).digest();
 }

@@ -34,7 +34,10 @@ const retryMs = 5_000;
 const maxRounds = 8;
 const mode = { isDryRun: false, checkUnknown: (): void => {} };
 
-/** Makes what is missing, and begins to follow. Resolves when all of it is there. */
+/** What may be under way of the aggregated roles. */
+const aggregated = 'the rules of an aggregated role';
+
+/** Makes what is missing, and begins to follow. Resolves when all of it is there, or will be tried again. */
 export async function startKeeper(deps: KeeperDeps): Promise<{ close(): void }> {
   const { writer, operations, namespaces, log } = deps;
   await Promise.all([
@@ -42,19 +45,26 @@ export async function startKeeper(deps: KeeperDeps): Promise<{ close(): void }> 
     ...builtInClusterRoleBindings.map((wanted) => ensure(deps, clusterRoleBindingKind, wanted, mergeBinding)),
   ]);
   let isClosed = false;
-  const timers = new Set<NodeJS.Timeout>();
-  const persist = (what: string, work: () => Promise<unknown>): void => {
+  const timers = new Map<string, NodeJS.Timeout>();
+  /** Done once it was tried: what fails now is tried again, and keeps nobody from starting. */
+  const persist = async (what: string, work: () => Promise<unknown>): Promise<void> => {
     if (isClosed) return;
-    work().catch((error: unknown) => {
-      if (isClosed) return;
-      log.warn({ err: error }, `${what} could not be written; trying again`);
-      const timer = setTimeout(() => {
-        timers.delete(timer);
-        persist(what, work);
-      }, retryMs).unref();
-      timers.add(timer);
-    });
+    try {
+      await work();
+    } catch (error) {
+      if (isClosed || timers.has(what)) return;
+      log.warn({ err: error, what }, 'what belongs to access could not be written; trying again');
+      const again = (): void => {
+        timers.delete(what);
+        void persist(what, work);
+      };
+      timers.set(what, setTimeout(again, retryMs).unref());
+    }
   };
+  const account = (namespace: string): Promise<void> =>
+    persist(`the default service account of ${namespace}`, () =>
+      ensureAccount(operations, writer, namespaces, namespace),
+    );
   let aggregating: 'no' | 'once' | 'again' = 'no';
   const aggregateSoon = (): void => {
     if (aggregating !== 'no') {
@@ -62,7 +72,7 @@ export async function startKeeper(deps: KeeperDeps): Promise<{ close(): void }> 
       return;
     }
     aggregating = 'once';
-    persist('the rules of an aggregated role', async () => {
+    void persist(aggregated, async () => {
       try {
         await aggregate(deps);
       } finally {
@@ -77,24 +87,23 @@ export async function startKeeper(deps: KeeperDeps): Promise<{ close(): void }> 
     if (storageKey === clusterRoleKind.storageKey) {
       aggregateSoon();
     } else if (storageKey === namespaces.storageKey && kind === 'ADDED') {
-      persist('a default service account', () => ensureAccount(operations, writer, namespaces, object.metadata.name));
+      void account(object.metadata.name);
     } else if (
       storageKey === serviceAccountKind.storageKey &&
       kind === 'DELETED' &&
       object.metadata.name === 'default'
     ) {
-      const { namespace = '' } = object.metadata;
-      persist('a default service account', () => ensureAccount(operations, writer, namespaces, namespace));
+      void account(object.metadata.namespace ?? '');
     }
   });
-  await aggregate(deps);
+  await persist(aggregated, () => aggregate(deps));
   const names = [...writer.collection(namespaces).list(undefined)].map(({ object }) => object.metadata.name);
-  await Promise.all(names.map((name) => ensureAccount(operations, writer, namespaces, name)));
+  await Promise.all(names.map(account));
   return {
     close: () => {
       isClosed = true;
       unsubscribe();
-      for (const timer of timers) clearTimeout(timer);
+      for (const timer of timers.values()) clearTimeout(timer);
     },
   };
 }

@@ -5,6 +5,7 @@
 import { getOwn, getPath, getString, jsonEqual } from '../json.ts';
 import type { KubeObject, ResourceKind } from '../resources.ts';
 import { forbidden, notFound } from '../status-error.ts';
+import type { ResourceAttributes } from './attributes.ts';
 import type { Authorizer } from './authorizer.ts';
 import { mastersGroup, type User } from './identity.ts';
 import { compact, formatRule, type PolicyRule, parseRules, uncovered } from './policy-rules.ts';
@@ -44,21 +45,16 @@ function checkRole(
   deps: EscalationDeps,
 ): void {
   const { name, namespace = '' } = object.metadata;
-  const unchanged = (field: string): boolean =>
-    previous !== undefined && jsonEqual(getOwn(object, field), getOwn(previous, field));
-  if (unchanged('rules') && unchanged('aggregationRule')) return;
-  const verb = {
-    isResource: true,
-    verb: 'escalate',
-    group: rbacGroup,
-    version: kind.version,
-    resource: kind.plural,
-    subresource: '',
-    namespace,
-    name,
-  } as const;
-  if (deps.authorizer.authorize(user, verb).isAllowed) return;
-  if (getOwn(object, 'aggregationRule') !== undefined && !unchanged('aggregationRule')) {
+  const unchanged = unchangedSince(object, previous);
+  // Labels too: by them a role becomes part of others.
+  const isSameLabels =
+    previous !== undefined && jsonEqual(object.metadata.labels ?? {}, previous.metadata.labels ?? {});
+  if (unchanged('rules') && unchanged('aggregationRule') && isSameLabels) return;
+  if (mayOnRole('escalate', { user, version: kind.version, resource: kind.plural, namespace, name }, deps)) return;
+  const isAggregated = [object, previous].some(
+    (role) => role !== undefined && getOwn(role, 'aggregationRule') !== undefined,
+  );
+  if (isAggregated) {
     // Its rules will be others', whatever these are.
     const everything = { verbs: ['*'], apiGroups: ['*'], resources: ['*'], resourceNames: [], nonResourceURLs: [] };
     const paths = { verbs: ['*'], apiGroups: [], resources: [], resourceNames: [], nonResourceURLs: ['*'] };
@@ -78,27 +74,30 @@ function checkBinding(
   deps: EscalationDeps,
 ): void {
   const { name, namespace = '' } = object.metadata;
-  const unchanged = (field: string): boolean =>
-    previous !== undefined && jsonEqual(getOwn(object, field), getOwn(previous, field));
+  const unchanged = unchangedSince(object, previous);
   if (unchanged('roleRef') && unchanged('subjects')) return;
   const roleName = getString(getPath(object, ['roleRef']), 'name') ?? '';
   const isCluster = getString(object, 'roleRef', 'kind') !== 'Role';
   const resource = isCluster ? 'clusterroles' : 'roles';
-  const bind = {
-    isResource: true,
-    verb: 'bind',
-    group: rbacGroup,
-    version: kind.version,
-    resource,
-    subresource: '',
-    namespace,
-    name: roleName,
-  } as const;
-  if (deps.authorizer.authorize(user, bind).isAllowed) return;
+  if (mayOnRole('bind', { user, version: kind.version, resource, namespace, name: roleName }, deps)) return;
   const rules = deps.rbac.rulesOf(isCluster ? 'ClusterRole' : 'Role', roleName, namespace);
   if (rules === undefined) throw notFound({ group: rbacGroup, plural: resource }, roleName);
   const because = refusal(user, rules, namespace, deps);
   if (because !== undefined) throw forbidden(kind, name, because);
+}
+
+function unchangedSince(object: KubeObject, previous: KubeObject | undefined): (field: string) => boolean {
+  return (field) => previous !== undefined && jsonEqual(getOwn(object, field), getOwn(previous, field));
+}
+
+/** The verbs that allow what the rules held would not. */
+function mayOnRole(
+  verb: 'escalate' | 'bind',
+  role: Pick<ResourceAttributes, 'version' | 'resource' | 'namespace' | 'name'> & { readonly user: User },
+  { authorizer }: EscalationDeps,
+): boolean {
+  const { user, ...place } = role;
+  return authorizer.authorize(user, { isResource: true, verb, group: rbacGroup, subresource: '', ...place }).isAllowed;
 }
 
 /** Pieces told at most: clients refuse long answers. */

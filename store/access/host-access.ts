@@ -62,8 +62,10 @@ export class HostAccess {
       return this.#isOwn(host, group, resource, namespace, name) ? yes : unrelated(host);
     }
     if (resource === 'nodes') {
-      const isOther = name !== '' && name !== host;
-      return isOther ? { isAllowed: false, reason: `host '${host}' cannot touch node '${name}'` } : yes;
+      if (name === host) return yes;
+      if (name !== '') return { isAllowed: false, reason: `host '${host}' cannot touch node '${name}'` };
+      // Which one it creates, admit() sees.
+      return { ...yes, visibility: (_kind, object) => object.metadata.name === host };
     }
     if (resource === 'leases') {
       if (namespace !== 'kube-node-lease')

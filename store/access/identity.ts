@@ -1,5 +1,6 @@
 /** Who a request is from, in Kubernetes' words (authentication/user). Pure. */
-import { isJsonArray, isJsonObject, type Json, type JsonObject } from '../json.ts';
+import { isJsonObject, type Json, type JsonObject } from '../json.ts';
+import { strings } from './policy-rules.ts';
 
 export interface User {
   readonly name: string;
@@ -65,7 +66,5 @@ export function userToJson({ name, uid, groups, extra }: User): JsonObject {
 /** Reads `extra` of a review's spec. */
 export function parseExtra(value: Json | undefined): User['extra'] {
   const lists = Object.entries(isJsonObject(value) ? value : {});
-  return new Map(
-    lists.map(([key, list]) => [key, isJsonArray(list) ? list.filter((item) => typeof item === 'string') : []]),
-  );
+  return new Map(lists.map(([key, list]) => [key, strings(list)]));
 }

@@ -3,6 +3,6 @@
  * Used by: store/. May import: store/'s own files. Must not know: HTTP answers, SQL.
  */
 export { type Access, type Caller, createAccess } from './access.ts';
-export { hostPrefix, hostsGroup, type User } from './identity.ts';
+export { hostOf, hostPrefix, hostsGroup, mastersGroup, type User } from './identity.ts';
 export { accessKinds, serviceAccountKind } from './rbac-kinds.ts';
 export { reviewKinds } from './review-kinds.ts';

@@ -14,7 +14,7 @@ export interface PolicyRule {
   readonly nonResourceURLs: readonly string[];
 }
 
-function strings(value: Json | undefined): readonly string[] {
+export function strings(value: Json | undefined): readonly string[] {
   return isJsonArray(value) ? value.filter((item) => typeof item === 'string') : [];
 }
 
@@ -76,7 +76,7 @@ export function uncovered(owned: readonly PolicyRule[], wanted: readonly PolicyR
   return missing;
 }
 
-/** Pieces of one rule at most: a rule of many lists could ask for billions. */
+/** Pieces of one role's rules at most: a rule of many lists could ask for billions. */
 export const maxPieces = 10_000;
 
 export function countPieces({ verbs, apiGroups, resources, resourceNames, nonResourceURLs }: PolicyRule): number {

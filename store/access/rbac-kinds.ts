@@ -253,11 +253,13 @@ function defaultSubjects(binding: KubeObject): KubeObject {
 function validateRules(role: KubeObject, scope: 'namespaced' | 'cluster'): readonly FieldError[] {
   const errors: FieldError[] = [];
   const required = (field: string, detail: string): number => errors.push({ kind: 'required', field, detail });
-  for (const [index, rule] of parseRules(getOwn(role, 'rules')).entries()) {
+  const rules = parseRules(getOwn(role, 'rules'));
+  const count = rules.reduce((sum, rule) => sum + countPieces(rule), 0);
+  // All together: each piece is held against all that the writer has.
+  if (count > maxPieces) return [{ kind: 'tooMany', field: 'rules', count, max: maxPieces }];
+  for (const [index, rule] of rules.entries()) {
     const at = `rules[${index}]`;
     if (rule.verbs.length === 0) required(`${at}.verbs`, 'verbs must contain at least one value');
-    if (countPieces(rule) > maxPieces)
-      errors.push({ kind: 'tooMany', field: at, count: countPieces(rule), max: maxPieces });
     if (rule.nonResourceURLs.length > 0) {
       const value = [...rule.nonResourceURLs];
       if (scope === 'namespaced') {

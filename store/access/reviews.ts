@@ -1,6 +1,6 @@
 /** Answers the kinds that ask who somebody is and what he may do. Reads the indexes; changes nothing. Source: registry/authorization and registry/authentication. */
 import type { FieldError } from '../field-errors.ts';
-import { getPath, getString, isJsonArray, isJsonObject, type Json, type JsonObject } from '../json.ts';
+import { getPath, getString, isJsonObject, type Json, type JsonObject } from '../json.ts';
 import { parseObject } from '../object-rules.ts';
 import { apiVersionOf, type ResourceKind } from '../resources.ts';
 import { validateSchema } from '../schema-validate.ts';
@@ -8,8 +8,8 @@ import { badRequest, invalid } from '../status-error.ts';
 import type { Attributes } from './attributes.ts';
 import type { Authenticator } from './authenticator.ts';
 import type { Authorizer } from './authorizer.ts';
-import { parseExtra, type User, userToJson } from './identity.ts';
-import { compact, ruleToJson } from './policy-rules.ts';
+import { hostOf, parseExtra, type User, userToJson } from './identity.ts';
+import { compact, ruleToJson, strings } from './policy-rules.ts';
 import type { RbacIndex } from './rbac-index.ts';
 import {
   localSubjectAccessReviewKind,
@@ -115,7 +115,8 @@ function reviewRules(user: User, spec: Json, { rbac }: ReviewDeps): JsonObject {
     nonResourceRules: rules
       .filter(({ nonResourceURLs }) => nonResourceURLs.length > 0)
       .map(({ verbs, nonResourceURLs }) => ({ verbs, nonResourceURLs })),
-    incomplete: false,
+    // What a host may do does not come from roles.
+    incomplete: hostOf(user) !== undefined,
     ...(missing.length === 0 ? {} : { evaluationError: missing.join(', ') }),
   };
 }
@@ -156,8 +157,4 @@ function userIn(kind: ResourceKind, spec: Json): User {
     ]);
   }
   return { name, uid: getString(spec, 'uid'), groups, extra: parseExtra(getPath(spec, ['extra'])) };
-}
-
-function strings(value: Json | undefined): readonly string[] {
-  return isJsonArray(value) ? value.filter((item) => typeof item === 'string') : [];
 }

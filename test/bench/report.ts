@@ -25,6 +25,11 @@ export interface Figures {
   readonly load: number | undefined;
 }
 
+export interface Bound {
+  readonly kind: 'at most' | 'at least';
+  readonly value: number;
+}
+
 export interface Target {
   readonly figure: string;
   readonly unit: string;
@@ -34,7 +39,7 @@ export interface Target {
   /** Shown beside the value, not judged. */
   readonly p95?: (figures: Figures) => number | undefined;
   /** undefined: shown for comparison only. */
-  readonly bound?: { readonly kind: 'at most' | 'at least'; readonly value: number };
+  readonly bound?: Bound;
 }
 
 /** Of an engine of which nothing was measured. */
@@ -207,6 +212,10 @@ function formatValue(target: Target, figures: Figures): string {
 function formatVerdict({ bound, value }: Target, figures: Figures | undefined): string {
   const measured = figures === undefined ? undefined : value(figures);
   if (bound === undefined) return '';
-  if (measured === undefined) return 'not measured';
-  return (bound.kind === 'at most' ? measured <= bound.value : measured >= bound.value) ? 'yes' : 'NO';
+  return verdictOf(measured, bound);
+}
+
+export function verdictOf(value: number | undefined, bound: Bound): string {
+  if (value === undefined) return 'not measured';
+  return (bound.kind === 'at most' ? value <= bound.value : value >= bound.value) ? 'yes' : 'NO';
 }

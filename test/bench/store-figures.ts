@@ -1,5 +1,5 @@
 /** What is measured of the store, the targets, and the table. Pure. */
-import { alignColumns, type Distribution } from './report.ts';
+import { alignColumns, type Bound, type Distribution, verdictOf } from './report.ts';
 
 export interface WriteCost {
   /** Stored when the writes were timed. */
@@ -25,68 +25,36 @@ interface Row {
   readonly figure: string;
   readonly digits: number;
   readonly of: (figures: StoreFigures) => number | undefined;
-  readonly bound: { readonly kind: 'at most' | 'at least'; readonly value: number };
+  readonly bound: Bound;
   /** Of kube-apiserver 1.20 with etcd, on the machine of the targets (two cores, generator on the same machine). */
   readonly reference: string;
 }
 
+const atMost = (value: number): Bound => ({ kind: 'at most', value });
+const atLeast = (value: number): Bound => ({ kind: 'at least', value });
+const row = (
+  figure: string,
+  of: Row['of'],
+  bound: Bound,
+  { digits, reference }: Pick<Row, 'digits' | 'reference'>,
+): Row => ({ figure, of, bound, digits, reference });
+const megabytes = (bytes: number | undefined): number | undefined => (bytes === undefined ? undefined : bytes / 1e6);
+
 const rows: readonly Row[] = [
-  {
-    figure: 'create, one client, p50 (ms)',
-    digits: 2,
-    of: ({ serialCreateMs }) => serialCreateMs.median,
-    bound: { kind: 'at most', value: 1.5 },
-    reference: '2.3',
-  },
-  {
-    figure: 'creates, 64 clients (per s)',
+  row('create, one client, p50 (ms)', (of) => of.serialCreateMs.median, atMost(1.5), { digits: 2, reference: '2.3' }),
+  row('creates, 64 clients (per s)', (of) => of.createsPerSecond, atLeast(3_700), { digits: 0, reference: '1480' }),
+  row('merge patches, 64 clients (per s)', (of) => of.patchesPerSecond, atLeast(3_600), {
     digits: 0,
-    of: ({ createsPerSecond }) => createsPerSecond,
-    bound: { kind: 'at least', value: 3_700 },
-    reference: '1480',
-  },
-  {
-    figure: 'merge patches, 64 clients (per s)',
-    digits: 0,
-    of: ({ patchesPerSecond }) => patchesPerSecond,
-    bound: { kind: 'at least', value: 3_600 },
     reference: '1100 to 1290',
-  },
-  {
-    figure: 'gets, 64 clients (per s)',
+  }),
+  row('gets, 64 clients (per s)', (of) => of.getsPerSecond, atLeast(5_500), { digits: 0, reference: '2300 to 3200' }),
+  row('list of 2,000 (ms)', (of) => of.listMs, atMost(60), { digits: 1, reference: '160' }),
+  row('an event to 100 watchers (ms)', (of) => of.fanOut100Ms, atMost(5), { digits: 1, reference: '8 to 12' }),
+  row('an event to 1,000 watchers (ms)', (of) => of.fanOut1000Ms, atMost(35), { digits: 1, reference: '51' }),
+  row('memory with 10,000 objects, RSS (MB)', (of) => megabytes(of.rssBytes), atMost(200), {
     digits: 0,
-    of: ({ getsPerSecond }) => getsPerSecond,
-    bound: { kind: 'at least', value: 5_500 },
-    reference: '2300 to 3200',
-  },
-  {
-    figure: 'list of 2,000 (ms)',
-    digits: 1,
-    of: ({ listMs }) => listMs,
-    bound: { kind: 'at most', value: 60 },
-    reference: '160',
-  },
-  {
-    figure: 'an event to 100 watchers (ms)',
-    digits: 1,
-    of: ({ fanOut100Ms }) => fanOut100Ms,
-    bound: { kind: 'at most', value: 5 },
-    reference: '8 to 12',
-  },
-  {
-    figure: 'an event to 1,000 watchers (ms)',
-    digits: 1,
-    of: ({ fanOut1000Ms }) => fanOut1000Ms,
-    bound: { kind: 'at most', value: 35 },
-    reference: '51',
-  },
-  {
-    figure: 'memory with 10,000 objects, RSS (MB)',
-    digits: 0,
-    of: ({ rssBytes }) => (rssBytes === undefined ? undefined : rssBytes / 1e6),
-    bound: { kind: 'at most', value: 200 },
     reference: '740, etcd 100',
-  },
+  }),
 ];
 
 /** A column for each server that was measured; the first is ours, and is judged. */
@@ -114,9 +82,4 @@ export function formatStore(measured: readonly { readonly name: string; readonly
     'reference: kube-apiserver 1.20 with etcd, measured once on the machine of the targets',
     ...costs.map((cost) => `\n${alignColumns(cost)}`),
   ].join('\n');
-}
-
-function verdictOf(value: number | undefined, { kind, value: bound }: Row['bound']): string {
-  if (value === undefined) return 'not measured';
-  return (kind === 'at most' ? value <= bound : value >= bound) ? 'yes' : 'NO';
 }

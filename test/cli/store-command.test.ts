@@ -212,6 +212,22 @@ describe('holdfast store', () => {
     await second.close();
   });
 
+  it('keeps every letter, wherever a part of the stream ends, and whatever may pass for the end of a line', async () => {
+    const text = 'ä€\u2028\u2029\u0085\r'.repeat(40_000);
+    for (const name of ['letters-a', 'letters-b']) {
+      await fixture.client.expect(201, 'POST', path, { body: configMap(name, { text }) });
+    }
+    const file = join(work, 'letters');
+    const other = join(work, 'of-letters');
+    await mkdir(other, { mode: 0o700 });
+    assert.equal(await run({ kind: 'backup', file, isSalvage: false }), 0);
+    assert.equal(await run({ kind: 'restore', file }, { dataDir: other }), 0);
+    const second = await startStore({ dataDir: other });
+    const found = await second.client.expect(200, 'GET', `${path}/letters-b`);
+    assert.ok(getString(found, 'data', 'text') === text);
+    await second.close();
+  });
+
   it('finds every backup that was cut short or altered', async () => {
     const file = join(work, 'whole');
     await fixture.client.expect(200, 'DELETE', path);

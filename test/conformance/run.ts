@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { getPath, isJsonArray, isJsonObject, type Json } from '../../store/json.ts';
+import { readJsonLines } from '../json-lines.ts';
 import type { Case, Need, Request, RequestStep, Step, Want, WatchStep } from './case.ts';
 import { Check, differences, type Expected } from './expect.ts';
 import type { Target } from './target.ts';
@@ -118,7 +119,7 @@ export class Session {
       const options = { method: 'GET', path, headers, body: undefined, as: 'administrator' } as const;
       const { statusCode, body } = await this.#target.call({ ...options, signal: stop.signal });
       assert.equal(statusCode, 200, `${path} is answered with ${statusCode}`);
-      const lines = readLines(body)[Symbol.asyncIterator]();
+      const lines = readJsonLines<Json>(body)[Symbol.asyncIterator]();
       for (const request of step.during) known = { ...known, ...(await this.#request(request, known)) };
       for (const { type, object } of step.events) {
         const { value, done } = await lines.next();
@@ -226,14 +227,4 @@ function saved({ save = {} }: RequestStep, answer: Answer, names: Names): Names 
     return [key, String(value)] as const;
   });
   return Object.fromEntries(values);
-}
-
-async function* readLines(body: AsyncIterable<Buffer>): AsyncGenerator<Json, void> {
-  let rest = '';
-  const decoder = new TextDecoder();
-  for await (const chunk of body) {
-    const lines = (rest + decoder.decode(chunk, { stream: true })).split('\n');
-    rest = lines.pop() ?? '';
-    for (const line of lines) yield JSON.parse(line);
-  }
 }

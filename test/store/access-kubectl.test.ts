@@ -1,32 +1,27 @@
 /** What kubectl asks about access: whoami, can-i, create token, and acting for others. */
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { kubectl } from '../tools.ts';
 import { type Fixture, startStore } from './fixture.ts';
+import { createKubectlHome, type KubectlHome } from './kubectl-home.ts';
 
 describe('store: kubectl and access', () => {
   let fixture: Fixture;
-  let home: string;
+  let home: KubectlHome;
 
   before(async () => {
     fixture = await startStore();
-    home = await mkdtemp(join(tmpdir(), 'access-kubectl-'));
+    home = await createKubectlHome(kubectl(), fixture.store);
   });
   after(async () => {
     await fixture.close();
-    await rm(home, { recursive: true, force: true });
+    await home.close();
   });
 
-  const run = (...args: readonly string[]): Promise<{ failed: boolean; out: string }> =>
-    new Promise((resolve) => {
-      const env = { PATH: process.env.PATH, HOME: home, KUBECONFIG: fixture.store.adminKubeconfigPath };
-      execFile(kubectl(), args, { env, timeout: 120_000 }, (error, stdout, stderr) => {
-        resolve({ failed: error !== null, out: stdout + stderr });
-      });
-    });
+  const run = async (...args: readonly string[]): Promise<{ failed: boolean; out: string }> => {
+    const { code, stdout, stderr } = await home.run(...args);
+    return { failed: code !== 0, out: stdout + stderr };
+  };
 
   it('creates an account with a role, and a token with which it may do just that', async () => {
     assert.match((await run('auth', 'whoami')).out, /Username\s+system:admin/);

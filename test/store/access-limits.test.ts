@@ -180,6 +180,22 @@ describe('store: limits and audit', () => {
     assert.doesNotMatch(JSON.stringify(all), /never-to-be-seen/);
   });
 
+  it('notes what was asked behind a watch on a connection that then ended, and counts it no more', async () => {
+    const socket = open();
+    const body = JSON.stringify(configMap('behind'));
+    const more = ['Content-Type: application/json', `Content-Length: ${body.length}`, 'Audit-Id: behind-a-watch'];
+    socket.write(head('GET', `${core}/configmaps?watch=true`) + head('POST', `${core}/configmaps`, ...more) + body);
+    await until(
+      async () => (await client.call('GET', `${core}/configmaps/behind`)).code === 200,
+      'the write behind the watch',
+    );
+    socket.destroy();
+    const log = join(fixture.dataDir, 'audit', 'audit.log');
+    const isNoted = async (): Promise<boolean> => (await readFile(log, 'utf8')).includes('behind-a-watch');
+    await until(isNoted, 'the write to be noted');
+    await client.expect(200, 'DELETE', `${core}/configmaps/behind`);
+  });
+
   it('rotates the audit log by size, and keeps a bounded number', async () => {
     const dir = join(fixture.dataDir, 'audit');
     for (let round = 0; round < 5; round++) {

@@ -209,6 +209,32 @@ describe('store: access by roles', () => {
       },
     });
     await boss.expect(201, 'POST', bindings, { body: binding('e', 'ClusterRole', 'cluster-admin') });
+    const many = Array.from({ length: 101 }, (_, index) => `r${index}`);
+    const asked = { body: role('huge', many, many) };
+    assert.equal((await admin.expect(422, 'POST', roles, asked)).reason, 'Invalid');
+  });
+
+  it('lets nobody make a role part of others by its labels who could not write its rules', async () => {
+    const labeller = await account('labeller', 'view');
+    await admin.expect(201, 'POST', `${rbac}/clusterroles`, {
+      body: {
+        metadata: { name: 'labeller' },
+        rules: [{ apiGroups: ['rbac.authorization.k8s.io'], resources: ['clusterroles'], verbs: ['patch', 'get'] }],
+      },
+    });
+    await admin.expect(201, 'POST', `${rbac}/clusterrolebindings`, {
+      body: {
+        metadata: { name: 'labeller' },
+        roleRef: { kind: 'ClusterRole', name: 'labeller' },
+        subjects: [{ kind: 'ServiceAccount', name: 'labeller', namespace: 'default' }],
+      },
+    });
+    const label = { metadata: { labels: { 'rbac.authorization.k8s.io/aggregate-to-view': 'true' } } };
+    const refused = await labeller.expect(403, 'PATCH', `${rbac}/clusterroles/cluster-admin`, {
+      body: label,
+      headers: merge,
+    });
+    assert.match(String(refused.message), /attempting to grant RBAC permissions not currently held/);
   });
 
   it('refuses tokens that are wrong, out of date, or whose account is gone', async () => {
@@ -362,6 +388,11 @@ describe('store: access by roles', () => {
       );
     }
     await host.expect(403, 'GET', `${containers}/there`);
+    for (const name of ['here', 'there']) {
+      await admin.expect(201, 'POST', '/api/v1/nodes', { body: { metadata: { name } } });
+    }
+    assert.deepEqual(namesOf(await host.expect(200, 'GET', '/api/v1/nodes')), ['here']);
+    await host.expect(403, 'GET', '/api/v1/nodes/there');
     const patch = (path: string, body: Json, code: number) =>
       host.expect(code, 'PATCH', path, { body, headers: merge });
     await patch(`${containers}/here/status`, { status: { state: 'Running' } }, 200);

@@ -201,7 +201,7 @@ describe('store: a damaged database', () => {
       await copyFile(join(from, 'store.db'), `${database}.restored`);
       const before = await readFile(database);
       const { mtime } = await stat(`${database}.restored`);
-      const aside = `${database}.before-restore-${mtime.toISOString().replaceAll(/[-:]|\.\d+/gu, '')}`;
+      const aside = `${database}.before-restore-${mtime.toISOString().replaceAll(/[-:.]/gu, '')}`;
       if (steps > 0) await copyFile(database, aside);
       if (steps > 1) await copyFile(`${database}-wal`, `${aside}-wal`);
       if (steps > 2) await rm(`${database}-wal`);

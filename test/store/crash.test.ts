@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { askStore, textOf } from '../../store/index.ts';
 import { getString, type JsonObject } from '../../store/json.ts';
-import { type Client, container, containers, type Fixture, makeDir, metaOf, startStore } from './fixture.ts';
+import { type Client, container, containers, type Fixture, metaOf, startStore } from './fixture.ts';
 import { KillRig } from './kill-rig.ts';
 import { Follower, Ledger } from './ledger.ts';
 
@@ -19,17 +19,12 @@ const writers = 64;
 describe('store: kill -9', function () {
   this.timeout(120_000 + kills * 8_000);
   const path = '/api/v1/namespaces/default/configmaps';
-  let dataDir: string;
   let rig: KillRig;
 
   before(async () => {
-    dataDir = await makeDir();
-    rig = new KillRig(dataDir);
+    rig = await KillRig.create();
   });
-  after(async () => {
-    rig.close();
-    await rm(dataDir, { recursive: true, force: true });
-  });
+  after(() => rig.close());
 
   /** One write of a client: which it is depends on its turn and on what it has. Throws if it was not answered. */
   async function write(client: Client, ledger: Ledger, id: number, turn: number): Promise<void> {
@@ -113,20 +108,15 @@ describe('store: kill -9', function () {
 
 describe('store: kill -9 in the middle of its own work', function () {
   this.timeout(240_000);
-  let dataDir: string;
   let rig: KillRig;
 
   before(async () => {
-    dataDir = await makeDir();
-    rig = new KillRig(dataDir);
+    rig = await KillRig.create();
   });
-  after(async () => {
-    rig.close();
-    await rm(dataDir, { recursive: true, force: true });
-  });
+  after(() => rig.close());
 
   it('finishes a migration when it starts again, whenever it was killed, and loses nothing to a backup cut short', async () => {
-    const db = new DatabaseSync(join(dataDir, 'store.db'));
+    const db = new DatabaseSync(join(rig.dataDir, 'store.db'));
     db.exec(`
       CREATE TABLE objects (
         storage_key TEXT NOT NULL, key TEXT NOT NULL, revision INTEGER NOT NULL, json TEXT NOT NULL,
@@ -155,7 +145,7 @@ describe('store: kill -9 in the middle of its own work', function () {
       await client.expect(201, 'POST', secrets, {
         body: { metadata: { name: `t${round}` }, data: { a: 'aHVudGVyMg==' } },
       });
-      const backup = await askStore(dataDir, 'GET', '/backup');
+      const backup = await askStore(rig.dataDir, 'GET', '/backup');
       assert.ok(backup !== undefined);
       await once(backup, 'readable'); // and not read on: it cannot come to its end
       await kill();

@@ -1,11 +1,10 @@
 /** Definitions of resources as the real kubectl handles them: what comes after them in the same breath works. */
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { kubectl } from '../tools.ts';
 import { type Fixture, startStore } from './fixture.ts';
+import { createKubectlHome, type KubectlHome } from './kubectl-home.ts';
 
 const definition = `apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
@@ -54,30 +53,20 @@ spec: { cronSpec: '* * * * */5', image: awesome }
 
 describe('store: definitions of resources with kubectl', () => {
   let fixture: Fixture;
-  let home: string;
+  let home: KubectlHome;
   before(async () => {
     fixture = await startStore();
-    home = await mkdtemp(join(tmpdir(), 'holdfast-crds-'));
-    await writeFile(join(home, 'crd.yaml'), definition);
-    await writeFile(join(home, 'one.yaml'), instance);
+    home = await createKubectlHome(kubectl(), fixture.store);
+    await writeFile(join(home.dir, 'crd.yaml'), definition);
+    await writeFile(join(home.dir, 'one.yaml'), instance);
   });
   after(async () => {
     await fixture.close();
-    await rm(home, { recursive: true, force: true });
+    await home.close();
   });
 
-  const run = (...args: readonly string[]) =>
-    new Promise<{ code: number; text: string }>((resolve) => {
-      const env = { PATH: process.env.PATH, HOME: home, KUBECONFIG: fixture.store.adminKubeconfigPath };
-      execFile(kubectl(), args, { cwd: home, env, timeout: 120_000 }, (error, stdout, stderr) => {
-        resolve({ code: error === null ? 0 : 1, text: stdout + stderr });
-      });
-    });
-  const ok = async (...args: readonly string[]): Promise<string> => {
-    const { code, text } = await run(...args);
-    assert.equal(code, 0, `kubectl ${args.join(' ')}: ${text}`);
-    return text;
-  };
+  const run = (...args: readonly string[]) => home.run(...args);
+  const ok = (...args: readonly string[]) => home.ok(...args);
 
   it('creates a definition and an object of it at once, explains, scales, selects and removes', async () => {
     await ok('apply', '-f', 'crd.yaml');
@@ -95,7 +84,7 @@ describe('store: definitions of resources with kubectl', () => {
       /^3$/u,
     );
     const refused = await run('scale', '--replicas=11', 'crontab/mine');
-    assert.match(refused.text, /spec.replicas: Invalid value: "object": at most ten/u);
+    assert.match(refused.stderr, /spec.replicas: Invalid value: "object": at most ten/u);
     await ok('apply', '-f', 'crd.yaml'); // as it is already
     await ok('delete', '-f', 'crd.yaml');
     assert.equal((await run('get', 'crontabs')).code, 1);

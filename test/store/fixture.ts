@@ -9,6 +9,7 @@ import { Agent, type Dispatcher, request } from 'undici';
 import { crdFiles } from '../../crds/index.ts';
 import { createStore, type Store, type StoreDeps } from '../../store/index.ts';
 import type { Json, JsonObject } from '../../store/json.ts';
+import { readJsonLines } from '../json-lines.ts';
 
 export const containers = '/apis/holdfast.dev/v1/namespaces/default/containers';
 
@@ -86,7 +87,7 @@ export class Client {
       bodyTimeout: 0,
     });
     assert.equal(statusCode, 200);
-    const events = readLines(body);
+    const events = readJsonLines<WatchEvent>(body);
     return {
       [Symbol.asyncIterator]: () => events,
       close: () => stop.abort(),
@@ -101,16 +102,6 @@ export class Client {
         }
       },
     };
-  }
-}
-
-async function* readLines(body: AsyncIterable<Buffer>): AsyncGenerator<WatchEvent, void> {
-  let rest = '';
-  const decoder = new TextDecoder();
-  for await (const chunk of body) {
-    const lines = (rest + decoder.decode(chunk, { stream: true })).split('\n');
-    rest = lines.pop() ?? '';
-    for (const line of lines) yield JSON.parse(line);
   }
 }
 

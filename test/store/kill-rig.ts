@@ -2,10 +2,11 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { Client } from './fixture.ts';
+import { Client, makeDir } from './fixture.ts';
 
 export interface KilledStore {
   readonly client: Client;
@@ -13,12 +14,17 @@ export interface KilledStore {
 }
 
 export class KillRig {
-  readonly #dataDir: string;
+  readonly dataDir: string;
   readonly #children = new Set<ChildProcess>();
   #standby: ChildProcess | undefined;
 
-  constructor(dataDir: string) {
-    this.#dataDir = dataDir;
+  /** On a data directory of its own. */
+  static async create(): Promise<KillRig> {
+    return new KillRig(await makeDir());
+  }
+
+  private constructor(dataDir: string) {
+    this.dataDir = dataDir;
   }
 
   /** Opens the store; the process that is to follow begins to load. */
@@ -63,13 +69,14 @@ export class KillRig {
     return { child, lines, ended };
   }
 
-  close(): void {
+  async close(): Promise<void> {
     for (const child of this.#children) child.kill('SIGKILL');
+    await rm(this.dataDir, { recursive: true, force: true });
   }
 
   #spawn(): ChildProcess {
     const program = join(import.meta.dirname, 'store-process.ts');
-    const child = spawn(process.execPath, [program, this.#dataDir], {
+    const child = spawn(process.execPath, [program, this.dataDir], {
       stdio: ['pipe', 'pipe', 'inherit'],
       env: { ...process.env, NODE_COMPILE_CACHE: join(tmpdir(), 'holdfast-crash-compile-cache') },
     });

@@ -1,18 +1,11 @@
 /** Apply as the real kubectl does it, the newest of this machine and 1.20: on the server, over from the client, pruned. */
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { JsonObject } from '../../store/json.ts';
 import { kubectl, kubectl120 } from '../tools.ts';
 import { type Client, containers, type Fixture, metaOf, startStore } from './fixture.ts';
-
-interface Ran {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
+import { createKubectlHome, type KubectlHome } from './kubectl-home.ts';
 
 const maps = '/api/v1/namespaces/default/configmaps';
 
@@ -26,31 +19,21 @@ for (const { version, program, pruned } of [
   describe(`store: kubectl apply ${version}`, () => {
     let fixture: Fixture;
     let client: Client;
-    let home: string;
+    let home: KubectlHome;
     let file: string;
     before(async () => {
       fixture = await startStore();
       client = fixture.client;
-      home = await mkdtemp(join(tmpdir(), 'holdfast-kubectl-'));
-      file = join(home, 'map.yaml');
+      home = await createKubectlHome(program(), fixture.store);
+      file = join(home.dir, 'map.yaml');
     });
     after(async () => {
       await fixture.close();
-      await rm(home, { recursive: true, force: true });
+      await home.close();
     });
 
-    const run = (...args: readonly string[]): Promise<Ran> =>
-      new Promise((resolve) => {
-        const env = { PATH: process.env.PATH, HOME: home, KUBECONFIG: fixture.store.adminKubeconfigPath };
-        execFile(program(), args, { env, timeout: 120_000 }, (error, stdout, stderr) => {
-          resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : -1, stdout, stderr });
-        });
-      });
-    const ok = async (...args: readonly string[]): Promise<string> => {
-      const { code, stdout, stderr } = await run(...args);
-      assert.equal(code, 0, `kubectl ${args.join(' ')}: ${stdout}${stderr}`);
-      return stdout;
-    };
+    const run = (...args: readonly string[]) => home.run(...args);
+    const ok = (...args: readonly string[]) => home.ok(...args);
     const dataOf = async (name: string) => (await client.expect(200, 'GET', `${maps}/${name}`)).data;
 
     it('goes over from client-side apply, and then removes what the document no longer has', async () => {

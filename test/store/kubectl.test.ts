@@ -1,19 +1,13 @@
 /** The store as the real kubectl sees it, the newest of this machine and 1.20. */
 import assert from 'node:assert/strict';
-import { execFile, spawn } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { spawn } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { JsonObject } from '../../store/json.ts';
 import { kubectl, kubectl120 } from '../tools.ts';
 import { until } from '../until.ts';
 import { type Client, containers, type Fixture, metaOf, startStore } from './fixture.ts';
-
-interface Ran {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
+import { createKubectlHome, type KubectlHome } from './kubectl-home.ts';
 
 const web = `apiVersion: holdfast.dev/v1
 kind: Container
@@ -30,38 +24,23 @@ for (const { version, program } of [
   describe(`store: kubectl ${version}`, () => {
     let fixture: Fixture;
     let client: Client;
-    let home: string;
+    let home: KubectlHome;
     let file: string;
 
     before(async () => {
       fixture = await startStore();
       client = fixture.client;
-      home = await mkdtemp(join(tmpdir(), 'holdfast-kubectl-'));
-      file = join(home, 'web.yaml');
+      home = await createKubectlHome(program(), fixture.store, { KUBE_EDITOR: 'sed -i s/nginx/edited/' });
+      file = join(home.dir, 'web.yaml');
       await writeFile(file, web);
     });
     after(async () => {
       await fixture.close();
-      await rm(home, { recursive: true, force: true });
+      await home.close();
     });
 
-    const environment = (): NodeJS.ProcessEnv => ({
-      PATH: process.env.PATH,
-      HOME: home,
-      KUBECONFIG: fixture.store.adminKubeconfigPath,
-      KUBE_EDITOR: 'sed -i s/nginx/edited/',
-    });
-    const run = (...args: readonly string[]): Promise<Ran> =>
-      new Promise((resolve) => {
-        execFile(program(), args, { env: environment(), timeout: 120_000 }, (error, stdout, stderr) => {
-          resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : -1, stdout, stderr });
-        });
-      });
-    const ok = async (...args: readonly string[]): Promise<string> => {
-      const { code, stdout, stderr } = await run(...args);
-      assert.equal(code, 0, `kubectl ${args.join(' ')}: ${stdout}${stderr}`);
-      return stdout;
-    };
+    const run = (...args: readonly string[]) => home.run(...args);
+    const ok = (...args: readonly string[]) => home.ok(...args);
     const setStatus = (status: JsonObject) =>
       client.expect(200, 'PATCH', `${containers}/web/status`, {
         body: { status },
@@ -79,7 +58,7 @@ for (const { version, program } of [
     it('applies a document, and finds nothing to do the second time', async () => {
       assert.equal(await ok('apply', '-f', file), 'container.holdfast.dev/web created\n');
       assert.equal(await ok('apply', '-f', file), 'container.holdfast.dev/web unchanged\n');
-      const changed = join(home, 'changed.yaml');
+      const changed = join(home.dir, 'changed.yaml');
       await writeFile(changed, web.replace('app: site', 'app: site, tier: front'));
       assert.equal((await run('diff', '-f', changed)).code, 1);
       assert.equal(await ok('apply', '-f', changed), 'container.holdfast.dev/web configured\n');
@@ -115,7 +94,7 @@ for (const { version, program } of [
 
     it('follows changes', async () => {
       const child = spawn(program(), ['get', 'ctr', 'web', '-w'], {
-        env: environment(),
+        env: { ...process.env, ...home.env },
         stdio: ['ignore', 'pipe', 'inherit'],
       });
       let seen = '';
@@ -196,7 +175,7 @@ for (const { version, program } of [
     });
 
     it('says what is wrong with a document', async () => {
-      const bad = join(home, 'bad.yaml');
+      const bad = join(home.dir, 'bad.yaml');
       await writeFile(bad, web.replace('image: nginx', 'image: nginx\n  imagePolicy: x'));
       const unknown = await run('apply', '-f', bad);
       assert.notEqual(unknown.code, 0);
@@ -220,7 +199,7 @@ for (const { version, program } of [
       );
       assert.match(await ok('-n', 'team', 'get', 'secret'), /^s\s+Opaque\s+1\s+\d+s$/m);
       assert.match(await ok('-n', 'team', 'get', 'cm'), /^c\s+1\s+\d+s$/m);
-      const path = join(home, 'cm.yaml');
+      const path = join(home.dir, 'cm.yaml');
       const content = (data: string) =>
         `apiVersion: v1\nkind: ConfigMap\nmetadata: { name: applied }\ndata: { ${data} }\n`;
       await writeFile(path, content('a: "1", b: "2"'));

@@ -4,6 +4,7 @@
  */
 import { createRequire } from 'node:module';
 import type { Environment } from '@marcbachmann/cel-js/evaluator';
+import type { Budget } from './cel-budget.ts';
 import type * as Functions from './cel-functions.ts';
 import type { Optionals } from './cel-own-types.ts';
 import type * as Types from './cel-types.ts';
@@ -18,15 +19,15 @@ export interface CelLibrary {
 /** Parts of one expression. cel-go bounds the length of an expression at 100,000 characters. */
 const limits = { maxAstNodes: 20_000, maxDepth: 100, maxListElements: 1_000, maxMapEntries: 1_000 };
 
-export function createCelLibrary(): () => CelLibrary {
+export function createCelLibrary(budget: Budget): () => CelLibrary {
   let library: CelLibrary | undefined;
   return () => {
-    library ??= load();
+    library ??= load(budget);
     return library;
   };
 }
 
-function load(): CelLibrary {
+function load(budget: Budget): CelLibrary {
   // Synchronous, for rules are compiled while a write is decided. The types are those of the modules named.
   const require = createRequire(import.meta.url);
   const { Environment: Base } = require('@marcbachmann/cel-js/evaluator') as { Environment: typeof Environment };
@@ -38,6 +39,6 @@ function load(): CelLibrary {
   const { of } = (none as { readonly constructor: { readonly of: (value: unknown) => unknown } }).constructor;
   const optionals: Optionals = { none, of };
   const environment = new Base(options);
-  addFunctions(environment, optionals);
+  addFunctions(environment, optionals, budget);
   return { environment, optionals, createDeclarer: (target) => new TypeDeclarer(target) };
 }

@@ -14,8 +14,8 @@ export interface CelRules {
 }
 
 export function createCelRules(): CelRules {
-  const library = createCelLibrary();
   const budget = new Budget();
+  const library = createCelLibrary(budget);
   const find = (version: Json): JsonObject | undefined => {
     const schema = getPath(version, ['schema', 'openAPIV3Schema']);
     return isJsonObject(schema) && hasRules(schema) ? schema : undefined;

@@ -13,19 +13,23 @@ export interface CelType {
 
 const dyn: CelType = { name: 'dyn', toCel: dynamic };
 
-const scalars: Readonly<Record<string, CelType>> = {
-  integer: { name: 'int', toCel: (value) => (typeof value === 'number' ? toInt(value) : dynamic(value)) },
-  number: { name: 'double', toCel: (value) => value },
-  boolean: { name: 'bool', toCel: (value) => value },
-  string: { name: 'string', toCel: (value) => value },
-};
+const scalars: ReadonlyMap<string, CelType> = new Map(
+  Object.entries<CelType>({
+    integer: { name: 'int', toCel: (value) => (typeof value === 'number' ? toInt(value) : dynamic(value)) },
+    number: { name: 'double', toCel: (value) => value },
+    boolean: { name: 'bool', toCel: (value) => value },
+    string: { name: 'string', toCel: (value) => value },
+  }),
+);
 
-const formats: Readonly<Record<string, CelType>> = {
-  byte: { name: 'bytes', toCel: (value) => Buffer.from(String(value), 'base64') },
-  date: { name: 'google.protobuf.Timestamp', toCel: (value) => new Date(String(value)) },
-  'date-time': { name: 'google.protobuf.Timestamp', toCel: (value) => new Date(String(value)) },
-  duration: { name: 'google.protobuf.Duration', toCel: (value) => parseDuration(String(value)) },
-};
+const formats: ReadonlyMap<string, CelType> = new Map(
+  Object.entries<CelType>({
+    byte: { name: 'bytes', toCel: (value) => Buffer.from(String(value), 'base64') },
+    date: { name: 'google.protobuf.Timestamp', toCel: (value) => new Date(String(value)) },
+    'date-time': { name: 'google.protobuf.Timestamp', toCel: (value) => new Date(String(value)) },
+    duration: { name: 'google.protobuf.Duration', toCel: (value) => parseDuration(String(value)) },
+  }),
+);
 
 function toInt(value: number): bigint | number {
   return Number.isInteger(value) ? BigInt(value) : value;
@@ -115,8 +119,8 @@ export class TypeDeclarer {
       if (Object.keys(all).length > 0) return this.#declareObject(all);
       return isJsonObject(additionalProperties) ? this.#declareMap(additionalProperties) : dyn;
     }
-    const formatted = type === 'string' && typeof format === 'string' ? formats[format] : undefined;
-    return formatted ?? (typeof type === 'string' ? scalars[type] : undefined) ?? dyn;
+    const formatted = type === 'string' && typeof format === 'string' ? formats.get(format) : undefined;
+    return formatted ?? (typeof type === 'string' ? scalars.get(type) : undefined) ?? dyn;
   }
 
   #declareMap(values: JsonObject): CelType {

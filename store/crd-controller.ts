@@ -137,14 +137,15 @@ export class CrdController {
     try {
       const accepted = { ...definition, spec: { ...(isJsonObject(spec) ? spec : {}), names } };
       custom = parseCustomResourceDefinition(accepted, rules, ended.signal);
+      const { stored } = custom;
+      if (before === undefined && kinds.custom(name) === undefined) load(stored);
+      else if (!isSame) writer.collection(stored).refresh((entry) => refreshEntry(stored, entry));
     } catch (error) {
-      // Stored by an earlier version with other rules: its objects stay on disk, and its kind is not served.
+      // Stored by an earlier version with other rules, or its objects cannot be read: they stay on disk, and it is not served.
       log.error({ err: error, definition: name }, 'a stored CustomResourceDefinition cannot be served');
       return;
     }
     this.#serving.set(name, { spec, names, ended });
-    if (before === undefined && kinds.custom(name) === undefined) load(custom.stored);
-    else if (!isSame) writer.collection(custom.stored).refresh((entry) => refreshEntry(custom.stored, entry));
     kinds.setCustom(name, custom);
     if (!isSame) before?.ended.abort();
   }
@@ -176,6 +177,8 @@ export class CrdController {
     if (current === undefined || deletionTimestamp === undefined || !finalizers.includes(cleanupFinalizer))
       return false;
     const kind = kinds.custom(name)?.stored;
+    // It was served once: what it holds is on disk, and is not known. Served again, it is removed with that.
+    if (kind === undefined && isConditionTrue(current.object, 'Established')) return false;
     const held = kind === undefined ? [] : transaction.list(kind, undefined);
     const unasked = held.filter(({ object }) => object.metadata.deletionTimestamp === undefined);
     const nothing = { uid: undefined, resourceVersion: undefined };

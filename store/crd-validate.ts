@@ -92,6 +92,9 @@ function validateSpec(spec: JsonObject, before: JsonObject | undefined, rules: C
   return errors;
 }
 
+/** Of a version, those that `field` below is asked for. */
+const parts = ['schema', 'subresources', 'additionalPrinterColumns', 'selectableFields', 'deprecationWarning'];
+
 function validateVersions(spec: JsonObject, before: JsonObject | undefined, rules: CrdRules): readonly FieldError[] {
   const errors: FieldError[] = [];
   const versions = listOf(spec.versions);
@@ -102,17 +105,16 @@ function validateVersions(spec: JsonObject, before: JsonObject | undefined, rule
       errors.push({ kind: 'required', field, detail: 'schemas are required' });
     }
   }
+  // What all versions share is told of as kube-apiserver keeps it: once, without the version.
+  const shared = new Set(parts.filter((part) => versions.every((one) => jsonEqual(one[part], versions[0]?.[part]))));
   for (const [index, version] of versions.entries()) {
     const name = getString(version, 'name') ?? '';
     const detail = checkLabel(name);
     if (detail !== undefined) {
       errors.push({ kind: 'invalid', field: `spec.versions[${index}].name`, value: name, detail });
     }
-    // What all versions share is told of as kube-apiserver keeps it: once, without the version.
     const field = (part: string): string =>
-      versions.every((other) => jsonEqual(getPath(other, [part]), getPath(version, [part])))
-        ? `spec.${part === 'schema' ? 'validation' : part}`
-        : `spec.versions[${index}].${part}`;
+      shared.has(part) ? `spec.${part === 'schema' ? 'validation' : part}` : `spec.versions[${index}].${part}`;
     if (index > 0 && jsonEqual(without(version), without(versions[0] ?? {}))) continue;
     if (jsonEqual(earlier.get(name), version)) continue; // it was found right when it was stored
     errors.push(...validateVersionParts(version, field, rules));

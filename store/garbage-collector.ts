@@ -125,7 +125,9 @@ export class GarbageCollector {
     }
     if (after === undefined) {
       this.#waitNoMore(uid);
-      this.#queueAll(this.#index.dependentsOf(uid));
+      const dependents = this.#index.dependentsOf(uid);
+      if (dependents.size > 0) this.#owners.noteGone(uid);
+      this.#queueAll(dependents);
     } else if (isInForeground(after)) {
       if (!this.#waiting.has(uid)) this.#queueAll(this.#index.dependentsOf(uid));
       this.#wait(uid, ref);

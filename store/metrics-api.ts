@@ -69,15 +69,13 @@ export class MetricsApi {
 
 function measuredOf(object: KubeObject, source: StreamSource): Measured | undefined {
   const { name, namespace = '', uid } = object.metadata;
-  if (object.kind === nodeKind.kind) {
-    return { id: uid, read: async () => readingOf(await source.hostStats?.(name)) };
-  }
+  const isNode = object.kind === nodeKind.kind;
   const state = getString(object, 'status', 'state');
-  if (state !== 'Running' && state !== 'Paused') return undefined;
+  if (!isNode && state !== 'Running' && state !== 'Paused') return undefined;
   const target = { name, namespace, uid, object, latest: async () => object };
   const read = async (): Promise<Reading | undefined> => {
     try {
-      return readingOf(await source.stats(target));
+      return readingOf(isNode ? await source.hostStats?.(name) : await source.stats(target));
     } catch (error) {
       if (error instanceof StatusError) return undefined; // it has ended meanwhile, or runs elsewhere
       throw error;

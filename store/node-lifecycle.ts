@@ -36,8 +36,11 @@ export class NodeLifecycle {
     this.#deps = deps;
     this.#unsubscribe = deps.writer.subscribe((storageKey, { entry, kind }) => {
       const { name, namespace } = entry.object.metadata;
-      if (storageKey === leaseKind.storageKey && namespace === leaseNamespace) this.#seen.set(name, deps.monotonic());
-      if (storageKey === nodeKind.storageKey && kind === 'DELETED') this.#seen.delete(name);
+      const isLease = storageKey === leaseKind.storageKey && namespace === leaseNamespace;
+      if (!isLease && storageKey !== nodeKind.storageKey) return;
+      if (kind === 'DELETED')
+        this.#seen.delete(name); // a node that is still there has the whole grace period again
+      else if (isLease) this.#seen.set(name, deps.monotonic());
     });
     this.#timer = setInterval(() => {
       this.look().catch((error: unknown) => deps.log.warn({ err: error }, 'nodes could not be looked at'));
@@ -54,11 +57,14 @@ export class NodeLifecycle {
       const seenMs = this.#seen.get(name);
       if (seenMs === undefined) this.#seen.set(name, atMs);
       if (seenMs === undefined || atMs - seenMs <= graceMs || !isBelieved(object)) continue;
-      await writer.write((transaction) => {
+      const isDoubted = await writer.write((transaction) => {
         const entry = transaction.get(nodeKind, undefined, name);
-        if (entry !== undefined) transaction.put(nodeKind, doubtNode(entry.object, now()));
+        // It may have been heard of meanwhile.
+        if (entry === undefined || !isBelieved(entry.object) || this.#seen.get(name) !== seenMs) return false;
+        transaction.put(nodeKind, doubtNode(entry.object, now()));
+        return true;
       });
-      log.warn({ node: name }, 'a node is not heard of any more');
+      if (isDoubted) log.warn({ node: name }, 'a node is not heard of any more');
     }
   }
 

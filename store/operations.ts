@@ -78,6 +78,13 @@ export interface WriteMode {
 
 export interface ApplyMode extends WriteMode, ApplyOptions {}
 
+interface Creation {
+  readonly kind: ResourceKind;
+  readonly namespace: string | undefined;
+  readonly parsed: ParsedObject;
+  readonly mode: WriteMode;
+}
+
 /** Tries at a name that is generated, before the client is told that it is taken. */
 const maxNameTries = 8;
 
@@ -88,25 +95,13 @@ export class Operations {
     this.#deps = deps;
   }
 
-  get(place: ObjectPlace): Entry {
-    const entry = this.#deps.writer.collection(place.kind).get(keyOf(place.namespace, place.name));
-    if (entry === undefined) throw missing(place, (key) => this.#deps.writer.collection(place.kind).damageOf(key));
-    return entry;
-  }
-
   /** Also in the place of one that is damaged. */
   create(kind: ResourceKind, namespace: string | undefined, body: Json, mode: WriteMode): Promise<Written> {
     const { fieldManagers } = this.#deps;
     const parsed = parseObject(kind, body, { namespace, name: undefined });
     mode.checkUnknown(parsed.unknownFields);
     return this.#write(mode, (transaction) => {
-      this.#checkServed(kind);
-      const object = this.#newObject(transaction, kind, namespace, parsed);
-      if (namespace !== undefined) this.#checkNamespace(transaction, kind, namespace, object.metadata.name);
-      if (transaction.get(kind, namespace, object.metadata.name) !== undefined) {
-        throw alreadyExists(kind, object.metadata.name);
-      }
-      mode.admit?.(kind, object, undefined);
+      const object = this.#admitNew(transaction, { kind, namespace, parsed, mode });
       const owned = fieldManagers.create(object, parsed.managedFields, this.#fieldWrite(kind, undefined, mode));
       const entry = transaction.put(kind, owned);
       return { entry, isRemoved: false, unknownFields: parsed.unknownFields };
@@ -166,7 +161,8 @@ export class Operations {
     return this.#write(mode, (transaction) => {
       const current = transaction.get(kind, place.namespace, place.name);
       if (current === undefined) {
-        if (subresource !== undefined) throw notFound(kind, place.name);
+        const damage = transaction.damageOf(kind, keyOf(place.namespace, place.name));
+        if (subresource !== undefined || damage !== undefined) throw missing(place, () => damage);
         return { ...this.#createApplied(transaction, place, body, mode, write), isCreated: true };
       }
       const applied = fieldManagers.apply(current.object, body, write, mode);
@@ -202,11 +198,20 @@ export class Operations {
       throw conflict(kind, name, because);
     }
     if (resourceVersion !== undefined) throw conflict(kind, name, objectModified);
-    const object = this.#newObject(transaction, kind, namespace, parsed);
-    if (namespace !== undefined) this.#checkNamespace(transaction, kind, namespace, name);
-    mode.admit?.(kind, object, undefined);
+    const object = this.#admitNew(transaction, { kind, namespace, parsed, mode });
     const owned = withManagedFields(object, applied.managedFields(true));
     return { entry: transaction.put(kind, owned), isRemoved: false, unknownFields: parsed.unknownFields };
+  }
+
+  /** The object that a write is to create: made, and let in. */
+  #admitNew(transaction: Transaction, { kind, namespace, parsed, mode }: Creation): KubeObject {
+    this.#checkServed(kind);
+    const object = this.#newObject(transaction, kind, namespace, parsed);
+    const { name } = object.metadata;
+    if (namespace !== undefined) this.#checkNamespace(transaction, kind, namespace, name);
+    if (transaction.get(kind, namespace, name) !== undefined) throw alreadyExists(kind, name);
+    mode.admit?.(kind, object, undefined);
+    return object;
   }
 
   #fieldWrite(kind: ResourceKind, subresource: Subresource, { fieldManager }: WriteMode): FieldWrite {
@@ -231,7 +236,7 @@ export class Operations {
     const { preconditions, propagation } = options;
     return this.#write(options, (transaction) => {
       const current = find(transaction, place);
-      const outcome = deleteObject(kind, current, preconditions, this.#deps.circumstances().nowMs, propagation);
+      const outcome = deleteObject(kind, current, preconditions, this.#deps.now(), propagation);
       return { ...store(transaction, kind, current, outcome), unknownFields: [] };
     });
   }
@@ -241,14 +246,14 @@ export class Operations {
     kind: ResourceKind,
     namespace: string | undefined,
     picks: (object: KubeObject) => boolean,
-    options: Pick<DeleteOptions, 'isDryRun' | 'propagation'>,
+    options: Pick<DeleteOptions, 'isDryRun' | 'propagation' | 'preconditions'>,
   ): Promise<readonly Entry[]> {
-    const nothing = { uid: undefined, resourceVersion: undefined };
+    const { preconditions, propagation } = options;
     return this.#write(options, (transaction) => {
       const picked = transaction.list(kind, namespace).filter(({ object }) => picks(object));
+      const nowMs = this.#deps.now();
       for (const entry of picked) {
-        const { nowMs } = this.#deps.circumstances();
-        store(transaction, kind, entry, deleteObject(kind, entry, nothing, nowMs, options.propagation));
+        store(transaction, kind, entry, deleteObject(kind, entry, preconditions, nowMs, propagation));
       }
       return picked;
     });

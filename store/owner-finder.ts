@@ -20,6 +20,9 @@ export interface OwnerFinderDeps {
   readonly kinds: Kinds;
 }
 
+/** Owners that were seen to go; beyond that the oldest is looked for again. */
+const maxGone = 10_000;
+
 /** Owners whose absence was looked into; each costs one walk over its kind. */
 const maxRemembered = 1_000;
 
@@ -29,9 +32,17 @@ export class OwnerFinder {
   #byName: ReadonlyMap<string, ResourceKind> = new Map();
   #byStorage: ReadonlyMap<string, ResourceKind> = new Map();
   readonly #elsewhere = new Map<string, boolean>();
+  readonly #gone = new Set<string>();
 
   constructor(deps: OwnerFinderDeps) {
     this.#deps = deps;
+  }
+
+  /** An object was removed: nobody has its uid again, whatever becomes of its kind. */
+  noteGone(uid: string): void {
+    this.#gone.add(uid);
+    const [oldest] = this.#gone;
+    if (this.#gone.size > maxGone && oldest !== undefined) this.#gone.delete(oldest);
   }
 
   /** The kind whose objects are stored there. */
@@ -45,8 +56,9 @@ export class OwnerFinder {
     const [apiVersion, kindName, name, uid] = ['apiVersion', 'kind', 'name', 'uid'].map(
       (field) => getString(reference, field) ?? '',
     );
+    if (uid !== undefined && this.#gone.has(uid)) return { state: 'absent', isElsewhere: false };
     const kind = this.#byName.get(`${apiVersion} ${kindName}`);
-    if (kind === undefined || name === undefined) return { state: 'unknown', isElsewhere: false };
+    if (kind === undefined || name === undefined || name === '') return { state: 'unknown', isElsewhere: false };
     const { namespace } = object.metadata;
     if (kind.isNamespaced && namespace === undefined) return { state: 'unknown', isElsewhere: true };
     const storage = kind.projection ?? kind;

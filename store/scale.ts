@@ -120,7 +120,10 @@ export async function writeScale(operations: Operations, write: ScaleWrite): Pro
       const { entry } = await operations.patch(place, undefined, { kind: 'merge', value }, mode);
       return scaleEntry(entry, paths);
     } catch (error) {
-      const isRace = error instanceof StatusError && error.reason === 'Conflict' && change.kind !== 'replace';
+      const isRace =
+        error instanceof StatusError &&
+        error.reason === 'Conflict' &&
+        (change.kind !== 'replace' || resourceVersion === undefined);
       if (!isRace || tries >= maxTries) throw error;
     }
   }

@@ -2,7 +2,7 @@
  * Structural schemas (apiextensions.k8s.io/v1): the OpenAPI form as written, and a compiled form that is quick to walk.
  * Pure. Compiling refuses what a real API server would refuse to serve: a bad pattern, or no type where one is needed.
  */
-import { compileGoRegExp } from './go-regexp.ts';
+import { compileGoRegExp, type GoRegExp } from './go-regexp.ts';
 import type { Json, JsonObject } from './json.ts';
 
 /** The part of OpenAPI v3 that structural schemas use, as found in a CustomResourceDefinition. */
@@ -62,7 +62,7 @@ export interface CompiledSchema {
   readonly additional: CompiledSchema | 'any' | undefined;
   readonly items: CompiledSchema | undefined;
   readonly source: OpenApiSchema;
-  readonly pattern: RegExp | undefined;
+  readonly pattern: GoRegExp | undefined;
   readonly listMapKeys: readonly string[] | undefined;
   readonly isSet: boolean;
   /** A whole object of Kubernetes, within another. */
@@ -124,7 +124,7 @@ function additionalOf(schema: OpenApiSchema, path: string): CompiledSchema | 'an
 }
 
 /** Throws TypeError that names the path. */
-export function compilePattern(pattern: string, path: string): RegExp {
+export function compilePattern(pattern: string, path: string): GoRegExp {
   try {
     return compileGoRegExp(pattern);
   } catch (error) {

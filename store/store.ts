@@ -19,7 +19,6 @@ import { Door } from './door.ts';
 import { newEventKind } from './event-kinds.ts';
 import type { Health } from './fixed-paths.ts';
 import { GarbageCollector } from './garbage-collector.ts';
-import { limitBacktracking } from './go-regexp.ts';
 import { startHousekeeping } from './housekeeping.ts';
 import { startHttpServer } from './http-server.ts';
 import { Kinds } from './kinds.ts';
@@ -98,7 +97,6 @@ const suffixAlphabet = 'bcdfghjklmnpqrstvwxz2456789';
  */
 export async function createStore(deps: StoreDeps): Promise<Store> {
   const { dataDir, listen, log, now = Date.now } = deps;
-  limitBacktracking();
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
   const owned = await readOwnedDefinitions(deps.crdFiles);
   const pki = { dataDir, listenHost: listen.host };

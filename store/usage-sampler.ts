@@ -52,6 +52,7 @@ const oldMs = 60_000;
 /** The shortest interval that says something: the kernel counts in ticks. */
 const windowMs = 500;
 const maxAtOnce = 16;
+const readMs = 5_000;
 
 export class UsageSampler {
   readonly #deps: SamplerDeps;
@@ -102,7 +103,8 @@ export class UsageSampler {
   }
 
   async #lookAtOne({ id, read }: Measured): Promise<void> {
-    const reading = await read();
+    // One host that does not answer must not keep all others from being told of.
+    const reading = await Promise.race([read(), delay(readMs, undefined, { ref: false })]);
     if (reading === undefined) {
       this.#known.delete(id);
       return;

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { createCelRules } from '../../store/cel-rules.ts';
 import { formatFieldError } from '../../store/field-errors.ts';
-import { limitBacktracking } from '../../store/go-regexp.ts';
 import type { Json, JsonObject } from '../../store/json.ts';
 import type { KubeObject } from '../../store/resources.ts';
 
@@ -68,8 +67,6 @@ const spec: JsonObject = {
 };
 
 describe('CEL rules of definitions', () => {
-  before(() => limitBacktracking());
-
   const truths: readonly string[] = [
     'self.min <= self.max',
     'self.ratio < 1.0 && self.ratio > 0.0',

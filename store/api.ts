@@ -1,99 +1,47 @@
 /**
- * The resource paths over HTTP: reads a request, has it carried out, and writes the answer in the form asked for.
- * Effects; the rules are in object-rules.ts and the files it names.
+ * The resource paths over HTTP: which path and verb mean what, and has it carried out; what is read is answered by
+ * api-reads.ts. Effects; the rules are in object-rules.ts and the files it names.
  */
-import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Logger } from 'pino';
-import { type AnswerForm, checkCount, negotiateAnswer } from './accept.ts';
-import { type Access, type Caller, serviceAccountKind } from './access/index.ts';
-import { encodeAnswer } from './answer-encoding.ts';
-import { type AnswerSink, answerJson, answerObject, setWarnings } from './answers.ts';
-import { formatContinueToken } from './continue-token.ts';
-import { type DeleteOptions, parseDeleteOptions } from './delete-options.ts';
-import type { Json } from './json.ts';
+import { checkCount, negotiateAnswer } from './accept.ts';
+import { type Access, serviceAccountKind } from './access/index.ts';
+import { answerObject, setWarnings } from './answers.ts';
+import { type ApiRequest, type ApiResponse, applyType, type Call, deleteOptionsOf, parsePatch } from './api-call.ts';
+import { ApiReads, type ReadDeps } from './api-reads.ts';
 import type { Kinds } from './kinds.ts';
-import { parseListOptions, parseWatchParameters } from './list-options.ts';
-import { type Collection, type Entry, keyOf } from './memory.ts';
-import type { MetricsApi } from './metrics-api.ts';
+import { type Entry, keyOf } from './memory.ts';
 import type { Subresource } from './object-rules.ts';
-import { missing, type ObjectPlace, type Operations, type Patch, type Written } from './operations.ts';
-import type { CollectionView } from './projection.ts';
-import { decodeText, mediaTypeOf, type ParsedBody, parseJson, parseObjectBody, parseYaml } from './request-body.ts';
+import type { ObjectPlace, Operations, Written } from './operations.ts';
+import { decodeText, mediaTypeOf, parseObjectBody, parseYaml } from './request-body.ts';
 import type { ResourcePath } from './request-path.ts';
-import { parseIncludeObject, type Query, textOf } from './requests.ts';
+import { parseIncludeObject, textOf } from './requests.ts';
 import { type KubeObject, type ResourceKind, type ScalePaths, verbsOf } from './resources.ts';
 import { scaleEntry, scaleKind, writeScale } from './scale.ts';
-import { parseSelector, type Selector } from './selectors.ts';
-import {
-  expired,
-  methodNotAllowed,
-  notAcceptable,
-  readOnlyKind,
-  revisionTooLarge,
-  type StatusError,
-  unknownPath,
-  unsupportedMediaType,
-} from './status-error.ts';
+import { parseSelector } from './selectors.ts';
+import { methodNotAllowed, readOnlyKind, unknownPath } from './status-error.ts';
 import { type StreamApi, type UpgradeRequest, upgradeRequired } from './stream-api.ts';
 import { isPlainStream, isUpgraded } from './stream-names.ts';
 import type { StreamTarget } from './stream-source.ts';
-import type { ListMeta } from './tables.ts';
 import { decideVerb, type Verb } from './verbs.ts';
-import { serveWatch, type WatchSink } from './watch.ts';
-import { parseWriteMode, parseWriteOptions } from './write-options.ts';
-import type { Writer } from './writer.ts';
+import { parseWriteMode } from './write-options.ts';
 
-export interface ApiDeps {
+export interface ApiDeps extends ReadDeps {
   readonly kinds: Kinds;
-  readonly writer: Writer;
-  /** What there is of a kind to read. */
-  readonly viewOf: (kind: ResourceKind) => CollectionView;
   readonly operations: Operations;
   readonly access: Pick<Access, 'answerReview' | 'answerTokenRequest'>;
   readonly streams: StreamApi;
-  readonly measures: MetricsApi;
-  readonly now: () => number;
-  readonly random: () => number;
   readonly log: Logger;
-  /** Aborted when the store closes: watches and logs end. */
-  readonly stop: AbortSignal;
 }
-
-/** One request, as far as it is needed. */
-export interface ApiRequest {
-  readonly method: string;
-  readonly path: ResourcePath;
-  readonly query: Query;
-  readonly headers: IncomingHttpHeaders;
-  readonly body: Buffer;
-  /** What the body was read from, or for an archive is still to be. */
-  readonly incoming: IncomingMessage;
-  /** Who asks; has been let in. */
-  readonly caller: Caller;
-}
-
-/** A request with the form that its answer is wanted in: known before anything is done, so that no write is refused late. */
-interface Call extends ApiRequest {
-  readonly form: AnswerForm;
-}
-
-export type ApiResponse = AnswerSink & WatchSink & NodeJS.WritableStream & { flushHeaders(): void };
-
-const applyType = 'application/apply-patch+yaml';
-
-const patchKinds: ReadonlyMap<string, Patch['kind']> = new Map([
-  ['application/json-patch+json', 'json'],
-  ['application/merge-patch+json', 'merge'],
-  ['application/strategic-merge-patch+json', 'strategic'],
-]);
 
 const isReading: ReadonlySet<Verb> = new Set(['GET', 'LIST', 'WATCH']);
 
 export class Api {
   readonly #deps: ApiDeps;
+  readonly #reads: ApiReads;
 
   constructor(deps: ApiDeps) {
     this.#deps = deps;
+    this.#reads = new ApiReads(deps);
   }
 
   /** The kind that a path means, or undefined. */
@@ -127,7 +75,7 @@ export class Api {
     if (kind.isReview === true) return this.#serveReview(verb, kind, request, response);
     const call = { ...request, form: negotiateAnswer(request.headers.accept) };
     parseIncludeObject(query, call.form);
-    if (kind.isMeasured === true) return this.#serveMeasured(verb, place, call, response);
+    if (kind.isMeasured === true) return this.#reads.measured(verb, place, call, response);
     if (verb !== 'WATCH') checkCount(call.form, name === undefined && method !== 'POST' ? 'list' : 'single');
     if (name === undefined) return this.#serveCollection(verb, kind, call, response);
     switch (subresource) {
@@ -152,23 +100,6 @@ export class Api {
     }
   }
 
-  async #serveMeasured(verb: Verb, { kind }: ObjectPlace, request: Call, response: ApiResponse): Promise<void> {
-    const { path, query, form, method } = request;
-    const { namespace, name, subresource } = path;
-    if (subresource !== undefined) throw unknownPath();
-    if (verb !== 'GET' && verb !== 'LIST') throw methodNotAllowed(method);
-    const { measures, now } = this.#deps;
-    const selector = parseSelector(textOf(query, 'labelSelector'), textOf(query, 'fieldSelector'), kind);
-    const entries =
-      name === undefined
-        ? await measures.list(kind, namespace, selector.matches)
-        : [await measures.get(kind, namespace, name)];
-    const count = name === undefined ? 'list' : 'single';
-    const metadata = { resourceVersion: '' };
-    const answer = encodeAnswer({ kind, entries, count, metadata, form, query, nowMs: now() });
-    answerJson(response, 200, answer, form.encoding);
-  }
-
   /** Serves a request to switch protocols. Resolves when the session is over; throws as serve() does. */
   async upgrade(path: ResourcePath, upgrade: UpgradeRequest): Promise<void> {
     const kind = this.kindAt(path);
@@ -191,23 +122,9 @@ export class Api {
 
   /** The stored object whose host's streams are below a place. Throws StatusError 404. */
   #streamedEntry(place: ObjectPlace): Entry {
-    const entry = this.#sourceOf(place).get(keyOf(place.namespace, place.name));
-    if (entry === undefined) throw this.#missing(place);
+    const entry = this.#reads.sourceOf(place).get(keyOf(place.namespace, place.name));
+    if (entry === undefined) throw this.#reads.missing(place);
     return entry;
-  }
-
-  #find(place: ObjectPlace): Entry {
-    const entry = this.#deps.viewOf(place.kind).get(keyOf(place.namespace, place.name));
-    if (entry === undefined) throw this.#missing(place);
-    return entry;
-  }
-
-  #sourceOf({ kind }: ObjectPlace): Collection {
-    return this.#deps.writer.collection(kind.projection ?? kind);
-  }
-
-  #missing(place: ObjectPlace): StatusError {
-    return missing(place, (key) => this.#sourceOf(place).damageOf(key));
   }
 
   /** A question about access: nothing is stored. */
@@ -231,9 +148,9 @@ export class Api {
     const { namespace } = request.path;
     switch (verb) {
       case 'LIST':
-        return this.#list(kind, request, response);
+        return this.#reads.list(kind, request, response);
       case 'WATCH':
-        return this.#watch(kind, request, response);
+        return this.#reads.watch(kind, request, response);
       case 'POST': {
         if (kind.isNamespaced && namespace === undefined) throw methodNotAllowed(request.method);
         const body = parseObjectBody(request.body, request.headers['content-type']);
@@ -256,10 +173,10 @@ export class Api {
     response: ApiResponse,
   ): Promise<void> {
     const { operations } = this.#deps;
-    const find = (): Entry => this.#find(place);
+    const find = (): Entry => this.#reads.find(place);
     switch (verb) {
       case 'GET':
-        return this.#answerEntry(200, scaleKind, scaleEntry(find(), paths), request, response);
+        return this.#reads.answerEntry(200, scaleKind, scaleEntry(find(), paths), request, response);
       case 'PUT':
       case 'PATCH': {
         const isPatch = verb === 'PATCH';
@@ -269,7 +186,7 @@ export class Api {
         const { mode } = parseWriteMode(place.kind, request, body, isPatch ? 'PatchOptions' : 'UpdateOptions');
         const change = patch ?? { kind: 'replace', value: body.value };
         const entry = await writeScale(operations, { place, paths, change, mode, find });
-        return this.#answerEntry(200, scaleKind, entry, request, response);
+        return this.#reads.answerEntry(200, scaleKind, entry, request, response);
       }
       default:
         throw methodNotAllowed(request.method);
@@ -286,7 +203,7 @@ export class Api {
     const { operations } = this.#deps;
     switch (verb) {
       case 'GET':
-        return this.#answerEntry(200, place.kind, this.#find(place), request, response);
+        return this.#reads.answerEntry(200, place.kind, this.#reads.find(place), request, response);
       case 'PUT': {
         const body = parseObjectBody(request.body, request.headers['content-type']);
         const { mode, warnings } = parseWriteMode(place.kind, request, body, 'UpdateOptions');
@@ -307,7 +224,7 @@ export class Api {
         const options = deleteOptionsOf(request);
         const { entry, isRemoved } = await operations.remove(place, options);
         if (isRemoved) return answerObject(response, 200, deletedStatus(place, entry));
-        return this.#answerEntry(options.isCascading ? 202 : 200, place.kind, entry, request, response);
+        return this.#reads.answerEntry(options.isCascading ? 202 : 200, place.kind, entry, request, response);
       }
       default:
         throw methodNotAllowed(request.method);
@@ -331,123 +248,19 @@ export class Api {
   ): void {
     const deprecation = kind.deprecation === undefined ? [] : [kind.deprecation];
     setWarnings(response, [...deprecation, ...warnings(unknownFields)]);
-    this.#answerEntry(code, kind, entry, request, response);
-  }
-
-  #answerEntry(code: number, kind: ResourceKind, entry: Entry, { form, query }: Call, response: ApiResponse): void {
-    const metadata = { resourceVersion: entry.object.metadata.resourceVersion ?? '' };
-    answerJson(
-      response,
-      code,
-      encodeAnswer({ kind, entries: [entry], count: 'single', metadata, form, query, nowMs: this.#deps.now() }),
-      form.encoding,
-    );
-  }
-
-  #list(kind: ResourceKind, { query, form, path, caller }: Call, response: ApiResponse): void {
-    const { writer } = this.#deps;
-    const asked = parseSelector(textOf(query, 'labelSelector'), textOf(query, 'fieldSelector'), kind);
-    const selector = narrow(asked, kind, caller);
-    const { start, minRevision, limit } = parseListOptions(query);
-    if (minRevision > writer.revision) throw revisionTooLarge(minRevision, writer.revision);
-    const position = positionOf(start);
-    if ((position.atRevision ?? 0) > writer.revision) throw expired('the token is of a later revision: list again');
-    const revision = position.atRevision ?? writer.revision;
-    const entries: Entry[] = [];
-    let remaining = 0;
-    for (const entry of this.#deps.viewOf(kind).list(path.namespace, position)) {
-      if (!selector.isEverything && !selector.matches(entry.object)) continue;
-      if (limit === undefined || entries.length < limit) entries.push(entry);
-      else {
-        remaining++;
-        if (!selector.isEverything) break; // only whether there is more counts then
-      }
-    }
-    const last = entries.at(-1);
-    const metadata: ListMeta = {
-      resourceVersion: String(revision),
-      ...(remaining > 0 && last !== undefined ? { continue: formatContinueToken({ revision, after: last.key }) } : {}),
-      ...(remaining > 0 && selector.isEverything ? { remainingItemCount: remaining } : {}),
-    };
-    answerJson(
-      response,
-      200,
-      encodeAnswer({ kind, entries, count: 'list', metadata, form, query, nowMs: this.#deps.now() }),
-      form.encoding,
-    );
-  }
-
-  async #watch(kind: ResourceKind, { query, form, path, caller }: Call, response: ApiResponse): Promise<void> {
-    if (form.encoding !== 'json') throw notAcceptable(['application/json']);
-    const asked = parseSelector(textOf(query, 'labelSelector'), textOf(query, 'fieldSelector'), kind);
-    const selector = narrow(asked, kind, caller);
-    const parameters = parseWatchParameters(query, this.#deps.random());
-    const includeObject = parseIncludeObject(query, form);
-    const { writer, viewOf, now, stop } = this.#deps;
-    response.setHeader('Content-Type', 'application/json');
-    response.setHeader('Cache-Control', 'no-cache, private');
-    response.writeHead(200);
-    response.flushHeaders();
-    const options = { kind, namespace: path.namespace, selector, form, includeObject, ...parameters };
-    const deps = { collection: viewOf(kind), revision: () => writer.revision, now };
-    await serveWatch(options, deps, response, stop);
+    this.#reads.answerEntry(code, kind, entry, request, response);
   }
 
   async #removeCollection(kind: ResourceKind, request: Call, response: ApiResponse): Promise<void> {
-    const { query, form, path } = request;
+    const { query, path } = request;
     const isOffered = verbsOf(kind).includes('deletecollection');
     if (!isOffered || (kind.isNamespaced && path.namespace === undefined)) throw methodNotAllowed(request.method);
     const selector = parseSelector(textOf(query, 'labelSelector'), textOf(query, 'fieldSelector'), kind);
     const options = deleteOptionsOf(request);
     const removed = await this.#deps.operations.removeCollection(kind, path.namespace, selector.matches, options);
     const metadata = { resourceVersion: String(this.#deps.writer.revision) };
-    answerJson(
-      response,
-      200,
-      encodeAnswer({ kind, entries: removed, count: 'list', metadata, form, query, nowMs: this.#deps.now() }),
-      form.encoding,
-    );
+    this.#reads.answerEntries(200, { kind, entries: removed, count: 'list', metadata }, request, response);
   }
-}
-
-/** Leaves of what is asked for what the caller may see. */
-function narrow(selector: Selector, kind: ResourceKind, { visibility }: Caller): Selector {
-  if (visibility === undefined) return selector;
-  const matches = (object: KubeObject): boolean => selector.matches(object) && visibility(kind, object);
-  return { ...selector, isEverything: false, matches };
-}
-
-function positionOf(start: ReturnType<typeof parseListOptions>['start']): { after?: string; atRevision?: number } {
-  switch (start.kind) {
-    case 'present':
-      return {};
-    case 'continue':
-      return { after: start.token.after, atRevision: start.token.revision };
-    case 'exact':
-      return { atRevision: start.revision };
-    default:
-      throw new TypeError(`unknown start: ${JSON.stringify(start satisfies never)}`);
-  }
-}
-
-function parsePatch(
-  kind: ResourceKind,
-  { headers, body }: ApiRequest,
-): { readonly patch: Patch; readonly body: ParsedBody } {
-  const mediaType = mediaTypeOf(headers['content-type']);
-  const plain = [...patchKinds.keys()].filter((type) => !kind.isCustom || patchKinds.get(type) !== 'strategic');
-  const accepted = [...plain, applyType];
-  const patchKind = patchKinds.get(mediaType);
-  if (patchKind === undefined || !plain.includes(mediaType)) throw unsupportedMediaType(accepted);
-  const parsed = parseJson(decodeText(body));
-  return { patch: { kind: patchKind, value: parsed.value }, body: parsed };
-}
-
-/** Options come in the query or in the body; what the body says counts. */
-function deleteOptionsOf({ query, headers, body }: ApiRequest): DeleteOptions {
-  const value: Json | undefined = body.length === 0 ? undefined : parseObjectBody(body, headers['content-type']).value;
-  const options = parseDeleteOptions(value, query);
-  return { ...options, isDryRun: options.isDryRun || parseWriteOptions(query, 'DeleteOptions').isDryRun };
 }
 
 function deletedStatus({ kind, name }: ObjectPlace, { object }: Entry) {

@@ -8,7 +8,7 @@ import type { Budget } from './cel-budget.ts';
 import type { CelLibrary } from './cel-library.ts';
 import type { CelType, TypeDeclarer } from './cel-types.ts';
 import type { FieldError } from './field-errors.ts';
-import { getString, isJsonArray, isJsonObject, type Json, type JsonObject } from './json.ts';
+import { getString, isJsonArray, isJsonObject, type JsonObject, objectsOf } from './json.ts';
 
 export interface CompiledRule {
   readonly rule: string;
@@ -74,11 +74,7 @@ function childrenOf({ properties, additionalProperties, items }: JsonObject): re
 
 /** Whether a schema, or one below it, has rules. */
 export function hasRules(schema: JsonObject): boolean {
-  return listOf(schema['x-kubernetes-validations']).length > 0 || childrenOf(schema).some(hasRules);
-}
-
-function listOf(value: Json | undefined): readonly JsonObject[] {
-  return (isJsonArray(value) ? value : []).filter(isJsonObject);
+  return objectsOf(schema['x-kubernetes-validations']).length > 0 || childrenOf(schema).some(hasRules);
 }
 
 interface CompilerDeps {
@@ -127,7 +123,7 @@ class Compiler {
   #compileRules(schema: JsonObject, field: string, uncorrelatable: string | undefined): readonly CompiledRule[] {
     const { environment, declarer, errors } = this.#deps;
     const { name } = declarer.declare(schema);
-    return listOf(schema['x-kubernetes-validations']).flatMap((source, index) => {
+    return objectsOf(schema['x-kubernetes-validations']).flatMap((source, index) => {
       const at = `${field}.x-kubernetes-validations[${index}]`;
       const isOldSelfOptional = source.optionalOldSelf === true;
       const scope = environment

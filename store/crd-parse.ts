@@ -3,7 +3,16 @@
  * Pure. The definition has been validated by crd-validate.ts, or is one of ours.
  */
 import * as containers from '../crds/index.ts';
-import { getPath, getString, isJsonArray, isJsonObject, type Json, type JsonObject, jsonTypeOf } from './json.ts';
+import {
+  getPath,
+  getString,
+  isJsonObject,
+  type Json,
+  type JsonObject,
+  jsonTypeOf,
+  objectsOf,
+  textsOf,
+} from './json.ts';
 import type { CustomKinds } from './kinds.ts';
 import {
   ageColumn,
@@ -18,7 +27,7 @@ import {
   type ScalePaths,
 } from './resources.ts';
 import { compileSchema, parseOpenApiSchema } from './schema.ts';
-import { normalize } from './schema-normalize.ts';
+import { headFields, normalize } from './schema-normalize.ts';
 
 /**
  * Reads one definition. `rules`: what validates objects of a version beyond its schema; `ended`: see ResourceKind. Throws TypeError that says what is wrong.
@@ -54,8 +63,8 @@ export function parseCustomResourceDefinition(
     kind,
     listKind: getString(value, 'spec', 'names', 'listKind') ?? `${kind}List`,
     singular: getString(value, 'spec', 'names', 'singular') ?? kind.toLowerCase(),
-    shortNames: strings(getPath(value, ['spec', 'names', 'shortNames'])),
-    categories: strings(getPath(value, ['spec', 'names', 'categories'])),
+    shortNames: textsOf(getPath(value, ['spec', 'names', 'shortNames'])),
+    categories: textsOf(getPath(value, ['spec', 'names', 'categories'])),
     isNamespaced: text('spec', 'scope') === 'Namespaced',
     isCustom: true,
     hasGeneration: true,
@@ -67,7 +76,7 @@ export function parseCustomResourceDefinition(
     ...(ended === undefined ? {} : { ended }),
     ...(isTerminating ? { isTerminating } : {}),
   } as const satisfies Partial<ResourceKind>;
-  const versions = listOf(getPath(value, ['spec', 'versions']));
+  const versions = objectsOf(getPath(value, ['spec', 'versions']));
   const storage = versions.find((version) => getPath(version, ['storage']) === true);
   const parse = (version: Json): ResourceKind => {
     const versionName = getString(version, 'name') ?? '';
@@ -103,8 +112,6 @@ export function parseCustomResourceDefinition(
 function converted(kind: ResourceKind, stored: ResourceKind): ResourceKind {
   return { ...kind, conversion: conversionBetween(kind, stored) };
 }
-
-const headFields: ReadonlySet<string> = new Set(['apiVersion', 'kind', 'metadata']);
 
 function conversionBetween(kind: ResourceKind, stored: ResourceKind): Conversion {
   const convert = (object: KubeObject, to: ResourceKind): KubeObject => {
@@ -145,21 +152,13 @@ function scaleOf(value: Json | undefined): ScalePaths | undefined {
   };
 }
 
-function listOf(value: Json | undefined): readonly JsonObject[] {
-  return (isJsonArray(value) ? value : []).filter(isJsonObject);
-}
-
-function strings(value: Json | undefined): readonly string[] {
-  return isJsonArray(value) ? value.filter((item) => typeof item === 'string') : [];
-}
-
 function customSelectableFields(value: Json | undefined): ReadonlyMap<string, readonly string[]> {
-  const paths = listOf(value).map((item) => getString(item, 'jsonPath') ?? '');
+  const paths = objectsOf(value).map((item) => getString(item, 'jsonPath') ?? '');
   return new Map(paths.map((path) => [path.replace(/^\./u, ''), parseJsonPath(path).map(String)]));
 }
 
 function customColumns(value: Json | undefined): readonly Column[] {
-  const columns = listOf(value);
+  const columns = objectsOf(value);
   if (columns.length === 0) return [nameColumn, ageColumn];
   return [nameColumn, ...columns.map(customColumn)];
 }

@@ -2,7 +2,16 @@
  * The status of a CustomResourceDefinition: which names are accepted, whether its kind is served, which versions objects
  * are stored as. Pure. Source: apiextensions-apiserver's naming and establishing controllers.
  */
-import { getPath, getString, isJsonArray, isJsonObject, type Json, type JsonObject } from './json.ts';
+import {
+  getPath,
+  getString,
+  isJsonArray,
+  isJsonObject,
+  type Json,
+  type JsonObject,
+  objectsOf,
+  textsOf,
+} from './json.ts';
 
 /** Names in a group that others have. */
 export interface TakenNames {
@@ -20,22 +29,14 @@ export interface Condition {
 /** Name of the finalizer that holds a definition until its objects are gone. */
 export const cleanupFinalizer = 'customresourcecleanup.apiextensions.k8s.io';
 
-function listOf(value: Json | undefined): readonly JsonObject[] {
-  return (isJsonArray(value) ? value : []).filter(isJsonObject);
-}
-
-function textsOf(value: Json | undefined): readonly string[] {
-  return (isJsonArray(value) ? value : []).filter((item) => typeof item === 'string');
-}
-
 export function isConditionTrue(crd: JsonObject, type: string): boolean {
-  const conditions = listOf(getPath(crd, ['status', 'conditions']));
+  const conditions = objectsOf(getPath(crd, ['status', 'conditions']));
   return conditions.some((condition) => condition.type === type && condition.status === 'True');
 }
 
 /** The conditions with one of them set; its time changes only when its status does. */
 export function setCondition(conditions: Json | undefined, set: Condition, now: string): readonly JsonObject[] {
-  const all = listOf(conditions);
+  const all = objectsOf(conditions);
   const before = all.find(({ type }) => type === set.type);
   const isSame = before?.status === set.status && before.lastTransitionTime !== undefined;
   const next: JsonObject = {
@@ -105,7 +106,7 @@ export function decideStatus(crd: JsonObject, taken: TakenNames, now: string): J
         }
       : { type: 'Established', status: 'False', reason: 'NotAccepted', message: 'not all names are accepted' };
   const conditions = setCondition(setCondition(status.conditions, namesAccepted, now), established, now);
-  const storage = listOf(getPath(crd, ['spec', 'versions'])).find((version) => version.storage === true);
+  const storage = objectsOf(getPath(crd, ['spec', 'versions'])).find((version) => version.storage === true);
   const stored = textsOf(status.storedVersions);
   const name = getString(storage, 'name');
   const storedVersions = name === undefined || stored.includes(name) ? stored : [...stored, name];

@@ -4,7 +4,7 @@
  */
 import type { FieldError } from './field-errors.ts';
 import { compileGoRegExp } from './go-regexp.ts';
-import { getPath, isJsonArray, isJsonObject, type Json, type JsonObject, jsonEqual } from './json.ts';
+import { getPath, isJsonArray, isJsonObject, type Json, type JsonObject, jsonEqual, objectsOf } from './json.ts';
 
 type Level = 'root' | 'item' | 'field';
 
@@ -105,7 +105,7 @@ function checkValueValidation(
 ): void {
   for (const keyword of ['anyOf', 'allOf', 'oneOf'] as const) {
     if (keyword === 'anyOf' && isNumberOrText && jsonEqual(schema.anyOf, intOrString)) continue;
-    for (const [index, child] of listOf(schema[keyword]).entries()) {
+    for (const [index, child] of objectsOf(schema[keyword]).entries()) {
       const isSpelledOut = keyword === 'allOf' && index === 0 && isNumberOrText && jsonEqual(child.anyOf, intOrString);
       const nested = isSpelledOut ? { ...child, anyOf: [] } : child;
       checkNested(nested, level, `${field}.${keyword}[${index}]`, errors);
@@ -163,7 +163,7 @@ function checkNested(schema: JsonObject, level: Level, field: string, errors: Fi
 /** Every field and item that a logical part names must be specified outside of it too. */
 function checkCompleteness(schema: JsonObject, whole: JsonObject, field: string, errors: FieldError[]): void {
   for (const keyword of ['allOf', 'anyOf', 'oneOf'] as const) {
-    for (const [index, child] of listOf(whole[keyword]).entries()) {
+    for (const [index, child] of objectsOf(whole[keyword]).entries()) {
       checkCovered(schema, child, field, `${field}.${keyword}[${index}]`, errors);
     }
   }
@@ -197,7 +197,7 @@ function checkCovered(
     else missing(`${field}.items`, `${nestedField}.items`, errors);
   }
   for (const keyword of ['allOf', 'anyOf', 'oneOf'] as const) {
-    for (const [index, child] of listOf(nested[keyword]).entries()) {
+    for (const [index, child] of objectsOf(nested[keyword]).entries()) {
       checkCovered(schema, child, field, `${nestedField}.${keyword}[${index}]`, errors);
     }
   }
@@ -213,8 +213,4 @@ function entriesOf(value: Json | undefined): readonly (readonly [string, JsonObj
   return Object.entries(isJsonObject(value) ? value : {}).flatMap(([name, child]) =>
     isJsonObject(child) ? [[name, child] as const] : [],
   );
-}
-
-function listOf(value: Json | undefined): readonly JsonObject[] {
-  return (isJsonArray(value) ? value : []).filter(isJsonObject);
 }

@@ -4,7 +4,7 @@ import { findSchema } from './crd-find-schema.ts';
 import { validateOpenApi } from './crd-validate-schema.ts';
 import { validateStructural } from './crd-validate-structural.ts';
 import type { FieldError } from './field-errors.ts';
-import { getPath, getString, isJsonArray, isJsonObject, type Json, type JsonObject } from './json.ts';
+import { getPath, getString, isJsonObject, type Json, type JsonObject, objectsOf } from './json.ts';
 import { parseJsonPath } from './resources.ts';
 import { compileSchema, parseOpenApiSchema } from './schema.ts';
 
@@ -23,7 +23,7 @@ export function validateVersionParts(
   const schema = getPath(version, ['schema', 'openAPIV3Schema']);
   if (isJsonObject(schema)) errors.push(...validateVersionSchema(version, schema, field('schema'), rules));
   errors.push(...validateScale(getPath(version, ['subresources', 'scale']), `${field('subresources')}.scale`));
-  for (const [index, column] of listOf(version.additionalPrinterColumns).entries()) {
+  for (const [index, column] of objectsOf(version.additionalPrinterColumns).entries()) {
     errors.push(...validateColumn(column, `${field('additionalPrinterColumns')}[${index}]`));
   }
   errors.push(
@@ -31,10 +31,6 @@ export function validateVersionParts(
   );
   errors.push(...validateDeprecation(version, field('deprecationWarning')));
   return errors;
-}
-
-function listOf(value: Json | undefined): readonly JsonObject[] {
-  return (isJsonArray(value) ? value : []).filter(isJsonObject);
 }
 
 /** Keywords that stay in force when the schema of the status is taken out of the whole. */
@@ -156,7 +152,7 @@ const maxSelectableFields = 8;
 function validateSelectable(value: Json | undefined, schema: JsonObject, field: string): readonly FieldError[] {
   const errors: FieldError[] = [];
   const seen = new Set<string>();
-  for (const [index, item] of listOf(value).entries()) {
+  for (const [index, item] of objectsOf(value).entries()) {
     const at = `${field}[${index}].jsonPath`;
     const path = getString(item, 'jsonPath') ?? '';
     const invalid = (detail: string): void => {

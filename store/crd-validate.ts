@@ -15,6 +15,7 @@ import {
   type Json,
   type JsonObject,
   jsonEqual,
+  objectsOf,
 } from './json.ts';
 import { checkName } from './object-meta.ts';
 import type { KubeObject, ResourceKind } from './resources.ts';
@@ -49,10 +50,6 @@ export function validateDefinition(
 
 function isRemoving({ metadata }: KubeObject): boolean {
   return metadata.deletionTimestamp !== undefined && metadata.finalizers?.includes(cleanupFinalizer) === true;
-}
-
-function listOf(value: Json | undefined): readonly JsonObject[] {
-  return (isJsonArray(value) ? value : []).filter(isJsonObject);
 }
 
 const labelRule =
@@ -97,8 +94,8 @@ const parts = ['schema', 'subresources', 'additionalPrinterColumns', 'selectable
 
 function validateVersions(spec: JsonObject, before: JsonObject | undefined, rules: CrdRules): readonly FieldError[] {
   const errors: FieldError[] = [];
-  const versions = listOf(spec.versions);
-  const earlier = new Map(listOf(before?.versions).map((version) => [version.name, version]));
+  const versions = objectsOf(spec.versions);
+  const earlier = new Map(objectsOf(before?.versions).map((version) => [version.name, version]));
   for (const [index, version] of versions.entries()) {
     if (!isJsonObject(getPath(version, ['schema', 'openAPIV3Schema']))) {
       const field = `spec.versions[${index}].schema.openAPIV3Schema`;
@@ -192,11 +189,11 @@ function validateChange(spec: JsonObject, before: JsonObject, previous: KubeObje
 
 function validateStoredVersions(object: KubeObject, spec: JsonObject): readonly FieldError[] {
   const stored = getPath(object, ['status', 'storedVersions']);
-  const names = new Set(listOf(spec.versions).map(({ name }) => name));
+  const names = new Set(objectsOf(spec.versions).map(({ name }) => name));
   const field = 'status.storedVersions';
   if (!isJsonArray(stored) || stored.length === 0) {
     // Without a storage version there is none to be stored, and that is told already.
-    const hasStorage = listOf(spec.versions).some((version) => version.storage === true);
+    const hasStorage = objectsOf(spec.versions).some((version) => version.storage === true);
     const detail = 'must have at least one stored version';
     return hasStorage ? [{ kind: 'invalid', field, value: stored ?? null, detail }] : [];
   }

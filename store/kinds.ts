@@ -2,6 +2,7 @@
  * Which kinds the store serves now: those it is built with, and those that CustomResourceDefinitions add while it runs.
  * Whoever keeps something that is made from the kinds asks `all` again: it is a new list after every change.
  */
+import { compareText } from './json.ts';
 import type { ResourceKind } from './resources.ts';
 
 /** The kind of one CustomResourceDefinition. */
@@ -81,10 +82,6 @@ function pathKey({ group, version, plural }: Pick<ResourceKind, 'group' | 'versi
 
 function compareKinds(a: ResourceKind, b: ResourceKind): number {
   return compareText(a.group, b.group) || compareVersions(a.version, b.version) || compareText(a.plural, b.plural);
-}
-
-function compareText(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 const stages: Readonly<Record<string, number>> = { alpha: 0, beta: 1, '': 2 };

@@ -18,7 +18,7 @@ import {
 import type { Entry } from './memory.ts';
 import { parseMeta, validateMeta } from './object-meta.ts';
 import { apiVersionOf, type KubeObject, type ObjectMeta, type ResourceKind } from './resources.ts';
-import { normalize } from './schema-normalize.ts';
+import { headFields, normalize } from './schema-normalize.ts';
 import { validateSchema } from './schema-validate.ts';
 import { badRequest, conflict, forbidden, invalid, objectModified } from './status-error.ts';
 
@@ -32,8 +32,6 @@ export interface ParsedObject {
   /** What the client says of who owns which field; taken up by managed-fields/. */
   readonly managedFields: Json | undefined;
 }
-
-const headFields: ReadonlySet<string> = new Set(['apiVersion', 'kind', 'metadata']);
 
 /** Where a request says that the object is. */
 export interface Target {

@@ -2,7 +2,7 @@
  * A Container's spec in the words of a Pod, as a scheduler and a kubelet would have filled it. Pure. Nothing is made up: what
  * a Pod has and a Container has not stays away. Source of the fields: k8s.io/api/core/v1; of QoS classes: qos.GetPodQOS.
  */
-import { getPath, getString, isJsonArray, isJsonObject, type Json, type JsonObject } from './json.ts';
+import { getPath, getString, isJsonObject, type Json, type JsonObject, objectsOf } from './json.ts';
 import { isSameQuantity, parseQuantity } from './quantity.ts';
 import type { KubeObject } from './resources.ts';
 
@@ -26,7 +26,7 @@ const securityFields = [
 
 export function podSpecOf(container: KubeObject): JsonObject {
   const nodeName = getString(container, 'status', 'nodeName') ?? getString(container, 'spec', 'nodeName');
-  const ports = listOf(getPath(container, ['spec', 'ports'])).map(({ hostPort, hostPortEnd: _, ...port }) =>
+  const ports = objectsOf(getPath(container, ['spec', 'ports'])).map(({ hostPort, hostPortEnd: _, ...port }) =>
     typeof hostPort === 'number' && hostPort > 0 ? { ...port, hostPort } : port,
   );
   const security = mapOf(getPath(container, ['spec', 'securityContext']));
@@ -56,7 +56,7 @@ export function podSpecOf(container: KubeObject): JsonObject {
 
 /** Volumes in the words of a Pod, as near as it has them. */
 function podVolumesOf(container: KubeObject): JsonObject {
-  const volumes = listOf(getPath(container, ['spec', 'volumes'])).map(({ volume, tmpfs, ...same }): JsonObject => {
+  const volumes = objectsOf(getPath(container, ['spec', 'volumes'])).map(({ volume, tmpfs, ...same }): JsonObject => {
     if (isJsonObject(volume)) return { ...same, persistentVolumeClaim: { claimName: volume.name ?? '' } };
     if (!isJsonObject(tmpfs)) return same;
     return { ...same, emptyDir: { medium: 'Memory', ...pick(tmpfs, ['sizeLimit']) } };
@@ -87,10 +87,6 @@ export function qosClassOf({ limits, requests }: JsonObject): 'Guaranteed' | 'Bu
     (name) => isSet(limits, name) && isSameQuantity(getPath(limits, [name]), getPath(requests, [name])),
   );
   return isGuaranteed ? 'Guaranteed' : 'Burstable';
-}
-
-export function listOf(value: Json | undefined): readonly JsonObject[] {
-  return isJsonArray(value) ? value.filter(isJsonObject) : [];
 }
 
 export function mapOf(value: Json | undefined): JsonObject {

@@ -2,8 +2,8 @@
  * A Container's status as a kubelet would write that of a Pod. Pure. Source: k8s.io/api/core/v1, and pkg/kubelet
  * (status/generate.go, kubelet_pods.go convertToAPIContainerStatuses).
  */
-import { getPath, getString, isJsonObject, type Json, type JsonObject } from './json.ts';
-import { listOf, pick, podResourcesOf, qosClassOf } from './pod-spec.ts';
+import { getPath, getString, isJsonObject, type Json, type JsonObject, objectsOf } from './json.ts';
+import { pick, podResourcesOf, qosClassOf } from './pod-spec.ts';
 import type { KubeObject } from './resources.ts';
 
 export type Phase = 'Pending' | 'Running' | 'Succeeded' | 'Failed';
@@ -67,7 +67,7 @@ export function podStatusOf(container: KubeObject, hostIP: string | undefined): 
   const standing = standingOf(container);
   const phase = phaseOf(container, standing);
   const podIP = getString(container, 'status', 'podIP');
-  const podIPs = listOf(getPath(container, ['status', 'podIPs']));
+  const podIPs = objectsOf(getPath(container, ['status', 'podIPs']));
   return {
     ...pick(container.status, ['observedGeneration']),
     phase,
@@ -90,7 +90,7 @@ function endOf(container: KubeObject, phase: Phase, standing: Standing): JsonObj
 }
 
 function readyConditionOf(container: KubeObject): JsonObject | undefined {
-  return listOf(getPath(container, ['status', 'conditions'])).find(({ type }) => type === 'Ready');
+  return objectsOf(getPath(container, ['status', 'conditions'])).find(({ type }) => type === 'Ready');
 }
 
 /** In the kubelet's order. */
@@ -144,7 +144,7 @@ function containerStatusOf(container: KubeObject, standing: Standing): JsonObjec
 }
 
 function mountsOf(container: KubeObject): JsonObject {
-  const mounts = listOf(getPath(container, ['spec', 'volumeMounts'])).map((mount) => ({
+  const mounts = objectsOf(getPath(container, ['spec', 'volumeMounts'])).map((mount) => ({
     ...pick(mount, ['name', 'mountPath']),
     ...(mount.readOnly === true ? { readOnly: true, recursiveReadOnly: 'Disabled' } : {}),
   }));

@@ -5,9 +5,9 @@
  */
 import * as containers from '../crds/index.ts';
 import { column, core, root, text } from './core-kinds.ts';
-import { getPath, getString, isJsonObject, type JsonObject } from './json.ts';
+import { getPath, getString, isJsonObject, type JsonObject, objectsOf } from './json.ts';
 import { nodeStorageKey } from './node-kinds.ts';
-import { listOf, pick, podSpecOf } from './pod-spec.ts';
+import { pick, podSpecOf } from './pod-spec.ts';
 import { podStatusOf } from './pod-status.ts';
 import { ageColumn, type KubeObject, type Lookup, nameColumn, type ResourceKind } from './resources.ts';
 import type { OpenApiSchema } from './schema.ts';
@@ -43,7 +43,7 @@ export function podOf(container: KubeObject, lookup: Lookup): KubeObject {
 function hostAddressOf(container: KubeObject, lookup: Lookup): string | undefined {
   const nodeName = getString(container, 'status', 'nodeName');
   const node = nodeName === undefined ? undefined : lookup(nodeStorageKey, undefined, nodeName);
-  const address = listOf(getPath(node, ['status', 'addresses'])).find(({ type }) => type === 'InternalIP')?.address;
+  const address = objectsOf(getPath(node, ['status', 'addresses'])).find(({ type }) => type === 'InternalIP')?.address;
   return typeof address === 'string' ? address : undefined;
 }
 
@@ -52,7 +52,7 @@ export function formatPodStatus(pod: JsonObject): string {
   const phase = getString(pod, 'status', 'phase') ?? '';
   const isOver = phase === 'Succeeded' || phase === 'Failed';
   if (getString(pod, 'metadata', 'deletionTimestamp') !== undefined && !isOver) return 'Terminating';
-  const [status] = listOf(getPath(pod, ['status', 'containerStatuses']));
+  const [status] = objectsOf(getPath(pod, ['status', 'containerStatuses']));
   const waiting = getString(status, 'state', 'waiting', 'reason') ?? '';
   if (waiting !== '') return waiting;
   const terminated = getPath(status, ['state', 'terminated']);
@@ -63,14 +63,14 @@ export function formatPodStatus(pod: JsonObject): string {
 }
 
 function formatReady(pod: JsonObject): string {
-  const all = listOf(getPath(pod, ['spec', 'containers']));
-  const statuses = listOf(getPath(pod, ['status', 'containerStatuses']));
+  const all = objectsOf(getPath(pod, ['spec', 'containers']));
+  const statuses = objectsOf(getPath(pod, ['status', 'containerStatuses']));
   return `${statuses.filter(({ ready }) => ready === true).length}/${all.length}`;
 }
 
 /** With how long ago the last one was, if there was one. */
 function formatRestarts(pod: JsonObject, nowMs: number): string {
-  const [status] = listOf(getPath(pod, ['status', 'containerStatuses']));
+  const [status] = objectsOf(getPath(pod, ['status', 'containerStatuses']));
   const count = String(status?.restartCount ?? 0);
   const atMs = Date.parse(getString(status, 'lastState', 'terminated', 'finishedAt') ?? '');
   return count === '0' || Number.isNaN(atMs) ? count : `${count} (${formatAge(nowMs - atMs)} ago)`;

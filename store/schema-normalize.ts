@@ -6,6 +6,9 @@
 import { isJsonArray, isJsonObject, type Json, type JsonObject } from './json.ts';
 import type { CompiledSchema } from './schema.ts';
 
+/** What every object has beside what its schema says of it. */
+export const headFields: ReadonlySet<string> = new Set(['apiVersion', 'kind', 'metadata']);
+
 export interface Normalized {
   readonly value: Json;
   /** Paths of the fields that were pruned, like `spec.ports[0].hostPrt`. */

@@ -2,14 +2,12 @@
 import { isJsonObject, type Json } from './json.ts';
 import { type Entry, keyOf } from './memory.ts';
 import { apiVersionOf, type KubeObject, type ResourceKind } from './resources.ts';
-import { normalize } from './schema-normalize.ts';
+import { headFields, normalize } from './schema-normalize.ts';
 
 /** A stored object is JSON and no object of its kind; the message says in what, without a word of its content. */
 export class DamagedError extends Error {
   override readonly name = 'DamagedError';
 }
-
-const headFields: ReadonlySet<string> = new Set(['apiVersion', 'kind', 'metadata']);
 
 /** Throws DamagedError, or SyntaxError for what is not JSON. */
 export function parseEntry(kind: ResourceKind, key: string, json: string): Entry {

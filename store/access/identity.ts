@@ -1,6 +1,5 @@
 /** Who a request is from, in Kubernetes' words (authentication/user). Pure. */
-import { isJsonObject, type Json, type JsonObject } from '../json.ts';
-import { strings } from './policy-rules.ts';
+import { isJsonObject, type Json, type JsonObject, textsOf } from '../json.ts';
 
 export interface User {
   readonly name: string;
@@ -66,5 +65,5 @@ export function userToJson({ name, uid, groups, extra }: User): JsonObject {
 /** Reads `extra` of a review's spec. */
 export function parseExtra(value: Json | undefined): User['extra'] {
   const lists = Object.entries(isJsonObject(value) ? value : {});
-  return new Map(lists.map(([key, list]) => [key, strings(list)]));
+  return new Map(lists.map(([key, list]) => [key, textsOf(list)]));
 }

@@ -2,7 +2,7 @@
  * Rules of RBAC: what they allow, and whether some cover others. Pure.
  * Source: component-helpers/auth/rbac/validation and registry/rbac/validation of Kubernetes.
  */
-import { getOwn, isJsonArray, isJsonObject, type Json, type JsonObject } from '../json.ts';
+import { getOwn, isJsonArray, isJsonObject, type Json, type JsonObject, textsOf } from '../json.ts';
 import type { Attributes } from './attributes.ts';
 
 /** rbac.authorization.k8s.io/v1 PolicyRule. */
@@ -14,19 +14,15 @@ export interface PolicyRule {
   readonly nonResourceURLs: readonly string[];
 }
 
-export function strings(value: Json | undefined): readonly string[] {
-  return isJsonArray(value) ? value.filter((item) => typeof item === 'string') : [];
-}
-
 /** Reads the `rules` of a Role or ClusterRole that the schema has checked. */
 export function parseRules(value: Json | undefined): readonly PolicyRule[] {
   if (!isJsonArray(value)) return [];
   return value.filter(isJsonObject).map((rule) => ({
-    verbs: strings(getOwn(rule, 'verbs')),
-    apiGroups: strings(getOwn(rule, 'apiGroups')),
-    resources: strings(getOwn(rule, 'resources')),
-    resourceNames: strings(getOwn(rule, 'resourceNames')),
-    nonResourceURLs: strings(getOwn(rule, 'nonResourceURLs')),
+    verbs: textsOf(getOwn(rule, 'verbs')),
+    apiGroups: textsOf(getOwn(rule, 'apiGroups')),
+    resources: textsOf(getOwn(rule, 'resources')),
+    resourceNames: textsOf(getOwn(rule, 'resourceNames')),
+    nonResourceURLs: textsOf(getOwn(rule, 'nonResourceURLs')),
   }));
 }
 

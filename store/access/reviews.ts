@@ -1,6 +1,6 @@
 /** Answers the kinds that ask who somebody is and what he may do. Reads the indexes; changes nothing. Source: registry/authorization and registry/authentication. */
 import type { FieldError } from '../field-errors.ts';
-import { getPath, getString, isJsonObject, type Json, type JsonObject } from '../json.ts';
+import { getPath, getString, isJsonObject, type Json, type JsonObject, textsOf } from '../json.ts';
 import { parseObject } from '../object-rules.ts';
 import { apiVersionOf, type ResourceKind } from '../resources.ts';
 import { validateSchema } from '../schema-validate.ts';
@@ -9,7 +9,7 @@ import type { Attributes } from './attributes.ts';
 import type { Authenticator } from './authenticator.ts';
 import type { Authorizer } from './authorizer.ts';
 import { hostOf, parseExtra, type User, userToJson } from './identity.ts';
-import { compact, ruleToJson, strings } from './policy-rules.ts';
+import { compact, ruleToJson } from './policy-rules.ts';
 import type { RbacIndex } from './rbac-index.ts';
 import {
   localSubjectAccessReviewKind,
@@ -94,7 +94,7 @@ function judge(
 function reviewToken(spec: Json, { authenticator }: ReviewDeps): JsonObject {
   const token = getString(spec, 'token') ?? '';
   if (token === '') throw badRequest('token is required for TokenReview in authentication');
-  const asked = strings(getPath(spec, ['audiences']));
+  const asked = textsOf(getPath(spec, ['audiences']));
   const answer = authenticator.judgeToken(token, asked.length === 0 ? [issuer] : asked);
   if (answer.kind === 'refused') return { user: {}, error: '[invalid bearer token]' };
   return { authenticated: true, user: userToJson(answer.user), audiences: answer.audiences };
@@ -150,7 +150,7 @@ function attributesIn(kind: ResourceKind, spec: Json): Attributes {
 
 function userIn(kind: ResourceKind, spec: Json): User {
   const name = getString(spec, 'user') ?? '';
-  const groups = strings(getPath(spec, ['groups']));
+  const groups = textsOf(getPath(spec, ['groups']));
   if (name === '' && groups.length === 0) {
     throw invalid(kind, '', [
       { kind: 'invalid', field: 'spec.user', value: '', detail: 'at least one of user or group must be specified' },

@@ -3,7 +3,7 @@
  * object: ten thousand objects made alike hold one set. Source: apimachinery/pkg/util/managedfields/internal.
  */
 import type { FieldError } from '../field-errors.ts';
-import { isJsonArray, isJsonObject, type Json, type JsonObject } from '../json.ts';
+import { compareText, isJsonArray, isJsonObject, type Json, type JsonObject } from '../json.ts';
 import { type FieldSet, nothing, parseFieldSet, sortSet } from './field-set.ts';
 import { checkManagerName } from './manager-name.ts';
 
@@ -107,10 +107,6 @@ export function compareEntries(a: ManagedEntry, b: ManagedEntry): number {
     compareText(a.apiVersion, b.apiVersion) ||
     compareText(a.subresource, b.subresource)
   );
-}
-
-function compareText(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 /** As Kubernetes writes times, so that what a client sends back in another zone is no change. */

@@ -2,7 +2,7 @@
  * One step of a field's path, as fieldsV1 writes it: `f:name` (field), `k:{"name":"web"}` (item of a list that is a map),
  * `v:"text"` (item of a list that is a set) and `i:3` (index). Pure. Source: structured-merge-diff, fieldpath.
  */
-import { isJsonObject, type Json } from '../json.ts';
+import { compareText, isJsonObject, type Json } from '../json.ts';
 
 export function fieldElement(name: string): string {
   return `f:${name}`;
@@ -17,10 +17,6 @@ export function valueElement(value: Json): string {
 export function keyElement(keys: readonly (readonly [string, Json])[]): string {
   const sorted = keys.toSorted(([a], [b]) => compareText(a, b));
   return `k:{${sorted.map(([name, value]) => `${JSON.stringify(name)}:${JSON.stringify(value)}`).join(',')}}`;
-}
-
-function compareText(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 /** An element as a client wrote it, in our own spelling; undefined: of a kind that is not known. Throws SyntaxError. */

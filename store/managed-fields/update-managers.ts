@@ -2,6 +2,7 @@
  * What a write does to the entries of all managers: fields move to who changed them, and those that are gone are nobody's.
  * Pure. Source: structured-merge-diff merge.Updater, and apimachinery's capManagersManager.
  */
+import { compareText } from '../json.ts';
 import type { Changes } from './compare.ts';
 import { identityOf, type ManagedEntry, type ManagerIdentity, secondsOf } from './entries.ts';
 import { difference, type FieldSet, isEmpty, nothing, union, unionAll } from './field-set.ts';
@@ -81,8 +82,4 @@ function capUpdates(entries: readonly ManagedEntry[]): readonly ManagedEntry[] {
   }
   const merged = [...ancient.values()].map(({ bucket, sets }) => withFields(bucket, unionAll(sets)));
   return [...kept.values(), ...merged];
-}
-
-function compareText(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
 }

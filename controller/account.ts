@@ -81,7 +81,7 @@ function reconsider(history: History, desired: Desired, container: ContainerInfo
   const isOtherSpec = basis.spec !== present.spec;
   const isOtherPolicy = basis.policy !== present.policy;
   // They may open what was closed to the old ones.
-  if (retry?.of === 'image' && isOtherText(basis.credentials, present.credentials))
+  if (retry?.of === 'image' && isOther(basis.credentials, present.credentials))
     return { ...history, retry: undefined, basis: undefined, imageFailures: 0 };
   if (!isOtherSpec && !isOtherPolicy)
     return basis.credentials === undefined && present.credentials !== undefined
@@ -102,7 +102,7 @@ function reconsider(history: History, desired: Desired, container: ContainerInfo
 }
 
 /** Two that are known and differ. */
-function isOtherText(a: string | undefined, b: string | undefined): boolean {
+function isOther<T>(a: T | undefined, b: T | undefined): boolean {
   return a !== undefined && b !== undefined && a !== b;
 }
 
@@ -147,8 +147,10 @@ function accountForExit(
   nowMs: number,
 ): History {
   const finishedAtMs = Math.round(state.exit.finishedAtMs);
-  if (finishedAtMs === history.seenExitMs) return history;
   const { startedAtMs } = state;
+  // Two runs may end at one time, of a clock that was set back between them.
+  if (finishedAtMs === history.seenExitMs && !isOther(startedAtMs, history.lastTermination?.startedAtMs))
+    return history;
   // A run that began and ended between two looks was a run all the same.
   const isUnseenRun = startedAtMs !== undefined && startedAtMs !== history.seenStartMs;
   const isRestart = isUnseenRun && history.seenStartMs !== undefined && !history.isHalted;

@@ -33,6 +33,14 @@ describe('accountFor', () => {
       );
     }
   });
+  it('counts an exit at the very time of the one before, on a clock that was set back between the two', () => {
+    const first = accountFor(ran, wanted, container(exited(1, 2_000)), 2_000);
+    const run = accountFor(first, wanted, container(running(1_999)), 1_999);
+    const state = { ...exited(1, 2_000), startedAtMs: 1_999 };
+    const second = accountFor(run, wanted, container(state), 2_000);
+    assert.deepEqual([first.failures, second.failures, second.restartCount], [1, 2, 1]);
+    assert.equal(accountFor(second, wanted, container(state), 2_100), second);
+  });
   it('does not count the first run as a restart', () =>
     assert.equal(accountFor(emptyHistory, wanted, container(running(1_000)), 1_500).restartCount, 0));
   it('counts each further run once', () => {

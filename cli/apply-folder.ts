@@ -3,7 +3,7 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { loadAll } from 'js-yaml';
-import { type ApiAccess, ApiError, callApi } from '../controller/index.ts';
+import { type ApiAccess, ApiError, callApi } from '../client/index.ts';
 import { apiVersion, plural } from '../crds/index.ts';
 import { ConfigError } from './config.ts';
 

@@ -3,13 +3,8 @@ import { mkdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
-import {
-  type ApiAccess,
-  createController,
-  hasCheckpoint,
-  observeHostFacts,
-  startNodeHeartbeat,
-} from '../controller/index.ts';
+import type { ApiAccess } from '../client/index.ts';
+import { createController, hasCheckpoint, observeHostFacts, startNodeHeartbeat } from '../controller/index.ts';
 import { crdFiles } from '../crds/index.ts';
 import { createRuntime, type Runtime } from '../runtime/index.ts';
 import { DatabaseOpenError, ListenError, PkiError, type Store, startStreamListener } from '../store/index.ts';

@@ -4,7 +4,7 @@
  * mended or restored. Effects.
  */
 import type { Logger } from 'pino';
-import { type ApiAccess, tokenAccess } from '../controller/index.ts';
+import { type ApiAccess, tokenAccess } from '../client/index.ts';
 import { createStore, DatabaseOpenError, type Store, type StoreDeps } from '../store/index.ts';
 
 export interface EmbeddedStore {

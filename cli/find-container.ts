@@ -1,5 +1,7 @@
 /** Finds a container of this host by the name of its object, also while the API server is away. Effects. */
-import { type ApiAccess, ApiError, callApi, containersPath, labelKeys, parseContainer } from '../controller/index.ts';
+
+import { type ApiAccess, ApiError, callApi, containersPath, parseContainer } from '../client/index.ts';
+import { labelKeys } from '../controller/index.ts';
 import { apiVersion } from '../crds/index.ts';
 import type { Runtime } from '../runtime/index.ts';
 import type { KubeObject, StreamTarget } from '../store/index.ts';

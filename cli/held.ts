@@ -3,18 +3,9 @@
  * back into the store, or say that their deletion is wanted. Effects.
  */
 import { join } from 'node:path';
-import {
-  type ApiAccess,
-  ApiError,
-  callApi,
-  formatRenamedFrom,
-  type HeldObject,
-  readHeld,
-  readRememberedSources,
-  renamedFromAnnotation,
-  writeConfirmations,
-} from '../controller/index.ts';
-import { apiVersion, type Container, plural } from '../crds/index.ts';
+import { type ApiAccess, ApiError, callApi } from '../client/index.ts';
+import { type HeldObject, readHeld, readRememberedSources, writeConfirmations } from '../controller/index.ts';
+import { apiVersion, type Container, formatRenamedFrom, plural, renamedFromAnnotation } from '../crds/index.ts';
 import { findInstance } from './instance-lock.ts';
 
 /** The command cannot be carried out; the message says why and what to do. */

@@ -1,14 +1,8 @@
 /** Follows the containers through the API and shows them on the terminal until aborted. Effects. */
 import type { Logger } from 'pino';
-import {
-  type ApiAccess,
-  callApi,
-  containerIDOf,
-  containersPath,
-  parseContainer,
-  startListWatch,
-} from '../controller/index.ts';
+import { type ApiAccess, callApi, containersPath, parseContainer, startListWatch } from '../client/index.ts';
 import type { Container } from '../crds/index.ts';
+import { containerIDOf } from '../crds/index.ts';
 import { ContainerNotFoundError, type Runtime } from '../runtime/index.ts';
 import { formatChange, formatPicture, type Row } from './picture.ts';
 

@@ -5,7 +5,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { load } from 'js-yaml';
 import { destination, type Logger, pino } from 'pino';
-import { containersPath } from '../controller/index.ts';
+import { containersPath, RenameError, rename } from '../client/index.ts';
 import { ImageInUseError, ImageNotPresentError, ImagePullError, InstanceConflictError } from '../runtime/index.ts';
 import { applyFolderOnce, DocumentError } from './apply-folder.ts';
 import { type Config, ConfigError, options, parseConfig } from './config.ts';
@@ -19,7 +19,7 @@ import { InstanceRunsError } from './instance-lock.ts';
 import { loadKubeconfig } from './kubeconfig.ts';
 import { startLive } from './live.ts';
 import { openLogFile } from './log-file.ts';
-import { parseRenameArgs, RenameError, rename } from './rename.ts';
+import { parseRenameArgs } from './rename-args.ts';
 import { parseStoreCommand, StoreCommandError, storeUsage } from './store-args.ts';
 
 /** The store could not be started, for a reason that its message tells the user. */

@@ -1,6 +1,7 @@
 /** The streams of this host's containers, for the store's subresources: the runtime in the words of the API. Effects. */
 import { Readable } from 'node:stream';
-import { containerIDOf, labelKeys } from '../controller/index.ts';
+import { labelKeys } from '../controller/index.ts';
+import { containerIDOf } from '../crds/index.ts';
 import {
   ArchiveError,
   ContainerConfigError,

@@ -3,7 +3,7 @@
  * container is gone from this host, so whoever deletes one is seen to (deletionTimestamp). An object that is just not there
  * was forced out, or the store lost it, or the answer is not the whole truth. Pure.
  */
-import { isOlderVersion } from './resource-version.ts';
+import { isOlderVersion } from '../client/index.ts';
 
 /** By what a store is known again: its identity, and how far its versions had come. */
 export interface StoreIdentity {

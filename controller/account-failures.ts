@@ -1,5 +1,5 @@
 /** Takes note of what ended or could not begin: asks restart.ts what follows, and remembers that as a wait or as an end. Pure. */
-import { drawFor } from './backoff.ts';
+import { drawFor } from '../client/index.ts';
 import { type Desired, hashOf } from './desired.ts';
 import { type Basis, giveUpReasons, type History, type Retry } from './history.ts';
 import { decideRestart, type Ending, type GiveUp, type Restart } from './restart.ts';

@@ -1,12 +1,11 @@
 /** What the controller says to the API server about Containers, and how it reads them. Effects; behind the store's breaker. */
-import { apiVersion, type Container, type ContainerStatus, group, plural, version } from '../crds/index.ts';
+
+import { type ApiAccess, ApiError, type ApiRequest, callApi, containersPath, parseContainer } from '../client/index.ts';
+import { type Container, type ContainerStatus, group, plural, version } from '../crds/index.ts';
 import type { Breaker } from './breakers.ts';
-import { type ApiAccess, ApiError, type ApiRequest, callApi } from './client.ts';
 
 /** Keeps a deleted object until its container is gone from the host. */
 export const finalizer = 'holdfast.dev/container';
-
-export const containersPath = `/apis/${group}/${version}/${plural}`;
 
 export interface ContainerApi {
   call(request: ApiRequest): Promise<unknown>;
@@ -67,31 +66,6 @@ export function createContainerApi(access: ApiAccess, breaker: Breaker): Contain
 /** An error after which the store itself is in doubt, not only this request. */
 export function isStoreFailure(error: unknown): boolean {
   return !(error instanceof ApiError) || error.code >= 500 || error.code === 429;
-}
-
-/** A Container as a schema-checked API server sends it; undefined for anything else. */
-export function parseContainer(raw: unknown): Container | undefined {
-  if (typeof raw !== 'object' || raw === null) return undefined;
-  // Each member that the controller relies on is looked at below; the rest is the CRD schema's promise.
-  const object = raw as Partial<Container> & { items?: unknown };
-  const { metadata, spec } = object;
-  if (object.kind !== undefined && object.kind !== 'Container') return undefined;
-  if (
-    typeof metadata?.name !== 'string' ||
-    typeof metadata.namespace !== 'string' ||
-    typeof metadata.uid !== 'string' ||
-    typeof metadata.resourceVersion !== 'string'
-  )
-    return undefined;
-  if (
-    typeof spec?.image !== 'string' ||
-    typeof spec.backoff !== 'object' ||
-    typeof spec.resources?.limits !== 'object' ||
-    typeof spec.logging !== 'object'
-  )
-    return undefined;
-  // Proven field by field above; kind and apiVersion are absent from the items of some lists.
-  return { ...(object as Container), apiVersion, kind: 'Container' };
 }
 
 export type { ContainerStatus };

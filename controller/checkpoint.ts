@@ -5,11 +5,11 @@
  */
 import { createHash } from 'node:crypto';
 import type { Logger } from 'pino';
+import { parseContainer } from '../client/index.ts';
 import type { Container } from '../crds/index.ts';
+import { containerIDOf } from '../crds/index.ts';
 import { type HoldReason, holdReasons, type StoreMark } from './absence.ts';
-import { parseContainer } from './api.ts';
 import { type Journal, type JournalRecord, openJournal } from './checkpoint-journal.ts';
-import { containerIDOf } from './container-id.ts';
 import { emptyHistory, type History } from './history.ts';
 
 /** An object that the store does not have any more, and whose container goes on. */

@@ -5,8 +5,8 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { parseContainer } from '../client/index.ts';
 import type { Container } from '../crds/index.ts';
-import { parseContainer } from './api.ts';
 import { checkpointFile, type Held, parseHeld } from './checkpoint.ts';
 import { readJournal } from './checkpoint-journal.ts';
 

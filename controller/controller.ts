@@ -2,13 +2,13 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
+import type { ApiAccess } from '../client/index.ts';
+import { type Backoff, backoffDelayMs } from '../client/index.ts';
+import { containerIDOf } from '../crds/index.ts';
 import { type ContainerInfo, ImagePullError, type Runtime } from '../runtime/index.ts';
 import { createContainerApi, isStoreFailure } from './api.ts';
-import { type Backoff, backoffDelayMs } from './backoff.ts';
 import { createBreaker, createRegistryBreakers, reportingBreaker } from './breakers.ts';
-import type { ApiAccess } from './client.ts';
 import { watchClock } from './clock-watch.ts';
-import { containerIDOf } from './container-id.ts';
 import { labelKeys, parseDesired } from './desired.ts';
 import { createDriftReporter } from './drift.ts';
 import { type Entry, entryFor, type ReconcileDeps, signatureOf } from './entry.ts';

@@ -5,6 +5,7 @@
  */
 import type { Logger } from 'pino';
 import type { Container } from '../crds/index.ts';
+import { parseRename } from '../crds/index.ts';
 import type { ContainerInfo } from '../runtime/index.ts';
 import {
   decideAbsences,
@@ -16,7 +17,6 @@ import {
 } from './absence.ts';
 import { type ContainerApi, finalizer } from './api.ts';
 import type { Checkpoint, Held } from './checkpoint.ts';
-import { parseRename } from './container-id.ts';
 import { keyOf, labelKeys } from './desired.ts';
 import { askForObject, identifyStore, markAsHeir } from './store-questions.ts';
 import type { FullView } from './view.ts';

@@ -1,9 +1,9 @@
 /** From a Container object to what the host should have: parsed, checked across fields, hashed. Pure. */
 import { hash } from 'node:crypto';
+import type { Backoff } from '../client/index.ts';
 import type { Container } from '../crds/index.ts';
+import { addressPlaceholderOf, containerIDOf, parseRename, renamedFromAnnotation } from '../crds/index.ts';
 import type { ContainerConfig, EnvVar, HostEntry, LogLimits, PullPolicy } from '../runtime/index.ts';
-import type { Backoff } from './backoff.ts';
-import { addressPlaceholderOf, containerIDOf, parseRename, renamedFromAnnotation } from './container-id.ts';
 import { environmentSpec, findEnvironmentProblems } from './environment.ts';
 import { parseExitCodes } from './exit-codes.ts';
 import { dnsConfigOf, findIdentityProblems, identityOf } from './identity.ts';

@@ -1,9 +1,9 @@
 /** What the controller keeps in memory, and what a reconciliation is given to work with. Types, and one pure function. */
 import type { Logger } from 'pino';
 import type { Container, ContainerStatus } from '../crds/index.ts';
+import { containerIDOf } from '../crds/index.ts';
 import type { ContainerInfo, Runtime } from '../runtime/index.ts';
 import type { ContainerApi } from './api.ts';
-import { containerIDOf } from './container-id.ts';
 import { type Desired, keyOf, type Mutable } from './desired.ts';
 import type { DriftReporter } from './drift.ts';
 import type { EventRecorder } from './events.ts';

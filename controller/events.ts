@@ -4,8 +4,8 @@
  */
 import { createHash } from 'node:crypto';
 import type { Logger } from 'pino';
+import { ApiError, type ApiRequest } from '../client/index.ts';
 import type { Container } from '../crds/index.ts';
-import { ApiError, type ApiRequest } from './client.ts';
 
 export interface EventDeps {
   readonly call: (request: ApiRequest) => Promise<unknown>;

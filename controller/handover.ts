@@ -3,9 +3,9 @@
  * the container is written first and in one piece, so a controller that is killed at any point finds one owner. Effects.
  */
 import type { Container } from '../crds/index.ts';
+import { containerIDOf, parseRename } from '../crds/index.ts';
 import type { ContainerInfo } from '../runtime/index.ts';
 import { finalizer } from './api.ts';
-import { containerIDOf, parseRename } from './container-id.ts';
 import { type Desired, keyOf, labelKeys } from './desired.ts';
 import { bareEntryKeyOf, type Entry, type ReconcileDeps, type View } from './entry.ts';
 import { emptyHistory, type History } from './history.ts';

@@ -3,7 +3,7 @@
  * in node-status.ts. It has nothing to do with containers: they go on whether it gets through or not.
  */
 import type { Logger } from 'pino';
-import { type ApiAccess, ApiError, type ApiRequest, callApi } from './client.ts';
+import { type ApiAccess, ApiError, type ApiRequest, callApi } from '../client/index.ts';
 import type { HostFacts } from './host-facts.ts';
 import { conditionsIn, formatNodeStatus, isNews, nodeLabelsOf } from './node-status.ts';
 

@@ -1,7 +1,7 @@
 /** Brings together what the prober knows and what the controller remembers of a container's health. Effects: starts probes. */
 import type { Container } from '../crds/index.ts';
+import { containerIDOf } from '../crds/index.ts';
 import type { ContainerInfo } from '../runtime/index.ts';
-import { containerIDOf } from './container-id.ts';
 import { type Dependent, decideHold, gatherMs, type Hold } from './dependencies.ts';
 import { type Desired, keyOf, labelKeys } from './desired.ts';
 import type { Entry, ReconcileDeps } from './entry.ts';

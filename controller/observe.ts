@@ -3,8 +3,8 @@
  * its environment refers to. Effects: reads only.
  */
 import type { Container } from '../crds/index.ts';
+import { addressPlaceholderOf, containerIDOf } from '../crds/index.ts';
 import type { EnvVar, Exit } from '../runtime/index.ts';
-import { addressPlaceholderOf, containerIDOf } from './container-id.ts';
 import type { Obstacle } from './decide.ts';
 import { type Desired, labelKeys, type Mutable } from './desired.ts';
 import type { ReconcileDeps } from './entry.ts';

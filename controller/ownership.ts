@@ -3,7 +3,7 @@
  * it has one owner at any moment, and changes hands only when its owner is being deleted or is gone. Pure.
  */
 import type { Container } from '../crds/index.ts';
-import { parseRename } from './container-id.ts';
+import { parseRename } from '../crds/index.ts';
 
 /** Who a container's labels say it belongs to. */
 export interface Holder {

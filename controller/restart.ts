@@ -2,7 +2,7 @@
  * The restart decision, whole: may this container start again, and when? All that decides about restarts asks here;
  * docs/restart-policy.md has it as a table, which a test walks. Pure. Durations in milliseconds.
  */
-import { type Backoff, backoffDelayMs } from './backoff.ts';
+import { type Backoff, backoffDelayMs } from '../client/index.ts';
 import { type ExitCodeRule, type Meaning, meaningOf } from './exit-codes.ts';
 
 export type RestartPolicy = 'Always' | 'OnFailure' | 'Never' | 'UnlessStopped';

@@ -3,9 +3,8 @@
  * and reads single objects that become wanted later. Data of others is dropped as soon as it was read; none is ever logged.
  */
 import type { Logger } from 'pino';
+import { type ApiAccess, ApiError, type ListWatch, startListWatch } from '../client/index.ts';
 import type { ContainerApi } from './api.ts';
-import { type ApiAccess, ApiError } from './client.ts';
-import { type ListWatch, startListWatch } from './list-watch.ts';
 
 export type SourceKind = 'Secret' | 'ConfigMap';
 

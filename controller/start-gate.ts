@@ -2,8 +2,9 @@
  * Whose turn it is to start: a host that boots starts its containers a few at a time, and spread over a while, so that
  * neither the host nor what they all talk to is run down. decideTurn is pure; the gate keeps count.
  */
+
+import { drawFor } from '../client/index.ts';
 import type { ContainerInfo } from '../runtime/index.ts';
-import { drawFor } from './backoff.ts';
 import { type Standing, standingOf, standings, type TrackRecord } from './standing.ts';
 
 export interface StartPolicy {

@@ -1,9 +1,10 @@
 /** What the controller asks the API server when a list is not to be believed at its word: who are you, and is it really gone? Effects. */
+
+import { ApiError, containersPath, parseContainer } from '../client/index.ts';
 import type { Container } from '../crds/index.ts';
+import { formatRenamedFrom, renamedFromAnnotation } from '../crds/index.ts';
 import type { StoreIdentity } from './absence.ts';
-import { type ContainerApi, containersPath, parseContainer } from './api.ts';
-import { ApiError } from './client.ts';
-import { formatRenamedFrom, renamedFromAnnotation } from './container-id.ts';
+import type { ContainerApi } from './api.ts';
 
 type Api = Pick<ContainerApi, 'call'>;
 

@@ -3,16 +3,22 @@
  * the store has lost, the checkpoint, and the Secrets and ConfigMaps. Effects; wires these, and has no rule of its own.
  */
 import type { Logger } from 'pino';
+import type { ApiAccess } from '../client/index.ts';
+import {
+  type Backoff,
+  backoffDelayMs,
+  containersPath,
+  type ListWatch,
+  parseContainer,
+  startListWatch,
+} from '../client/index.ts';
 import type { Container } from '../crds/index.ts';
 import type { ContainerInfo } from '../runtime/index.ts';
-import { type ContainerApi, containersPath, parseContainer } from './api.ts';
-import { type Backoff, backoffDelayMs } from './backoff.ts';
+import type { ContainerApi } from './api.ts';
 import { type Checkpoint, openCheckpoint } from './checkpoint.ts';
-import type { ApiAccess } from './client.ts';
 import { settleConfirmations, takeConfirmations } from './confirmations.ts';
 import { type Change, type Custody, createCustody } from './custody.ts';
 import type { History } from './history.ts';
-import { type ListWatch, startListWatch } from './list-watch.ts';
 import { referencesOf } from './references.ts';
 import { openSourceMemory, type SourceMemory } from './source-memory.ts';
 import { createSourceCache, type SourceCache } from './sources.ts';

@@ -1,6 +1,6 @@
 /** The controller's picture of the objects and of which containers carry which key. In memory; `wake` is its only effect. */
 import type { Container } from '../crds/index.ts';
-import { containerIDOf } from './container-id.ts';
+import { containerIDOf } from '../crds/index.ts';
 import { keyOf } from './desired.ts';
 import type { View } from './entry.ts';
 

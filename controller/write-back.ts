@@ -2,9 +2,10 @@
  * Tells the store: the finalizer, the status, that an object may go. A store that is slow or away must not keep a worker from
  * healing containers, so after a moment a write goes on in the background. Effects.
  */
+
+import { ApiError } from '../client/index.ts';
 import type { Container } from '../crds/index.ts';
 import { finalizer } from './api.ts';
-import { ApiError } from './client.ts';
 import type { Desired } from './desired.ts';
 import { keyOf } from './desired.ts';
 import type { Entry, ReconcileDeps } from './entry.ts';

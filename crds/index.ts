@@ -5,6 +5,15 @@
 import { fileURLToPath } from 'node:url';
 import type { ContainerSpec, ContainerStatus } from './types.ts';
 
+export {
+  addressPlaceholderOf,
+  containerIDOf,
+  formatRenamedFrom,
+  type Identified,
+  parseRename,
+  type Rename,
+  renamedFromAnnotation,
+} from './container-id.ts';
 export type { ContainerSpec, ContainerStatus } from './types.ts';
 
 /** metav1.ObjectMeta, as far as a stored object always or sometimes has it. */

@@ -5,7 +5,7 @@ import { dirname, join, normalize, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const folders = ['crds', 'store', 'runtime', 'controller', 'docker', 'cli'] as const;
+const folders = ['crds', 'client', 'store', 'runtime', 'controller', 'docker', 'cli'] as const;
 type Folder = (typeof folders)[number];
 
 /** Which of our folders each folder may import (design, section 2). */
@@ -13,9 +13,10 @@ const allowed: Readonly<Record<Folder, readonly Folder[]>> = {
   crds: [],
   store: ['crds'],
   runtime: [],
-  controller: ['crds', 'runtime'],
-  docker: ['crds', 'runtime'],
-  cli: ['crds', 'store', 'runtime', 'controller', 'docker'],
+  client: ['crds'],
+  controller: ['crds', 'client', 'runtime'],
+  docker: ['crds', 'client', 'runtime'],
+  cli: ['crds', 'client', 'store', 'runtime', 'controller', 'docker'],
 };
 
 const sources = folders

@@ -3,7 +3,7 @@
  * `storm N`. Prints the figures as JSON. The clients that apply and change specs run in it as well.
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { containerIDOf } from '../../controller/index.ts';
+import { containerIDOf } from '../../crds/index.ts';
 import { createScaleRig, type ScaleRig } from '../scale-rig.ts';
 import { summarize } from './report.ts';
 import type { ScaleFigures, StormFigures } from './scale.ts';

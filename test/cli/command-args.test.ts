@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { parseCommandArgs } from '../../cli/command-args.ts';
 import { ConfigError } from '../../cli/config.ts';
 import { parseDebugArgs } from '../../cli/debug.ts';
-import { parseRenameArgs } from '../../cli/rename.ts';
+import { parseRenameArgs } from '../../cli/rename-args.ts';
 
 describe('arguments of commands on objects', () => {
   const good: readonly [string, ReturnType<typeof parseCommandArgs>][] = [

@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import { type HeldAction, HeldError, parseHeldArgs, runHeld } from '../../cli/held.ts';
 import { lockInstance } from '../../cli/instance-lock.ts';
 import { readHeld } from '../../controller/confirmations.ts';
-import { containerIDOf } from '../../controller/container-id.ts';
+import { containerIDOf } from '../../crds/index.ts';
 import { type Rig, useRig } from '../controller/rig.ts';
 import { until } from '../until.ts';
 

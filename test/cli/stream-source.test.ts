@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { buffer } from 'node:stream/consumers';
 import { createStreamSource } from '../../cli/stream-source.ts';
-import { containerIDOf, labelKeys } from '../../controller/index.ts';
+import { labelKeys } from '../../controller/index.ts';
+import { containerIDOf } from '../../crds/index.ts';
 import type { Runtime } from '../../runtime/index.ts';
 import type { StreamTarget } from '../../store/index.ts';
 

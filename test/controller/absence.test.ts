@@ -1,8 +1,8 @@
 /** Which objects that are missing are believed to be deleted. */
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
+import { isOlderVersion } from '../../client/index.ts';
 import { type AbsenceInput, type AbsenceVerdict, decideAbsences, relateStores } from '../../controller/absence.ts';
-import { isOlderVersion } from '../../controller/resource-version.ts';
 
 const all = (...uids: string[]): AbsenceInput['known'] => uids.map((uid) => ({ uid, mayGo: false }));
 const listing =

@@ -7,11 +7,11 @@ import fc from 'fast-check';
 import { pino } from 'pino';
 import { type Checkpoint, openCheckpoint } from '../../controller/checkpoint.ts';
 import { openJournal, parseJournal } from '../../controller/checkpoint-journal.ts';
-import { containerIDOf } from '../../controller/container-id.ts';
 import { emptyHistory, type History } from '../../controller/history.ts';
 import { laterHistory } from '../../controller/later-history.ts';
 import { openSourceMemory } from '../../controller/source-memory.ts';
 import type { Source } from '../../controller/sources.ts';
+import { containerIDOf } from '../../crds/index.ts';
 import { until } from '../until.ts';
 import { object } from './fixtures.ts';
 

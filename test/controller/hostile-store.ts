@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
 import { type Dispatcher, request as send } from 'undici';
-import type { ApiAccess } from '../../controller/index.ts';
+import type { ApiAccess } from '../../client/index.ts';
 
 /** Answers a request instead of the store. `real` gets what the store would have said, as JSON. */
 export type Nonsense = (

@@ -3,7 +3,7 @@
  * then on nothing that it does has an effect. Its checkpoint is kept as it was in that moment. Effects: copies a folder.
  */
 import { cpSync, existsSync } from 'node:fs';
-import type { ApiAccess } from '../../controller/index.ts';
+import type { ApiAccess } from '../../client/index.ts';
 import type { Runtime } from '../../runtime/index.ts';
 import type { Rig } from './rig.ts';
 

@@ -1,7 +1,7 @@
 /** Whatever the API server answers while containers crash: they are restarted by policy, none ends, and the truth counts after. */
 import assert from 'node:assert/strict';
 import type { ServerResponse } from 'node:http';
-import { containersPath } from '../../controller/api.ts';
+import { containersPath } from '../../client/index.ts';
 import { until } from '../until.ts';
 import { type HostileStore, type Nonsense, startHostileStore } from './hostile-store.ts';
 import { Rig } from './rig.ts';

@@ -1,8 +1,8 @@
 /** The controller while its store is away or has lost its data, with simulated containers: they are kept by policy. */
 import assert from 'node:assert/strict';
 import { readHeld, writeConfirmations } from '../../controller/confirmations.ts';
-import { containerIDOf } from '../../controller/container-id.ts';
 import type { Container } from '../../crds/index.ts';
+import { containerIDOf } from '../../crds/index.ts';
 import type { ContainerConfig } from '../../runtime/index.ts';
 import { until } from '../until.ts';
 import { type Rig, useRig } from './rig.ts';

@@ -1,14 +1,9 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import {
-  containerIDOf,
-  formatRenamedFrom,
-  renamedFromAnnotation as key,
-  parseRename,
-} from '../../controller/container-id.ts';
 import { parseDesired } from '../../controller/desired.ts';
 import { decideOwnership, type Holder, type Ownership } from '../../controller/ownership.ts';
 import type { Container } from '../../crds/index.ts';
+import { containerIDOf, formatRenamedFrom, renamedFromAnnotation as key, parseRename } from '../../crds/index.ts';
 import { type ObjectOptions, object } from './fixtures.ts';
 
 const named = (name: string, options: ObjectOptions = {}): Container => object({ ...options, name });

@@ -1,8 +1,9 @@
 /** A container that goes on under another name: the command, the controller and the store, with simulated containers. */
 import assert from 'node:assert/strict';
-import { parseRenameArgs, RenameError, rename } from '../../cli/rename.ts';
-import { formatRenamedFrom, renamedFromAnnotation } from '../../controller/index.ts';
+import { parseRenameArgs } from '../../cli/rename-args.ts';
+import { RenameError, rename } from '../../client/index.ts';
 import type { Container } from '../../crds/index.ts';
+import { formatRenamedFrom, renamedFromAnnotation } from '../../crds/index.ts';
 import { until } from '../until.ts';
 import { type Rig, useRig } from './rig.ts';
 

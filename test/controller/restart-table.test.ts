@@ -1,9 +1,9 @@
 /** Walks every combination of docs/restart-policy.md through the code: each in exactly one row, and each row right. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
+import { backoffDelayMs, drawFor } from '../../client/index.ts';
 import { accountFor } from '../../controller/account.ts';
 import { accountForImageFailure, accountForStartFailure } from '../../controller/account-failures.ts';
-import { backoffDelayMs, drawFor } from '../../controller/backoff.ts';
 import { decide, type ImageState, type Step } from '../../controller/decide.ts';
 import type { Desired } from '../../controller/desired.ts';
 import { emptyHistory, type History } from '../../controller/history.ts';

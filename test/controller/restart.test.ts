@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { Backoff } from '../../controller/backoff.ts';
+import type { Backoff } from '../../client/index.ts';
 import {
   decideRestart,
   type Ending,

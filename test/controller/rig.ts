@@ -7,15 +7,13 @@ import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import {
   type ApiAccess,
-  type Controller,
   callApi,
   containersPath,
-  createController,
   parseContainer,
-  type StartPolicy,
   startListWatch,
   tokenAccess,
-} from '../../controller/index.ts';
+} from '../../client/index.ts';
+import { type Controller, createController, type StartPolicy } from '../../controller/index.ts';
 import { type Container, crdFiles } from '../../crds/index.ts';
 import type { Runtime } from '../../runtime/index.ts';
 import { type Behaviour, createSimulatedRuntime, type SimulatedRuntime } from '../../runtime/simulated/index.ts';

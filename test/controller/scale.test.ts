@@ -3,7 +3,7 @@
  * `make bench --figures scale`).
  */
 import assert from 'node:assert/strict';
-import { containerIDOf } from '../../controller/index.ts';
+import { containerIDOf } from '../../crds/index.ts';
 import { createScaleRig, type ScaleOptions, type ScaleRig } from '../scale-rig.ts';
 import { until } from '../until.ts';
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { pino } from 'pino';
-import { type ApiAccess, callApi } from '../../controller/client.ts';
+import { type ApiAccess, callApi } from '../../client/index.ts';
 import { createSourceCache, type SourceCache } from '../../controller/sources.ts';
 import { until } from '../until.ts';
 

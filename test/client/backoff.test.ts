@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { backoffDelayMs, drawFor } from '../../controller/backoff.ts';
+import { backoffDelayMs, drawFor } from '../../client/index.ts';
 
 describe('backoffDelayMs', () => {
   const anyBackoff = fc.record({

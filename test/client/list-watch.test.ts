@@ -3,12 +3,10 @@ import assert from 'node:assert/strict';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { pino } from 'pino';
-import { parseContainer } from '../../controller/api.ts';
-import { type ApiAccess, callApi } from '../../controller/client.ts';
-import { type ListWatch, startListWatch } from '../../controller/list-watch.ts';
+import { type ApiAccess, callApi, type ListWatch, parseContainer, startListWatch } from '../../client/index.ts';
 import type { Container } from '../../crds/index.ts';
+import { object } from '../controller/fixtures.ts';
 import { until } from '../until.ts';
-import { object } from './fixtures.ts';
 
 type Handler = (request: IncomingMessage, response: ServerResponse, query: URLSearchParams) => void;
 

@@ -1,45 +1,24 @@
 /**
- * `holdfast rename OLD NEW`. An object of the API cannot be renamed, so a new one takes the container over as it runs: it
+ * A rename. An object of the API cannot be renamed, so a new one takes the container over as it runs: it
  * is created with an annotation that says so, and the old one is deleted. Each step finds out whether it was done before,
  * so an interrupted rename is finished by the same command. Effects.
  */
 import { setTimeout as wait } from 'node:timers/promises';
 import {
-  type ApiAccess,
-  ApiError,
-  callApi,
+  apiVersion,
+  type Container,
   containerIDOf,
   formatRenamedFrom,
-  parseContainer,
   parseRename,
+  plural,
   renamedFromAnnotation,
-} from '../controller/index.ts';
-import { apiVersion, type Container, plural } from '../crds/index.ts';
-import { parseCommandArgs } from './command-args.ts';
-import { ConfigError } from './config.ts';
+} from '../crds/index.ts';
+import { type ApiAccess, ApiError, callApi } from './call-api.ts';
+import { parseContainer } from './containers.ts';
 
 /** It cannot be renamed so; the message says why, and what to do. */
 export class RenameError extends Error {
   override readonly name = 'RenameError';
-}
-
-export interface RenameArgs {
-  readonly from: string;
-  readonly to: string;
-  readonly namespace: string;
-  /** Flags of all commands. */
-  readonly rest: readonly string[];
-}
-
-/** Pure. Throws ConfigError. */
-export function parseRenameArgs(args: readonly string[]): RenameArgs {
-  const { names, namespace, rest } = parseCommandArgs(args);
-  const [from, to] = names;
-  if (from === undefined || to === undefined || names.length > 2) {
-    throw new ConfigError('`holdfast rename` needs two names: holdfast rename OLD NEW [-n NAMESPACE]');
-  }
-  if (from === to) throw new ConfigError(`"${from}" has that name already; give another`);
-  return { from, to, namespace, rest };
 }
 
 export interface RenameRequest {

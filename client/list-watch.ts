@@ -8,7 +8,7 @@ import type { KubeConfig } from '@kubernetes/client-node';
 import { Watch } from '@kubernetes/client-node/dist/watch.js';
 import type { Logger } from 'pino';
 import { type Backoff, backoffDelayMs } from './backoff.ts';
-import type { ApiAccess } from './client.ts';
+import type { ApiAccess } from './call-api.ts';
 import { isOlderVersion } from './resource-version.ts';
 
 export interface ListWatchDeps<T> {

@@ -6,8 +6,9 @@
 import type { Json } from '../../store/json.ts';
 import type { Expected } from './expect.ts';
 
-/** What not every server has. `widgets`: it serves CustomResourceDefinitions. `watchList`: sendInitialEvents. */
-export type Need = 'widgets' | 'watchList';
+/** What not every server has. `widgets`: it serves CustomResourceDefinitions. `watchList`: sendInitialEvents.
+ * `compacted`: it no longer knows version 1, as every server that has been up for ten minutes. */
+export type Need = 'widgets' | 'watchList' | 'compacted';
 
 export interface Case {
   /** A sentence about the server that is true when the case passes. */

@@ -1,4 +1,5 @@
 /** What an answer must look like: part of a JSON value, with patterns where the server chooses. Pure. */
+import { isDeepStrictEqual } from 'node:util';
 import { isJsonArray, isJsonObject, type Json } from '../../store/json.ts';
 
 /**
@@ -36,6 +37,15 @@ export function including(...items: readonly Expected[]): Check {
     (value) =>
       isJsonArray(value) && items.every((item) => value.some((found) => differences(item, found).length === 0)),
     (fill) => including(...items.map(fill)),
+  );
+}
+
+/** This value and nothing more, where others may have fields beside those that are named. */
+export function exactly(expected: Expected): Check {
+  return new Check(
+    `exactly ${JSON.stringify(expected)}`,
+    (value) => isDeepStrictEqual(value, expected),
+    (fill) => exactly(fill(expected)),
   );
 }
 

@@ -54,6 +54,8 @@ export class Session {
     const query = 'watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true';
     const path = `/api/v1/namespaces/{ns}/configmaps?${query}&timeoutSeconds=1`;
     if ((await this.send({ method: 'GET', path }, this.#names)).code === 200) this.#has.add('watchList');
+    const first = '/api/v1/namespaces/{ns}/configmaps?resourceVersion=1&resourceVersionMatch=Exact';
+    if ((await this.send({ method: 'GET', path: first }, this.#names)).code === 410) this.#has.add('compacted');
   }
 
   /** Removes what the suite made, as far as the server lets it. */

@@ -1,10 +1,12 @@
 /** All cases, by subject. */
 import type { Case } from './case.ts';
+import { applyCases } from './cases/apply.ts';
 import { coreCases } from './cases/core.ts';
 import { createCases } from './cases/create.ts';
 import { customCases } from './cases/custom.ts';
 import { deleteCases } from './cases/delete.ts';
 import { discoveryCases } from './cases/discovery.ts';
+import { expiredCases } from './cases/expired.ts';
 import { listCases } from './cases/list.ts';
 import { namespaceCases } from './cases/namespaces.ts';
 import { negotiationCases } from './cases/negotiation.ts';
@@ -19,9 +21,11 @@ export const subjects: ReadonlyMap<string, readonly Case[]> = new Map([
   ['creating', createCases],
   ['updating', updateCases],
   ['patching', patchCases],
+  ['applying', applyCases],
   ['deleting', deleteCases],
   ['listing', listCases],
   ['watching', watchCases],
+  ['versions that are gone', expiredCases],
   ['custom resources', customCases],
   ['namespaces', namespaceCases],
   ['Secrets and Events', coreCases],

@@ -4,10 +4,11 @@
  * HOLDFAST_CONFORMANCE_SERVER (https://host:port), HOLDFAST_CONFORMANCE_TOKEN and HOLDFAST_CONFORMANCE_CA (a PEM file).
  * HOLDFAST_CONFORMANCE_MINOR: which Kubernetes 1 it is, where GET /version does not tell.
  */
+import { rm } from 'node:fs/promises';
 import type { RequestOptions } from 'node:https';
 import { KubeConfig } from '@kubernetes/client-node';
 import { Agent, type Dispatcher, request } from 'undici';
-import { startStore } from '../store/fixture.ts';
+import { configMap, makeDir, startStore } from '../store/fixture.ts';
 
 export interface Target {
   readonly call: (options: CallOptions) => Promise<Dispatcher.ResponseData>;
@@ -36,10 +37,25 @@ export async function openTarget(environment: NodeJS.ProcessEnv): Promise<Target
     const target = await openServer(config, async () => {});
     return { ...target, minor: minor === undefined ? undefined : Number(minor) };
   }
-  const fixture = await startStore();
-  const own = new KubeConfig();
-  own.loadFromFile(fixture.store.adminKubeconfigPath);
-  return { ...(await openServer(own, () => fixture.close())), isOwn: true };
+  const dataDir = await makeDir();
+  const remove = (): Promise<void> => rm(dataDir, { recursive: true, force: true });
+  try {
+    // Like a server that has been up for long, it has forgotten its first versions: a restart forgets them all.
+    const first = await startStore({ dataDir });
+    await first.client.expect(201, 'POST', '/api/v1/namespaces/default/configmaps', { body: configMap('first') });
+    await first.close();
+    const fixture = await startStore({ dataDir });
+    const own = new KubeConfig();
+    own.loadFromFile(fixture.store.adminKubeconfigPath);
+    const close = async (): Promise<void> => {
+      await fixture.close();
+      await remove();
+    };
+    return { ...(await openServer(own, close)), isOwn: true };
+  } catch (error) {
+    await remove();
+    throw error;
+  }
 }
 
 function configOf(environment: NodeJS.ProcessEnv): KubeConfig | undefined {

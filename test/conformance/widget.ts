@@ -12,7 +12,10 @@ export const widgetDefinition = {
         name: 'v1',
         served: true,
         storage: true,
-        subresources: { status: {} },
+        subresources: {
+          status: {},
+          scale: { specReplicasPath: '.spec.replicas', statusReplicasPath: '.status.replicas' },
+        },
         additionalPrinterColumns: [{ name: 'Size', type: 'integer', jsonPath: '.spec.size' }],
         schema: {
           openAPIV3Schema: {
@@ -30,10 +33,25 @@ export const widgetDefinition = {
                     maxItems: 3,
                     items: { type: 'object', required: ['id'], properties: { id: { type: 'string' } } },
                   },
+                  ports: {
+                    type: 'array',
+                    'x-kubernetes-list-type': 'map',
+                    'x-kubernetes-list-map-keys': ['name'],
+                    items: {
+                      type: 'object',
+                      required: ['name'],
+                      properties: { name: { type: 'string' }, number: { type: 'integer' } },
+                    },
+                  },
+                  tags: { type: 'array', 'x-kubernetes-list-type': 'set', items: { type: 'string' } },
+                  replicas: { type: 'integer' },
                   free: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true },
                 },
               },
-              status: { type: 'object', properties: { phase: { type: 'string' }, seen: { type: 'integer' } } },
+              status: {
+                type: 'object',
+                properties: { phase: { type: 'string' }, seen: { type: 'integer' }, replicas: { type: 'integer' } },
+              },
             },
           },
         },

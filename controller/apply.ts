@@ -29,6 +29,9 @@ export type Applied =
   /** Nothing of the container is left; the object may go. */
   | { readonly kind: 'gone' };
 
+/** When what was to be prepared only, and could not be, is tried again. */
+const prepareAgainMs = 30_000;
+
 const again: Applied = { kind: 'again' };
 
 export async function applyStep(step: Step, work: Work, deps: ReconcileDeps, signal: AbortSignal): Promise<Applied> {
@@ -76,6 +79,7 @@ export async function applyStep(step: Step, work: Work, deps: ReconcileDeps, sig
       tell(step, work, deps);
       return { kind: 'rest', ms: undefined };
     case 'ensure-image':
+      if (!desired.shouldRun) entry.prepareAtMs = now() + prepareAgainMs;
       await deps.puller.ensure({ object, desired, entry }, signal);
       return again;
     case 'create':
@@ -151,6 +155,7 @@ async function createOrStart(
       await runtime.containers.create({ ...desired.config, ...mutable, imageID: step.imageID, labels }, signal);
       // The next creation asks for the image anew, as imagePullPolicy says.
       puller.forget(id);
+      entry.prepareAtMs = undefined;
       events.record(object, 'Normal', 'Created', `created the container from the image "${desired.image}"`);
       return;
     }
@@ -161,6 +166,10 @@ async function createOrStart(
     events.record(object, 'Normal', 'Started', isFirst ? 'started the container' : 'started the container again');
   } catch (error) {
     if (signal.aborted) throw error;
+    if (!desired.shouldRun) {
+      puller.forget(id);
+      entry.prepareAtMs = now() + prepareAgainMs;
+    }
     if (error instanceof ImageNotPresentError) {
       if (step.kind === 'create') return puller.forget(id);
       if ((await fetchLostImage(work, deps, signal)) === 'replaced') return;

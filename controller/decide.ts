@@ -40,6 +40,8 @@ export interface DecideInput {
   readonly hasPredecessor: boolean;
   /** It is to stop, and waits for those that depend on it. */
   readonly hold?: Hold | undefined;
+  /** One that is only to be prepared has its image asked for no sooner. */
+  readonly prepareAtMs?: number | undefined;
   /** Of its preStop hook in this run. */
   readonly preStop?: HookState | undefined;
   readonly history: History;
@@ -94,6 +96,7 @@ export function decide(input: DecideInput): Step {
     return container.state.kind === 'running' ? decideStop(input, 'replaced') : { kind: 'remove', because: 'replaced' };
   }
   if (!desired.shouldRun) {
+    if (container === undefined && desired.isPrepared) return decidePreparation(input);
     if (container?.state.kind !== 'running') return decideRest(input);
     return input.hold === undefined ? decideStop(input, 'stopped') : waitForDependents(input.hold);
   }
@@ -124,6 +127,16 @@ function decideRest({ desired: { ttlMs }, history: { restSinceMs }, nowMs }: Dec
   if (ttlMs === undefined || restSinceMs === undefined) return { kind: 'settled' };
   const untilMs = restSinceMs + ttlMs;
   return nowMs >= untilMs ? { kind: 'expire' } : { kind: 'settled', untilMs };
+}
+
+/** It is to be made and not to be started. What it depends on need not be there; what fails is tried again later. */
+function decidePreparation(input: DecideInput): Step {
+  const { image, obstacle, pullObstacle, prepareAtMs = 0, nowMs } = input;
+  if (input.hasPredecessor || image.kind === 'pulling') return { kind: 'settled' };
+  if (image.kind === 'present')
+    return obstacle === undefined ? { kind: 'create', imageID: image.imageID } : { kind: 'settled' };
+  if (pullObstacle !== undefined) return { kind: 'settled' };
+  return prepareAtMs > nowMs ? { kind: 'settled', untilMs: prepareAtMs } : { kind: 'ensure-image' };
 }
 
 /**

@@ -23,6 +23,8 @@ export interface Desired {
   readonly platform: string | undefined;
   readonly pullPolicy: PullPolicy;
   readonly shouldRun: boolean;
+  /** To be made also while it is not to run, so that files can be copied into it and it starts sooner. */
+  readonly isPrepared: boolean;
   /** Frozen, while it runs. */
   readonly shouldPause: boolean;
   /** How long the object outlives the end of its container; undefined: for good. */
@@ -91,6 +93,9 @@ export const labelKeys = {
   /** Names of containers that it stops before, separated by commas. */
   dependsOn: 'holdfast.dev/depends-on',
 } as const;
+
+/** "true": the container is made while spec.desiredState is Stopped. */
+export const prepareAnnotation = 'holdfast.dev/prepare';
 
 /** The work queue's key of an object. */
 export function keyOf(object: { readonly metadata: { readonly namespace: string; readonly name: string } }): string {
@@ -208,6 +213,7 @@ export function parseDesired(object: Container): Desired {
     platform: spec.platform,
     pullPolicy: pullPolicies[spec.imagePullPolicy],
     shouldRun: spec.desiredState !== 'Stopped',
+    isPrepared: metadata.annotations?.[prepareAnnotation] === 'true',
     shouldPause: spec.desiredState === 'Paused',
     ttlMs: spec.ttlSecondsAfterFinished === undefined ? undefined : spec.ttlSecondsAfterFinished * 1000,
     signalRequest: parseSignalRequest(object),

@@ -37,6 +37,8 @@ export interface Entry {
   heldSinceMs?: number | undefined;
   /** See noteFreezing. */
   freezing?: string | undefined;
+  /** When the image of one that is only to be prepared may be asked for again. */
+  prepareAtMs?: number | undefined;
   /** Debug sessions that were told of; undefined: ask the status. */
   debugSessions?: number | undefined;
   /** Waits and verdicts that were told of, so that each becomes one event. */

@@ -5,7 +5,7 @@
 export { type HeldObject, hasCheckpoint, readHeld, writeConfirmations } from './confirmations.ts';
 export { type Controller, type ControllerDeps, createController } from './controller.ts';
 export { afterPreStopMs } from './decide.ts';
-export { labelKeys } from './desired.ts';
+export { labelKeys, prepareAnnotation } from './desired.ts';
 export { type HostFacts, observeHostFacts } from './host-facts.ts';
 export type { ImageCollectionPolicy } from './image-collection.ts';
 export { type NodeHeartbeat, startNodeHeartbeat } from './node-heartbeat.ts';

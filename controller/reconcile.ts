@@ -127,6 +127,7 @@ async function reconcileObject(
       dependencies,
       hasPredecessor,
       hold,
+      prepareAtMs: entry.prepareAtMs,
       preStop: deps.prober.preStopState(id),
       history: entry.history,
       nowMs: now(),

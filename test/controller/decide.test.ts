@@ -45,7 +45,45 @@ const db = { name: 'db', ports: [], env: [] } as const;
 const otherSpec = { labels: { [labelKeys.specHash]: 'other', [labelKeys.graceMs]: '30000' } };
 const linkedContainer = { labels: { [labelKeys.specHash]: linked.specHash, [labelKeys.mutableHash]: 'm' } };
 
+const unstarted = desired({ spec: { desiredState: 'Stopped' }, annotations: { 'holdfast.dev/prepare': 'true' } });
+const blocked = { before: 'create', reason: 'CreateContainerConfigError', message: 'no such Secret' } as const;
+
 const cases: { it: string; given: Partial<DecideInput>; want: Step }[] = [
+  {
+    it: 'asks for the image of one that is to be prepared',
+    given: { desired: unstarted },
+    want: { kind: 'ensure-image' },
+  },
+  {
+    it: 'makes one that is to be prepared, whatever it depends on',
+    given: { desired: unstarted, image: present, dependencies: [] },
+    want: { kind: 'create', imageID: 'sha256:1' },
+  },
+  {
+    it: 'leaves a prepared one as it is',
+    given: { desired: unstarted, container: container({ kind: 'created' }) },
+    want: { kind: 'settled' },
+  },
+  {
+    it: 'prepares nothing before the container of an earlier object of the name is gone',
+    given: { desired: unstarted, image: present, hasPredecessor: true },
+    want: { kind: 'settled' },
+  },
+  {
+    it: 'prepares nothing while what it needs is missing',
+    given: { desired: unstarted, image: present, obstacle: blocked },
+    want: { kind: 'settled' },
+  },
+  {
+    it: 'tries a preparation that failed again later',
+    given: { desired: unstarted, prepareAtMs: 12_000 },
+    want: { kind: 'settled', untilMs: 12_000 },
+  },
+  {
+    it: 'prepares nothing without being asked to',
+    given: { desired: stopped, image: present },
+    want: { kind: 'settled' },
+  },
   { it: 'asks for the image first', given: {}, want: { kind: 'ensure-image' } },
   {
     it: 'waits while the image is fetched',

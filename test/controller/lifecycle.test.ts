@@ -25,6 +25,18 @@ describe('the course of a container, by its spec', function () {
     assert.deepEqual([after.status?.pid, after.status?.restartCount], [status?.pid, 0]);
     assert.equal((await rig.get('agent')).status?.pid, before.status?.pid);
   });
+  it('makes what is stopped and to be prepared, starts it when asked', async () => {
+    await rig.create('web', { desiredState: 'Stopped' });
+    await rig.reach('web', ({ reason }) => reason === 'Stopped', 'seen');
+    const kind = async () => (await rig.runtime.containers.inspect(await rig.idOf('web')))?.state.kind;
+    assert.equal(await kind(), undefined);
+    await rig.patch('web', { metadata: { annotations: { 'holdfast.dev/prepare': 'true' } } });
+    await until(async () => (await kind()) === 'created', 'it to be made');
+    assert.equal((await rig.get('web')).status?.state, 'Created');
+    await rig.patch('web', { spec: { desiredState: 'Running' } });
+    await rig.reach('web', isRunning, 'running');
+    assert.deepEqual(callsOf('web'), ['start']);
+  });
   it('keeps paused what somebody let go on, and lets go on what somebody froze', async () => {
     await rig.create('web', { desiredState: 'Paused' });
     await rig.reach('web', ({ state }) => state === 'Paused', 'paused');

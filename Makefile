@@ -50,5 +50,5 @@ chaos: setup-tests ## random faults hit 30 containers for SECONDS (600) while a 
 crash: setup-tests ## kill a daemon before every step of what it does, and of recovering (STEPS=all: also those that others stand for)
 	@$(NODE) test/crash/main.ts $(STEPS:%=--steps %) $(SEED:%=--seed %) $(if $(SCENARIOS),--scenarios '$(SCENARIOS)')
 
-crds: setup ## generate crds/types.ts from crds/container.yaml
+crds: setup ## generate crds/types.ts from the definitions in crds/
 	@$(NODE) crds/generate.ts

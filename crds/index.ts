@@ -3,7 +3,7 @@
  * Used by: all. May import: nothing.
  */
 import { fileURLToPath } from 'node:url';
-import type { ContainerSpec, ContainerStatus } from './types.ts';
+import type { ContainerSpec, ContainerStatus, NetworkSpec } from './types.ts';
 
 export {
   addressPlaceholderOf,
@@ -14,7 +14,7 @@ export {
   type Rename,
   renamedFromAnnotation,
 } from './container-id.ts';
-export type { ContainerSpec, ContainerStatus } from './types.ts';
+export type { ContainerSpec, ContainerStatus, NetworkSpec } from './types.ts';
 
 /** metav1.ObjectMeta, as far as a stored object always or sometimes has it. */
 export interface ObjectMeta {
@@ -39,10 +39,23 @@ export interface Container {
   readonly status?: ContainerStatus | undefined;
 }
 
+/** A Network object as the API server returns it. */
+export interface Network {
+  readonly apiVersion: typeof apiVersion;
+  readonly kind: 'Network';
+  readonly metadata: ObjectMeta;
+  readonly spec: NetworkSpec;
+}
+
 export const group = 'holdfast.dev';
 export const version = 'v1';
 export const apiVersion = `${group}/${version}`;
 export const plural = 'containers';
+export const networkPlural = 'networks';
+/** In spec.networks of a Container: the network of those that have none. No Network has this name. */
+export const defaultNetworkName = 'default';
 
 /** Paths of the CustomResourceDefinition files, for a store to serve and for `kubectl apply`. */
-export const crdFiles: readonly string[] = [fileURLToPath(new URL('container.yaml', import.meta.url))];
+export const crdFiles: readonly string[] = ['container.yaml', 'network.yaml'].map((name) =>
+  fileURLToPath(new URL(name, import.meta.url)),
+);

@@ -23,13 +23,14 @@ const reading = ['get', 'list', 'watch'];
 const writing = ['create', 'delete', 'deletecollection', 'patch', 'update'];
 const all = [...writing, ...reading].sort();
 const own = [containers.group];
-const { plural } = containers;
+const { plural, networkPlural } = containers;
 const streams = ['exec', 'attach', 'portforward'];
 
 /** What a host's controller may do; for Containers, Secrets, ConfigMaps, Nodes and Leases only as far as they are its own. */
 export const hostRules: readonly PolicyRule[] = [
   on(own, [plural], [...reading, 'patch', 'delete']),
   on(own, [`${plural}/status`], ['get', 'patch', 'update']),
+  on(own, [networkPlural], reading),
   on([''], ['configmaps', 'secrets'], reading),
   on([''], ['events'], ['create', 'patch', 'update']),
   on([''], ['nodes'], ['create', ...reading, 'patch', 'update']),
@@ -59,7 +60,7 @@ const viewRules: readonly PolicyRule[] = [
     reading,
   ),
   on(['events.k8s.io'], ['events'], reading),
-  on(own, [plural, `${plural}/status`, `${plural}/log`, `${plural}/stats`, `${plural}/scale`], reading),
+  on(own, [plural, `${plural}/status`, `${plural}/log`, `${plural}/stats`, `${plural}/scale`, networkPlural], reading),
   on(['metrics.k8s.io'], ['pods'], reading),
 ];
 
@@ -73,7 +74,7 @@ const editRules: readonly PolicyRule[] = [
   on([''], ['configmaps', 'events', 'secrets', 'serviceaccounts'], writing),
   on([''], ['serviceaccounts'], ['impersonate']),
   on([''], ['serviceaccounts/token'], ['create']),
-  on(own, [plural, `${plural}/scale`], writing),
+  on(own, [plural, `${plural}/scale`, networkPlural], writing),
   on(
     own,
     [...streams, 'archive'].map((stream) => `${plural}/${stream}`),

@@ -38,6 +38,8 @@ export interface RuleNode {
   readonly items: RuleNode | undefined;
   /** Keys by which items of an old list are found again; undefined: they are not. */
   readonly listKeys: readonly string[] | undefined;
+  /** Of a list: its type, where the schema gives it one. */
+  readonly listType: string | undefined;
   /** Whether old members are those of the same name. */
   readonly isCorrelatable: boolean;
 }
@@ -96,7 +98,8 @@ class Compiler {
     if (!hasRules(schema)) return undefined;
     const { properties, additionalProperties, items } = schema;
     const isCorrelatable = schema['x-kubernetes-map-type'] !== 'atomic';
-    const isMapList = schema['x-kubernetes-list-type'] === 'map';
+    const listType = getString(schema, 'x-kubernetes-list-type');
+    const isMapList = listType === 'map';
     const below = uncorrelatable ?? (isCorrelatable ? undefined : field);
     const members = new Map<string, RuleNode>();
     for (const [name, child] of Object.entries(isJsonObject(properties) ? properties : {})) {
@@ -115,6 +118,7 @@ class Compiler {
       items: isJsonObject(items)
         ? this.compile(items, `${field}.items`, uncorrelatable ?? (isMapList ? undefined : field))
         : undefined,
+      listType,
       listKeys: isMapList && isJsonArray(keys) ? keys.map(String) : undefined,
       isCorrelatable,
     };

@@ -1,10 +1,14 @@
-/** Checks objects against the CEL rules of their schema. Pure, but for the clock that bounds what rules may cost. */
+/**
+ * Checks objects against the CEL rules of their schema. Pure, but for the clock that bounds what rules may cost. Of what
+ * an update leaves as it was only rules that name oldSelf are asked, as by kube-apiserver from 1.30 on (KEP-4008).
+ */
 import { Budget, BudgetError } from './cel-budget.ts';
 import { type CelVariables, type CompiledRule, compileRules, hasRules, type RuleNode } from './cel-compile.ts';
 import { createCelLibrary } from './cel-library.ts';
 import type { FieldError } from './field-errors.ts';
 import { getOwn, getPath, isJsonArray, isJsonObject, type Json, type JsonObject, jsonEqual } from './json.ts';
 import type { KubeObject, ResourceKind } from './resources.ts';
+import { oldItems } from './schema-validate.ts';
 
 export interface CelRules {
   /** What is wrong with the rules of a schema. */
@@ -57,7 +61,7 @@ function checkObject(
   const errors: FieldError[] = [];
   budget.reset();
   try {
-    check(root, object, previous, '', { errors, optionals });
+    check(root, object, { old: previous, was: previous }, '', { errors, optionals });
   } catch (error) {
     if (!(error instanceof BudgetError)) throw error;
     errors.push({ kind: 'invalid', field: wholeObject, value: root.typeName, detail: spent });
@@ -65,20 +69,34 @@ function checkObject(
   return errors;
 }
 
-/** `old`: the value before, where there is one that it can be compared with. */
-function check(node: RuleNode, value: Json, old: Json | undefined, field: string, checking: Checking): void {
+/** What a value was before an update; both are undefined where there was none, or it cannot be told which. */
+interface Before {
+  /** What rules see as oldSelf. */
+  readonly old: Json | undefined;
+  /** What it is compared with: a rule is not asked again about what did not change. */
+  readonly was: Json | typeof unchanged | undefined;
+}
+
+/** It is part of something that did not change. */
+const unchanged = Symbol('unchanged');
+
+function check(node: RuleNode, value: Json, before: Before, field: string, checking: Checking): void {
   if (value === null || checking.errors.length >= maxErrors) return;
-  checkRules(node, value, old ?? undefined, field, checking);
-  if (isJsonArray(value)) return checkItems(node, value, old, field, checking);
+  const isUnchanged = before.was === unchanged || (before.was !== undefined && jsonEqual(before.was, value));
+  const was = isUnchanged ? unchanged : before.was;
+  checkRules(node, value, { old: before.old ?? undefined, was }, field, checking);
+  if (isJsonArray(value)) return checkItems(node, value, { old: before.old, was }, field, checking);
   if (!isJsonObject(value)) return;
   const { properties, additional, isCorrelatable } = node;
   if (properties.size === 0 && additional === undefined) return;
-  const before = isCorrelatable && isJsonObject(old) ? old : undefined;
+  const old = isCorrelatable && isJsonObject(before.old) ? before.old : undefined;
+  const wasMember = (key: string): Before['was'] =>
+    was === unchanged ? unchanged : isJsonObject(was) ? getOwn(was, key) : undefined;
   for (const [key, item] of Object.entries(value)) {
     const child = properties.get(key) ?? additional;
     if (child === undefined || item === undefined) continue;
     const at = properties.has(key) ? joinField(field, key) : `${field}[${key}]`;
-    check(child, item, getOwn(before, key), at, checking);
+    check(child, item, { old: getOwn(old, key), was: wasMember(key) }, at, checking);
   }
 }
 
@@ -87,23 +105,23 @@ function joinField(field: string, key: string): string {
 }
 
 function checkItems(
-  { items, listKeys }: RuleNode,
+  { items, listKeys, listType }: RuleNode,
   value: readonly Json[],
-  old: Json | undefined,
+  { old, was }: Before,
   field: string,
   checking: Checking,
 ): void {
   if (items === undefined) return;
-  const identify = (item: Json): string => JSON.stringify((listKeys ?? []).map((key) => getPath(item, [key]) ?? null));
-  const before =
-    listKeys === undefined || !isJsonArray(old) ? undefined : new Map(old.map((item) => [identify(item), item]));
+  const oldItem = listKeys === undefined ? (): undefined => undefined : oldItems(listType, listKeys, old);
+  const wasItem = was === unchanged ? (): typeof unchanged => unchanged : oldItems(listType, listKeys, was);
   for (const [index, item] of value.entries()) {
-    check(items, item, before?.get(identify(item)), `${field}[${index}]`, checking);
+    check(items, item, { old: oldItem(item, index), was: wasItem(item, index) }, `${field}[${index}]`, checking);
   }
 }
 
-function checkRules(node: RuleNode, value: Json, old: Json | undefined, field: string, checking: Checking): void {
-  const { rules, type, typeName } = node;
+function checkRules(node: RuleNode, value: Json, { old, was }: Before, field: string, checking: Checking): void {
+  const { type, typeName } = node;
+  const rules = was === unchanged ? node.rules.filter(({ usesOldSelf }) => usesOldSelf) : node.rules;
   if (rules.length === 0) return;
   const { errors, optionals } = checking;
   const self = type.toCel(value);

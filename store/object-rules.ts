@@ -153,12 +153,21 @@ function rejectMeta(kind: ResourceKind, { metaErrors }: ParsedObject, name: stri
 function check(kind: ResourceKind, object: KubeObject, previous: KubeObject | undefined): void {
   const { name, namespace } = object.metadata;
   // The schema of a kind may narrow the name, as the Container's does.
-  const errors = [...validateMeta(object.metadata, kind), ...validateSchema(kind.schema, object)];
+  const errors = [...validateMeta(object.metadata, kind), ...checkContent(kind, object, previous)];
   if (!kind.isCustom) rejectWrongTypes(kind, errors);
   // The rules of a custom resource rely on its schema.
   if (!kind.isCustom || errors.length === 0) errors.push(...kind.validate(object, previous));
   if (errors.length > 0) throw invalid(kind, name, errors);
   if (previous !== undefined && namespace !== previous.metadata.namespace) throw badRequest('namespace is immutable');
+}
+
+/** Custom resources may keep what was right by an earlier schema; of lists, also items that stand twice. */
+function checkContent(kind: ResourceKind, object: KubeObject, previous: KubeObject | undefined): FieldError[] {
+  if (!kind.isCustom || previous === undefined) return validateSchema(kind.schema, object);
+  const errors = validateSchema(kind.schema, object, '', previous);
+  const isDuplicate = (error: FieldError): boolean => error.kind === 'duplicate';
+  if (!errors.some(isDuplicate) || !validateSchema(kind.schema, previous).some(isDuplicate)) return errors;
+  return errors.filter((error) => !isDuplicate(error));
 }
 
 export type Subresource = 'status' | 'finalize' | undefined;

@@ -1,6 +1,7 @@
 /**
  * Checks a value against its schema. Pure. Errors carry the wording of kube-openapi's validation, which people know
- * and search for. A wrong type ends the checks of that value; everything else is reported together.
+ * and search for. A wrong type ends the checks of that value; everything else is reported together. What an update
+ * leaves as it was is let pass, as kube-apiserver does from 1.30 on (KEP-4008): a schema may be made stricter.
  */
 import type { FieldError } from './field-errors.ts';
 import { getOwn, isJsonArray, isJsonObject, type Json, type JsonObject, jsonEqual, jsonTypeOf } from './json.ts';
@@ -13,14 +14,27 @@ export const maxPatternInputLength = 4096;
 /** No more errors than this are gathered for one object. */
 const maxErrors = 50;
 
-/** `field`: where the value is in its object; '' for the object itself. */
-export function validateSchema(schema: CompiledSchema, value: Json, field = ''): FieldError[] {
+/** `field`: where the value is in its object; '' for the object itself. `old`: what it was before, if it may stay so. */
+export function validateSchema(schema: CompiledSchema, value: Json, field = '', old?: Json): FieldError[] {
   const errors: FieldError[] = [];
-  check(schema, value, field, errors);
+  check(schema, value, field, errors, old);
   return errors;
 }
 
-function check(schema: CompiledSchema, value: Json, field: string, errors: FieldError[]): void {
+/** As checkValue, but what did not change is right. `old` undefined: there is nothing that it can be compared with. */
+function check(schema: CompiledSchema, value: Json, field: string, errors: FieldError[], old: Json | undefined): void {
+  const count = errors.length;
+  checkValue(schema, value, field, errors, old);
+  if (errors.length > count && old !== undefined && jsonEqual(old, value)) errors.length = count;
+}
+
+function checkValue(
+  schema: CompiledSchema,
+  value: Json,
+  field: string,
+  errors: FieldError[],
+  old: Json | undefined,
+): void {
   if (errors.length >= maxErrors) return;
   if (value === null && schema.nullable) return;
   if (!hasType(schema, value)) {
@@ -34,9 +48,9 @@ function check(schema: CompiledSchema, value: Json, field: string, errors: Field
   }
   if (typeof value === 'string') checkString(schema, value, field, errors);
   else if (typeof value === 'number') checkNumber(schema, value, field, errors);
-  else if (isJsonArray(value)) checkArray(schema, value, field, errors);
-  else if (isJsonObject(value)) checkObject(schema, value, field, errors);
-  checkCombinations(schema, value, field, errors);
+  else if (isJsonArray(value)) checkArray(schema, value, field, errors, old);
+  else if (isJsonObject(value)) checkObject(schema, value, field, errors, old);
+  checkCombinations(schema, value, field, errors, old);
 }
 
 function hasType(schema: CompiledSchema, value: Json): boolean {
@@ -107,7 +121,13 @@ function checkNumber(schema: CompiledSchema, value: number, field: string, error
     invalid(`should be a multiple of ${multipleOf}`);
 }
 
-function checkArray(schema: CompiledSchema, value: readonly Json[], field: string, errors: FieldError[]): void {
+function checkArray(
+  schema: CompiledSchema,
+  value: readonly Json[],
+  field: string,
+  errors: FieldError[],
+  old: Json | undefined,
+): void {
   const { minItems, maxItems } = schema.source;
   if (maxItems !== undefined && value.length > maxItems) {
     errors.push({ kind: 'tooMany', field, count: value.length, max: maxItems });
@@ -117,9 +137,27 @@ function checkArray(schema: CompiledSchema, value: readonly Json[], field: strin
     errors.push({ kind: 'invalid', field, value, detail: `${field} in body should have at least ${minItems} items` });
   }
   if (schema.items !== undefined) {
-    for (const [index, item] of value.entries()) check(schema.items, item, `${field}[${index}]`, errors);
+    const before = oldItems(schema.source['x-kubernetes-list-type'], schema.listMapKeys, old);
+    for (const [index, item] of value.entries()) {
+      check(schema.items, item, `${field}[${index}]`, errors, before(item, index));
+    }
   }
   if (schema.isSet || schema.listMapKeys !== undefined) checkUnique(schema, value, field, errors);
+}
+
+/**
+ * What an item of a list was before: of a map, the one with its keys; of a list without a type, the one in its place;
+ * items of sets and atomic lists have none. Source: apiserver, pkg/cel/common/equality.go.
+ */
+export function oldItems(
+  type: string | undefined,
+  keys: readonly string[] | undefined,
+  old: Json | undefined,
+): (item: Json, index: number) => Json | undefined {
+  if (!isJsonArray(old) || type === 'set' || type === 'atomic') return () => undefined;
+  if (keys === undefined) return (_item, index) => old[index];
+  const byKeys = new Map(old.map((item) => [JSON.stringify(keysOf(item, keys)), item]));
+  return (item) => byKeys.get(JSON.stringify(keysOf(item, keys)));
 }
 
 function checkUnique(schema: CompiledSchema, value: readonly Json[], field: string, errors: FieldError[]): void {
@@ -137,7 +175,13 @@ function keysOf(item: Json, keys: readonly string[]): Json {
   return Object.fromEntries(keys.map((key) => [key, getOwn(item, key) ?? null]));
 }
 
-function checkObject(schema: CompiledSchema, value: JsonObject, field: string, errors: FieldError[]): void {
+function checkObject(
+  schema: CompiledSchema,
+  value: JsonObject,
+  field: string,
+  errors: FieldError[],
+  old: Json | undefined,
+): void {
   const { minProperties, maxProperties } = schema.source;
   const at = (key: string): string => (field === '' ? key : `${field}.${key}`);
   for (const key of schema.required) {
@@ -160,21 +204,28 @@ function checkObject(schema: CompiledSchema, value: JsonObject, field: string, e
   for (const key of keys) {
     const child = schema.properties.get(key) ?? schema.additional;
     const item = value[key];
-    if (child !== undefined && child !== 'any' && item !== undefined) check(child, item, at(key), errors);
+    if (child === undefined || child === 'any' || item === undefined) continue;
+    check(child, item, at(key), errors, isJsonObject(old) ? getOwn(old, key) : undefined);
   }
 }
 
-function checkCombinations(schema: CompiledSchema, value: Json, field: string, errors: FieldError[]): void {
+function checkCombinations(
+  schema: CompiledSchema,
+  value: Json,
+  field: string,
+  errors: FieldError[],
+  old: Json | undefined,
+): void {
   if (schema.allOf.length + schema.anyOf.length + schema.oneOf.length === 0 && schema.not === undefined) return;
   const passes = (child: CompiledSchema): boolean => {
     const found: FieldError[] = [];
-    check(child, value, field, found);
+    check(child, value, field, found, old);
     return found.length === 0;
   };
   const fail = (rule: string): void => {
     errors.push({ kind: 'invalid', field, value, detail: `${field === '' ? '<nil>' : field} in body ${rule}` });
   };
-  for (const child of schema.allOf) check(child, value, field, errors);
+  for (const child of schema.allOf) check(child, value, field, errors, old);
   if (schema.anyOf.length > 0 && !schema.anyOf.some(passes)) fail('must validate at least one schema (anyOf)');
   if (schema.oneOf.length > 0 && schema.oneOf.filter(passes).length !== 1) {
     fail('must validate one and only one schema (oneOf)');

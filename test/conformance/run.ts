@@ -1,7 +1,7 @@
 /** Puts the cases to a server: prepares what they need, sends their requests and compares. Effects. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { getPath, isJsonArray, isJsonObject, type Json } from '../../store/json.ts';
+import { getPath, getString, isJsonArray, isJsonObject, type Json, objectsOf } from '../../store/json.ts';
 import { readJsonLines } from '../json-lines.ts';
 import type { Case, Need, Request, RequestStep, Step, Want, WatchStep } from './case.ts';
 import { Check, differences, type Expected } from './expect.ts';
@@ -67,8 +67,12 @@ export class Session {
     }
     if (this.#has.has('widgets')) {
       await this.send({ method: 'DELETE', path: `/apis/${group}/v1/namespaces/${ns}/widgets` }, {});
-      const path = `/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.${group}`;
-      await this.send({ method: 'DELETE', path }, {});
+      const definitions = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions';
+      const items = getPath(parse(await this.send({ method: 'GET', path: definitions }, {})), ['items']);
+      const ours = objectsOf(items).filter((item) => getString(item, 'spec', 'group') === group);
+      for (const item of ours) {
+        await this.send({ method: 'DELETE', path: `${definitions}/${getString(item, 'metadata', 'name')}` }, {});
+      }
     }
     await this.send({ method: 'DELETE', path: namespace }, {});
     await this.#target.close();

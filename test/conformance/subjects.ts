@@ -4,6 +4,7 @@ import { applyCases } from './cases/apply.ts';
 import { coreCases } from './cases/core.ts';
 import { createCases } from './cases/create.ts';
 import { customCases } from './cases/custom.ts';
+import { definitionCases } from './cases/definitions.ts';
 import { deleteCases } from './cases/delete.ts';
 import { discoveryCases } from './cases/discovery.ts';
 import { expiredCases } from './cases/expired.ts';
@@ -27,6 +28,7 @@ export const subjects: ReadonlyMap<string, readonly Case[]> = new Map([
   ['watching', watchCases],
   ['versions that are gone', expiredCases],
   ['custom resources', customCases],
+  ['changed definitions', definitionCases],
   ['namespaces', namespaceCases],
   ['Secrets and Events', coreCases],
   ['paths and errors', pathCases],

@@ -213,6 +213,68 @@ describe('CEL rules of definitions', () => {
       ],
     },
     {
+      it: 'lets pass what an update leaves as it was, but for rules that compare with it',
+      schema: schemaWith([{ rule: 'self.min > 9' }], {
+        name: {
+          type: 'string',
+          'x-kubernetes-validations': [{ rule: 'size(self) > 9' }, { rule: 'size(self) > size(oldSelf)' }],
+        },
+        other: { type: 'string', 'x-kubernetes-validations': [{ rule: 'size(self) > 9' }] },
+      }),
+      old: { name: 'old', other: 'x', min: 1 },
+      spec: { name: 'old', other: 'y', min: 1 },
+      want: [
+        'spec: Invalid value: "object": failed rule: self.min > 9',
+        'spec.name: Invalid value: "string": failed rule: size(self) > size(oldSelf)',
+        'spec.other: Invalid value: "string": failed rule: size(self) > 9',
+      ],
+    },
+    {
+      it: 'finds what an item was by its keys, or by its place in a list without a type, and in no other list',
+      schema: schemaWith([], {
+        ports: {
+          type: 'array',
+          'x-kubernetes-list-type': 'map',
+          'x-kubernetes-list-map-keys': ['name'],
+          items: { ...port, 'x-kubernetes-validations': [{ rule: 'self.number > 9' }] },
+        },
+        numbers: { type: 'array', items: { type: 'integer', 'x-kubernetes-validations': [{ rule: 'self > 9' }] } },
+        tags: {
+          type: 'array',
+          'x-kubernetes-list-type': 'atomic',
+          items: { type: 'string', 'x-kubernetes-validations': [{ rule: 'size(self) > 9' }] },
+        },
+      }),
+      old: { ports: [{ name: 'a', number: 1 }], numbers: [1, 2], tags: ['a'] },
+      spec: {
+        ports: [
+          { name: 'b', number: 1 },
+          { name: 'a', number: 1 },
+        ],
+        numbers: [1, 3],
+        tags: ['a', 'b'],
+      },
+      want: [
+        'spec.ports[0]: Invalid value: "object": failed rule: self.number > 9',
+        'spec.numbers[1]: Invalid value: "integer": failed rule: self > 9',
+        'spec.tags[0]: Invalid value: "string": failed rule: size(self) > 9',
+        'spec.tags[1]: Invalid value: "string": failed rule: size(self) > 9',
+      ],
+    },
+    {
+      it: 'lets pass the items of any list that did not change as a whole',
+      schema: schemaWith([], {
+        tags: {
+          type: 'array',
+          'x-kubernetes-list-type': 'set',
+          items: { type: 'string', 'x-kubernetes-validations': [{ rule: 'size(self) > 9' }] },
+        },
+      }),
+      old: { tags: ['a'], min: 1 },
+      spec: { tags: ['a'], min: 2 },
+      want: [],
+    },
+    {
       it: 'ends a rule that costs too much',
       schema: schemaWith([{ rule: `${'self.numbers.all(a, '.repeat(9)}true${')'.repeat(9)}` }]),
       spec: { numbers: Array.from({ length: 100 }, (_, index) => index) },

@@ -224,6 +224,101 @@ describe('validateSchema', () => {
   });
 });
 
+describe('validateSchema of an update', () => {
+  const small: OpenApiSchema = { type: 'integer', maximum: 9 };
+  const item = object({ name: { type: 'string' }, size: small });
+  const list = (type?: 'map' | 'set' | 'atomic'): OpenApiSchema => ({
+    type: 'array',
+    maxItems: 2,
+    items: type === 'map' ? item : small,
+    ...(type === undefined ? {} : { 'x-kubernetes-list-type': type }),
+    ...(type === 'map' ? { 'x-kubernetes-list-map-keys': ['name'] } : {}),
+  });
+  const cases: { it: string; schema: OpenApiSchema; old: Json; given: Json; want: string[] }[] = [
+    {
+      it: 'lets pass what is as it was',
+      schema: object({ a: small, b: small }, { required: ['c'] }),
+      old: { a: 10, b: 1 },
+      given: { a: 10, b: 1 },
+      want: [],
+    },
+    {
+      it: 'lets pass fields as they were beside others that changed',
+      schema: object({ a: small, b: small }),
+      old: { a: 10, b: 10 },
+      given: { a: 10, b: 11 },
+      want: ['b'],
+    },
+    {
+      it: 'wants a field that is required, of an object that changed',
+      schema: object({ a: small }, { required: ['c'] }),
+      old: { a: 1 },
+      given: { a: 2 },
+      want: ['c'],
+    },
+    {
+      it: 'refuses what was not there before',
+      schema: object({ a: small, b: small }),
+      old: { a: 10 },
+      given: { a: 10, b: 10 },
+      want: ['b'],
+    },
+    {
+      it: 'lets pass values of a map as they were',
+      schema: { type: 'object', additionalProperties: small },
+      old: { a: 10, b: 10 },
+      given: { a: 10, b: 12 },
+      want: ['b'],
+    },
+    {
+      it: 'finds items of a list that is a map by their keys',
+      schema: list('map'),
+      old: [{ name: 'a', size: 10 }],
+      given: [
+        { name: 'b', size: 10 },
+        { name: 'a', size: 10 },
+      ],
+      want: ['[0].size'],
+    },
+    {
+      it: 'finds items of a list without a type by their place',
+      schema: list(),
+      old: [10, 11],
+      given: [10, 12],
+      want: ['[1]'],
+    },
+    { it: 'finds no items of a set', schema: list('set'), old: [10, 11], given: [10, 12], want: ['[0]', '[1]'] },
+    { it: 'finds no items of an atomic list', schema: list('atomic'), old: [10, 1], given: [10, 2], want: ['[0]'] },
+    {
+      it: 'lets pass a list as it was, whatever its type',
+      schema: list('atomic'),
+      old: [10, 11, 1],
+      given: [10, 11, 1],
+      want: [],
+    },
+    {
+      it: 'lets pass what is as it was below allOf and anyOf',
+      schema: object(
+        { a: { type: 'integer' }, b: small },
+        { allOf: [object({ a: small })], anyOf: [object({ a: small })] },
+      ),
+      old: { a: 10, b: 1 },
+      given: { a: 10, b: 2 },
+      want: [],
+    },
+    { it: 'refuses a change of the type', schema: small, old: 10, given: '10', want: [''] },
+  ];
+  for (const { it: title, schema, old, given, want } of cases) {
+    it(title, () => {
+      const errors = validateSchema(compileSchema(schema), given, '', old);
+      assert.deepEqual(
+        errors.map(({ field }) => field),
+        want,
+      );
+    });
+  }
+});
+
 describe('a schema that cannot be served', () => {
   const cases: { given: Json; want: RegExp }[] = [
     { given: 'x', want: /CRD must be an object/ },

@@ -1,0 +1,321 @@
+/**
+ * HTTP/1.1 on a unix socket as Docker's clients speak it: version prefixes, error bodies, bodies with a bound, and
+ * connections that are taken over for raw streams. Effects.
+ */
+import { createServer, type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
+import { Duplex, PassThrough, type Readable } from 'node:stream';
+import type { Logger } from 'pino';
+import { badParameter, DockerError } from './docker-error.ts';
+import { listenOnSocket, type SocketAccess } from './listen.ts';
+import { type Call, createMatcher, newestMinor, oldestMinor, parseVersion, type Route } from './route.ts';
+
+export interface HttpServerDeps {
+  readonly socket: SocketAccess;
+  readonly routes: readonly Route[];
+  /** Set on every answer. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly log: Logger;
+}
+
+const maxBodyBytes = 4 * 1024 * 1024;
+const headersTimeoutMs = 30_000;
+const bodyTimeoutMs = 60_000;
+
+/** Listens. Throws ListenError. */
+export async function startHttpServer(deps: HttpServerDeps): Promise<{ close(): Promise<void> }> {
+  const { routes, log, headers } = deps;
+  const match = createMatcher(routes);
+  const stop = new AbortController();
+  const open = new Set<Socket>();
+
+  const serve = async (link: Link, method: string, url: string, incoming: IncomingMessage): Promise<void> => {
+    try {
+      const { pathname, query } = readUrl(url);
+      const version = parseVersion(pathname);
+      if (version.kind === 'refused') throw badParameter(version.message);
+      const found = match(method, version.path);
+      if (found.kind === 'other-method') throw new DockerError(405, `${method} is not allowed on ${pathname}`);
+      if (found.kind === 'none') throw new DockerError(404, 'page not found');
+      const call: Call = {
+        params: found.params,
+        query,
+        headers: incoming.headers,
+        version: version.minor,
+        signal: AbortSignal.any([link.signal, stop.signal]),
+        input: link.input,
+        body: () => readJson(link.input, incoming.headers['content-type']),
+        json: (status, value, more) =>
+          link.answer(status, { ...more, 'Content-Type': 'application/json' }, `${JSON.stringify(value)}\n`),
+        text: (status, text, more) =>
+          link.answer(status, { 'Content-Type': 'text/plain; charset=utf-8', ...more }, text),
+        empty: (status, more) => link.answer(status, { ...more }, ''),
+        stream: (status, more) => link.stream(status, more),
+        hijack: (contentType) => link.hijack(contentType),
+      };
+      await found.route.handle(call);
+    } catch (error) {
+      answerError(link, error, { method, url }, log);
+    }
+  };
+
+  const server = createServer(
+    {
+      headersTimeout: headersTimeoutMs,
+      // An image that is loaded may take long; what is read into memory has a deadline of its own.
+      requestTimeout: 0,
+      maxHeaderSize: 64 * 1024,
+      shouldUpgradeCallback: (request) => isTakeover(request),
+    },
+    (request, response) => {
+      void serve(linkOf(request, response, headers), request.method ?? '', request.url ?? '', request);
+    },
+  );
+  // Only what may be taken over is an upgrade; it has left the HTTP parser behind, body included.
+  server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
+    const link = upgradedLinkOf(request, socket, head, headers);
+    void serve(link, request.method ?? '', request.url ?? '', request);
+  });
+  server.on('clientError', (error: Error & { code?: string }, socket) => {
+    if (!socket.writable || error.code === 'ECONNRESET') return void socket.destroy();
+    const status = error.code === 'HPE_HEADER_OVERFLOW' ? 431 : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400;
+    const body = `${JSON.stringify({ message: `the request cannot be read: ${error.message}` })}\n`;
+    socket.end(formatHead(status, { 'Content-Type': 'application/json', Connection: 'close' }, body));
+  });
+  server.on('connection', (socket: Socket) => {
+    open.add(socket);
+    socket.on('close', () => open.delete(socket));
+    socket.on('error', () => {}); // what was under way is told by its abort signal
+  });
+  const listening = await listenOnSocket(server, deps.socket);
+  return {
+    close: async () => {
+      stop.abort(new Error('the Docker gateway was closed'));
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      for (const socket of open) socket.destroy();
+      await closed;
+      await listening.close();
+    },
+  };
+}
+
+/** A connection as one request has it. */
+interface Link {
+  readonly signal: AbortSignal;
+  readonly input: Readable;
+  readonly isAnswered: () => boolean;
+  answer(status: number, headers: Readonly<Record<string, string>>, body: string): void;
+  stream(status: number, headers: Readonly<Record<string, string>>): ServerResponse | Duplex;
+  hijack(contentType: string): Promise<Duplex>;
+  /** Breaks off: the answer began, and cannot be finished. */
+  destroy(): void;
+}
+
+type Headers = Readonly<Record<string, string>>;
+
+function linkOf(request: IncomingMessage, response: ServerResponse, always: Headers): Link {
+  const gone = new AbortController();
+  response.on('close', () => {
+    if (!response.writableFinished) gone.abort(new ClientGoneError());
+  });
+  const open = (status: number, headers: Headers): void => {
+    response.writeHead(status, { ...always, ...headers });
+  };
+  return {
+    signal: gone.signal,
+    input: request,
+    isAnswered: () => response.headersSent,
+    answer: (status, headers, body) => {
+      const isBare = status === 204 || status === 304;
+      open(status, isBare ? headers : { ...headers, 'Content-Length': String(Buffer.byteLength(body)) });
+      response.end(isBare || request.method === 'HEAD' ? undefined : body);
+    },
+    stream: (status, headers) => {
+      open(status, headers);
+      response.flushHeaders();
+      return response;
+    },
+    // Old clients do not ask for an upgrade: all they send is their request's body, and the answer ends with the connection.
+    hijack: async (contentType) => {
+      response.useChunkedEncodingByDefault = false;
+      open(200, { 'Content-Type': contentType, Connection: 'close' });
+      response.flushHeaders();
+      return join(request, response);
+    },
+    destroy: () => void response.destroy(),
+  };
+}
+
+/** Both halves of an exchange as one stream, each with the other's patience. */
+function join(request: IncomingMessage, response: ServerResponse): Duplex {
+  const joined = new Duplex({
+    read: () => void request.resume(),
+    write: (chunk: Buffer, _encoding, done) => void response.write(chunk, done),
+    final: (done) => void response.end(done),
+    destroy: (error, done) => {
+      response.destroy();
+      done(error);
+    },
+  });
+  request.on('data', (chunk: Buffer) => {
+    if (!joined.push(chunk)) request.pause();
+  });
+  request.on('end', () => joined.push(null));
+  response.on('close', () => joined.destroy());
+  return joined;
+}
+
+function upgradedLinkOf(request: IncomingMessage, socket: Socket, head: Buffer, always: Headers): Link {
+  const gone = new AbortController();
+  let isAnswered = false;
+  const closed = (): void => gone.abort(new ClientGoneError());
+  socket.once('close', closed);
+  const { body, rest } = splitBody(socket, head, request.headers['content-length']);
+  const write = (status: number, headers: Headers, text: string, isWhole: boolean): void => {
+    isAnswered = true;
+    const length: Headers = isWhole ? { 'Content-Length': String(Buffer.byteLength(text)), Connection: 'close' } : {};
+    socket.write(formatHead(status, { ...always, ...headers, ...length }, text));
+  };
+  return {
+    signal: gone.signal,
+    input: body,
+    isAnswered: () => isAnswered,
+    answer: (status, headers, text) => {
+      write(status, headers, text, true);
+      socket.off('close', closed);
+      socket.end();
+    },
+    stream: (status, headers) => {
+      write(status, { ...headers, Connection: 'close' }, '', false);
+      return socket;
+    },
+    hijack: async (contentType) => {
+      await drained(body);
+      write(101, { 'Content-Type': contentType, Connection: 'Upgrade', Upgrade: 'tcp' }, '', false);
+      socket.off('close', closed);
+      return rest();
+    },
+    destroy: () => void socket.destroy(),
+  };
+}
+
+/**
+ * What follows the headers of an upgraded request: first its body, of a length that is known, then the raw stream.
+ * `rest` may be taken when the body has been read.
+ */
+function splitBody(
+  socket: Socket,
+  head: Buffer,
+  contentLength: string | undefined,
+): { readonly body: Readable; readonly rest: () => Duplex } {
+  const length = contentLength === undefined ? 0 : Number(contentLength);
+  if (!Number.isSafeInteger(length) || length < 0 || length > maxBodyBytes) {
+    const body = new PassThrough();
+    body.destroy(
+      badParameter(`the Content-Length ${contentLength} of a request to take the connection over is refused`),
+    );
+    return { body, rest: () => socket };
+  }
+  const body = new PassThrough({ highWaterMark: maxBodyBytes });
+  let missing = length;
+  const take = (chunk: Buffer): void => {
+    const own = chunk.subarray(0, missing);
+    missing -= own.length;
+    if (own.length > 0) body.write(own);
+    if (missing > 0) return;
+    socket.off('data', take);
+    socket.off('end', cut);
+    socket.pause();
+    body.end();
+    if (chunk.length > own.length) socket.unshift(chunk.subarray(own.length));
+  };
+  const cut = (): void => {
+    body.destroy(badParameter('the connection ended before the body of the request did'));
+  };
+  socket.on('data', take);
+  socket.on('end', cut);
+  take(head);
+  return { body, rest: () => socket };
+}
+
+async function drained(body: Readable): Promise<void> {
+  if (body.readableEnded) return;
+  for await (const _ of body) void _;
+}
+
+/** Attach and exec, which the Engine API lets a client ask to take over; anything else is an ordinary request. */
+function isTakeover({ method, url = '' }: IncomingMessage): boolean {
+  return (
+    (method === 'POST' && /^(\/v[\d.]+)?\/(containers\/[^/?]+\/attach|exec\/[^/?]+\/start)(\?|$)/.test(url)) ||
+    (method === 'GET' && /^(\/v[\d.]+)?\/containers\/[^/?]+\/attach\/ws(\?|$)/.test(url))
+  );
+}
+
+function formatHead(status: number, headers: Headers, body: string): string {
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value.replaceAll(/[\r\n]/g, ' ')}\r\n`);
+  const reason = status === 101 ? 'UPGRADED' : (STATUS_CODES[status] ?? 'Unknown');
+  return `HTTP/1.1 ${status} ${reason}\r\n${lines.join('')}\r\n${body}`;
+}
+
+function readUrl(url: string): { readonly pathname: string; readonly query: URLSearchParams } {
+  const at = url.indexOf('?');
+  const pathname = at === -1 ? url : url.slice(0, at);
+  return { pathname, query: new URLSearchParams(at === -1 ? '' : url.slice(at + 1)) };
+}
+
+/** The client has closed the connection. */
+export class ClientGoneError extends Error {
+  override readonly name = 'ClientGoneError';
+  constructor() {
+    super('the client has closed the connection');
+  }
+}
+
+function answerError(link: Link, error: unknown, asked: { method: string; url: string }, log: Logger): void {
+  const isExpected = error instanceof DockerError || link.signal.aborted;
+  if (!isExpected) log.error({ err: error, ...asked }, 'a request of a Docker client failed');
+  if (link.isAnswered()) return link.destroy();
+  const status = error instanceof DockerError ? error.status : 500;
+  const message = error instanceof Error ? error.message : String(error);
+  link.answer(status, { 'Content-Type': 'application/json' }, `${JSON.stringify({ message })}\n`);
+}
+
+async function readJson(input: Readable, contentType: string | undefined): Promise<unknown> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  const deadline = setTimeout(
+    () => input.destroy(new DockerError(408, `the body did not arrive within ${bodyTimeoutMs / 1000} s`)),
+    bodyTimeoutMs,
+  );
+  try {
+    for await (const chunk of input) {
+      const bytes = Buffer.isBuffer(chunk) ? chunk : Buffer.from(String(chunk));
+      length += bytes.length;
+      if (length > maxBodyBytes) throw new DockerError(413, `the body has more than ${maxBodyBytes} bytes`);
+      chunks.push(bytes);
+    }
+  } finally {
+    clearTimeout(deadline);
+  }
+  const text = Buffer.concat(chunks).toString('utf8');
+  if (text.trim() === '') return undefined;
+  const [type = ''] = (contentType ?? '').split(';');
+  if (type.trim() !== 'application/json' && type.trim() !== '')
+    throw badParameter(`unsupported Content-Type header (${type.slice(0, 100)}): must be 'application/json'`);
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw badParameter(`invalid JSON: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+/** What every answer says about the daemon. Source: Engine API, "Ping". */
+export function standingHeaders(version: string): Readonly<Record<string, string>> {
+  return {
+    'Api-Version': `1.${newestMinor}`,
+    Server: `Holdfast/${version} (linux)`,
+    Ostype: 'linux',
+    'Docker-Experimental': 'false',
+    'X-Holdfast-Min-Api-Version': `1.${oldestMinor}`,
+  };
+}

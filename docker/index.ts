@@ -1,0 +1,5 @@
+/**
+ * docker/: the Docker Engine API on a unix socket, over the store's objects and the runtime's streams.
+ * Used by: cli/. May import: crds/, client/, runtime/index.ts, npm. Must not know: crun, conmon, CNI, SQL.
+ */
+export { DockerListenError } from './listen.ts';

@@ -30,6 +30,7 @@ export interface StartDeps extends SetupDeps, NetworkDeps, RunDeps, VolumeDeps {
   readonly metrics: RuntimeMetrics;
   readonly ports: PortsDeps;
   readonly runs: Pick<RunSupervisor, 'putAway' | 'look'>;
+  readonly streams: { runBegins(entry: ContainerEntry, signal: AbortSignal): Promise<void> };
   /** How many containers are created by the monitor at the same time. */
   readonly starts: Semaphore;
 }
@@ -74,6 +75,7 @@ export async function startContainer(deps: StartDeps, entry: ContainerEntry, sig
     await seccomp.learn(filter, paths.ociState);
     withoutSpace(deps, entry, () => writeLastRun(entry, { startedAtMs: prepared.processes.startedAtMs }));
     if (entry.record.idMap !== undefined) await takeBackDevNull();
+    await deps.streams.runBegins(entry, signal);
     await releaseStart(runtime, { id: config.id, ociRoot: layout.ociRoot, paths });
   } catch (error) {
     await undoStart(deps, { entry, lastRun, error });

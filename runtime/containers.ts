@@ -113,6 +113,7 @@ export class LocalContainers implements Containers {
       entries,
       ports,
       runs: this.#runs,
+      streams: this.#streams,
       debugs: this.#debugs,
       starts: new Semaphore(deps.startConcurrency),
     };
@@ -143,6 +144,9 @@ export class LocalContainers implements Containers {
       try {
         await this.#deps.logBegins(logOf(entry));
         await startContainer(this.#steps, entry, signal);
+      } catch (error) {
+        this.#streams.startFailed(id, error);
+        throw error;
       } finally {
         entry.isStarting = false;
         releaseClaim(this.#steps.ports, entry);
@@ -212,6 +216,9 @@ export class LocalContainers implements Containers {
   remove(id: ContainerID, { volumes }: { volumes: 'remove' | 'keep' } = { volumes: 'remove' }): Promise<void> {
     return this.#operate('remove', id, undefined, async () => {
       const entry = this.#entries.get(id);
+      if (volumes === 'remove') {
+        this.#streams.awaitNoMore(id, new RuntimeOperationError('attach', 'the container was removed'));
+      }
       if (entry === undefined) {
         if (isContainerID(id)) await dropVolumes(this.#deps, id, { volumes });
         return;
@@ -301,8 +308,9 @@ export class LocalContainers implements Containers {
     });
   }
 
-  attach(id: ContainerID, request: AttachRequest, signal: AbortSignal): Promise<StreamSession> {
-    return this.#streams.attach(this.#get(id), request, signal);
+  async attach(id: ContainerID, request: AttachRequest, signal: AbortSignal): Promise<StreamSession> {
+    const entry = request.run === 'present-or-next' ? this.#entries.get(id) : this.#get(id);
+    return this.#streams.attach(id, entry, request, signal);
   }
 
   stats(id: ContainerID): Promise<Stats | undefined> {

@@ -157,7 +157,9 @@ export interface Containers {
   debug(id: ContainerID, request: ExecRequest, signal: AbortSignal): Promise<StreamSession>;
   /**
    * The streams of the container's own process, from now on. Detaching leaves it running; its input ends then only if
-   * the container says so (isStdinOnce). Throws ContainerNotFoundError, ContainerNotRunningError, RuntimeOperationError.
+   * the container says so (isStdinOnce). Of a run that is awaited there always is a stderr, empty with a terminal.
+   * The session has all of the run's output, also if the container is removed at its end and the client reads slowly.
+   * Throws ContainerNotFoundError, ContainerNotRunningError (neither when it may wait), RuntimeOperationError.
    */
   attach(id: ContainerID, request: AttachRequest, signal: AbortSignal): Promise<StreamSession>;
   /** undefined if it does not run. Cheap: reads files, spawns nothing. Throws ContainerNotFoundError. */

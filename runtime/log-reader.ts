@@ -5,7 +5,13 @@
  */
 import { type FSWatcher, watch } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
-import { type ContainerID, type LogEntry, type LogOptions, RunNotKeptError } from './interface.ts';
+import {
+  type ContainerID,
+  type LogEntry,
+  type LogOptions,
+  RunNotKeptError,
+  RuntimeOperationError,
+} from './interface.ts';
 import { type LogFile, observeLogFiles } from './log-files.ts';
 import { endsLine, isRunMark, parseLogLine, streamOf } from './log-format.ts';
 
@@ -23,14 +29,17 @@ interface OpenFile {
   readonly to: number;
 }
 
-/** Wakes a follower when something in the folder changes. */
+/** Wakes a follower when something in the folder changes. `onName`: a file has come, gone or got another name. */
 class Wakeup {
   readonly #watcher: FSWatcher;
   #isDue = false;
   #wake: (() => void) | undefined;
 
-  constructor(dir: string, signal: AbortSignal, ended?: AbortSignal) {
-    this.#watcher = watch(dir, { signal }, () => this.#ring());
+  constructor(dir: string, { signal, ended, onName }: { signal: AbortSignal; ended?: AbortSignal; onName(): void }) {
+    this.#watcher = watch(dir, { signal }, (change) => {
+      if (change === 'rename') onName();
+      this.#ring();
+    });
     this.#watcher.on('error', () => this.#ring());
     for (const one of [signal, ended]) one?.addEventListener('abort', () => this.#ring(), { once: true });
   }
@@ -211,12 +220,20 @@ export interface ReadLogInput {
   readonly signal: AbortSignal;
 }
 
+/** A reader of the present run gets all of it, however slow it is: files are opened as they come, and held. */
 export interface PresentRun {
   /** Aborted once the run has ended and all of its output is in the log. */
   readonly ended: AbortSignal;
-  /** Called when it is settled where reading begins: what is written from then on is read. */
-  readonly onPositioned: () => void;
+  /**
+   * Called when it is settled where reading begins: what is written from then on is read. `hold` opens what was written
+   * until then, so that it can be removed.
+   */
+  readonly onPositioned: (hold: () => Promise<void>) => void;
 }
+
+/** What a slow reader may keep of files that are removed already; beyond, it is told that it was too slow. */
+const mostHeldBytes = 2 ** 30;
+const tooSlow = 'its reader is too slow: more than 1 GiB that it has not read yet would have to be kept';
 
 /** Throws RunNotKeptError. */
 export async function* readLog(input: ReadLogInput): AsyncGenerator<LogEntry> {
@@ -224,9 +241,19 @@ export async function* readLog(input: ReadLogInput): AsyncGenerator<LogEntry> {
   const { tailLines, sinceMs, untilMs = Infinity, previous = false, streams = 'all' } = options;
   const isWanted = (stream: LogEntry['stream']): boolean => streams === 'all' || streams === stream;
   // Before the first look, or what is written between the two would not wake us.
-  const wakeup = options.follow === true && !previous ? new Wakeup(dir, signal, present?.ended) : undefined;
   const leftMs = (): number => (present?.ended.aborted === true ? 0 : untilMs - nowMs());
   const files: OpenFile[] = [];
+  const tail = new LogTail(dir, files);
+  const isFollowed = options.follow === true && !previous;
+  const wakeup = isFollowed
+    ? new Wakeup(dir, {
+        signal,
+        ...(present === undefined ? {} : { ended: present.ended }),
+        onName: () => {
+          if (present !== undefined) tail.hold();
+        },
+      })
+    : undefined;
   try {
     files.push(...(await openAll(dir)));
     if (previous) {
@@ -235,9 +262,15 @@ export async function* readLog(input: ReadLogInput): AsyncGenerator<LogEntry> {
       await narrow(files, run.from, run.to);
     }
     if (tailLines !== undefined) await narrow(files, await findTail(files, tailLines, isWanted));
-    present?.onPositioned();
-    for await (const line of readFrom({ dir, files, wakeup, leftMs, signal })) {
-      if (signal.aborted || (present !== undefined && isRunMark(line))) return;
+    // A reader of the present run that begins with those before it passes over their marks.
+    let marksLeft = present === undefined || tailLines === 0 ? 0 : (await findMarks(files, Infinity)).length;
+    present?.onPositioned(() => tail.extend().then(() => undefined));
+    for await (const line of readFrom({ tail, files, wakeup, leftMs, signal })) {
+      if (signal.aborted) return;
+      if (present !== undefined && isRunMark(line)) {
+        if (marksLeft === 0) return;
+        marksLeft -= 1;
+      }
       const entry = parseLogLine(line);
       if (entry === undefined || !isWanted(entry.stream)) continue;
       const timeMs = sinceMs === undefined && untilMs === Infinity ? 0 : Date.parse(entry.time);
@@ -245,12 +278,75 @@ export async function* readLog(input: ReadLogInput): AsyncGenerator<LogEntry> {
     }
   } finally {
     wakeup?.close();
-    for (const { handle } of files) await handle.close();
+    await tail.close();
+  }
+}
+
+/** The files that are to be read, and those that came after them. */
+class LogTail {
+  readonly #dir: string;
+  readonly #files: OpenFile[];
+  #work: Promise<boolean> = Promise.resolve(true);
+  /** Something that was to be read is removed. */
+  #isTorn = false;
+  #isClosed = false;
+
+  /** The last of `files` is the one that what comes next follows. */
+  constructor(dir: string, files: OpenFile[]) {
+    this.#dir = dir;
+    this.#files = files;
+  }
+
+  /** Opens what has come; false if the container was removed. One at a time. */
+  extend(): Promise<boolean> {
+    this.#work = this.#work.then(
+      () => this.#extend(),
+      () => this.#extend(),
+    );
+    return this.#work;
+  }
+
+  /** Opens what has come, for later. */
+  hold(): void {
+    this.extend().catch(() => {}); // the reader meets the same problem
+  }
+
+  async #extend(): Promise<boolean> {
+    for (;;) {
+      if (this.#isClosed) return true;
+      if (this.#isTorn) throw new RuntimeOperationError('log', tooSlow);
+      const found = await observeLogFiles(this.#dir);
+      if (found === undefined) return false;
+      const next = successor(found, this.#files.at(-1)?.inode);
+      if (next === undefined) return true;
+      this.#isTorn = (await this.#heldBytes()) > mostHeldBytes;
+      if (this.#isTorn) continue;
+      const opened = await openFile(next);
+      // Rotated just now: look again.
+      if (opened !== undefined) this.#files.push(opened);
+    }
+  }
+
+  async #heldBytes(): Promise<number> {
+    // One that was read and closed meanwhile counts no more.
+    const sizes = this.#files.map(({ handle }) =>
+      handle.stat().then(
+        ({ size }) => size,
+        () => 0,
+      ),
+    );
+    return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#work.catch(() => {}); // told to whoever waited for it
+    for (const { handle } of this.#files) await handle.close();
   }
 }
 
 interface ReadFromInput {
-  readonly dir: string;
+  readonly tail: LogTail;
   /** The first is being read. The caller closes what is left in it. */
   readonly files: OpenFile[];
   /** Given if what is written from now on is to be followed. */
@@ -260,16 +356,14 @@ interface ReadFromInput {
   readonly signal: AbortSignal;
 }
 
-async function* readFrom({ dir, files, wakeup, leftMs, signal }: ReadFromInput): AsyncGenerator<Buffer> {
+async function* readFrom({ tail, files, wakeup, leftMs, signal }: ReadFromInput): AsyncGenerator<Buffer> {
   let offset = files[0]?.from ?? 0;
   while (!signal.aborted) {
-    const [file] = files;
-    // What was there when reading began comes first: it needs no further look at the folder.
-    const isLast = files.length <= 1;
     const isLate = leftMs() <= 0;
-    const found = isLast && wakeup !== undefined ? await observeLogFiles(dir) : [];
-    if (found === undefined) return; // the container was removed
-    const next = successor(found, file?.inode);
+    // What was there when reading began comes first: it needs no further look at the folder.
+    const isThere = files.length > 1 || wakeup === undefined || (await tail.extend());
+    const [file] = files;
+    const isLast = files.length <= 1;
     if (file !== undefined) {
       // After a successor was seen nothing more is written here, so this reads the last of it. Without follow, what is
       // written while we read is not chased.
@@ -279,20 +373,14 @@ async function* readFrom({ dir, files, wakeup, leftMs, signal }: ReadFromInput):
         for (const line of chunk.lines) yield line;
       }
     }
-    if (isLast && next === undefined) {
-      // Late before this last look: whatever was written in time has been read.
-      if (wakeup === undefined || isLate) return;
-      await wakeup.next(leftMs());
+    if (!isLast) {
+      await files.shift()?.handle.close();
+      offset = files[0]?.from ?? 0;
       continue;
     }
-    if (next !== undefined) {
-      const opened = await openFile(next);
-      if (opened === undefined) continue; // rotated just now: look again
-      files.push(opened);
-    }
-    // Only now, or its inode could be the next file's.
-    if (file !== undefined) await files.shift()?.handle.close();
-    offset = files[0]?.from ?? 0;
+    // Late before this last look: whatever was written in time has been read. Of a removed container all is written.
+    if (wakeup === undefined || isLate || !isThere) return;
+    if (files.length <= 1) await wakeup.next(leftMs());
   }
 }
 

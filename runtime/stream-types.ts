@@ -72,6 +72,13 @@ export interface AttachRequest {
   /** Without effect on a container that has no stdin. */
   readonly hasStdin: boolean;
   readonly size?: TerminalSize | undefined;
+  /**
+   * present-or-next: while none goes on, the session waits for the next run and gets all of it, from its first byte on;
+   * the container need not be there yet. It fails with the start, and with the removal. Default: the present one.
+   */
+  readonly run?: 'present' | 'present-or-next' | undefined;
+  /** Begins with what is in the log already; default: with what is written from now on. */
+  readonly hasLog?: boolean | undefined;
 }
 
 /** What a running container uses, of its cgroup and its network. Counters only grow while it runs. */

@@ -5,8 +5,10 @@ import type { Duplex } from 'node:stream';
 import {
   type AttachRequest,
   ContainerConfigError,
+  ContainerNotFoundError,
   ContainerNotRunningError,
   RuntimeOperationError,
+  StartError,
   type StreamSession,
 } from '../../runtime/index.ts';
 import { stdioFlags } from '../../runtime/monitor.ts';
@@ -138,6 +140,86 @@ describe('attaching to a container', () => {
     assert.equal(session.stdin, undefined);
     await session.close();
     await host.runtime.containers.remove(id);
+  });
+
+  it('waits for a run to come and has all of it, although the container is removed at its end', async () => {
+    const { containers } = host.runtime;
+    for (let round = 0; round < 20; round += 1) {
+      const config = host.config({ cmd: ['sh', '-c', 'echo out; echo err >&2; echo more; exit 3'] });
+      // Before there is such a container.
+      const session = await attach(config.id, { run: 'present-or-next' });
+      await containers.create(config, never);
+      await containers.start(config.id, never);
+      assert.equal((await host.exited(config.id)).state.kind, 'exited');
+      await containers.remove(config.id);
+      const [out, err] = [session.stdout, session.stderr].map((one) => one?.toArray());
+      assert.equal(await session.exit, 3);
+      assert.equal(Buffer.concat((await out) ?? []).toString(), 'out\nmore\n');
+      assert.equal(Buffer.concat((await err) ?? []).toString(), 'err\n');
+    }
+  });
+
+  it('has all of a run also when it reads it after the log was rotated and removed', async () => {
+    const { containers } = host.runtime;
+    const config = host.config({ cmd: ['seq', '400000'], log: { maxSizeBytes: 100_000, maxFiles: 2 } });
+    await containers.create(config, never);
+    const session = await attach(config.id, { run: 'present-or-next', hasStdin: false });
+    session.stderr?.resume();
+    await containers.start(config.id, never);
+    await host.exited(config.id);
+    await containers.remove(config.id);
+    const parts: Buffer[] = [];
+    for await (const part of session.stdout) parts.push(part as Buffer); // no encoding is set
+    assert.equal(await session.exit, 0);
+    const lines = Buffer.concat(parts).toString().split('\n');
+    assert.equal(lines.length, 400_001);
+    assert.ok(lines.slice(0, -1).every((line, index) => line === String(index + 1)));
+  });
+
+  it('gives what was written before the run came to its program, and its end', async () => {
+    const { containers } = host.runtime;
+    const config = host.config({ cmd: ['cat'], hasStdin: true, isStdinOnce: true });
+    const session = await attach(config.id, { run: 'present-or-next' });
+    const heard = listen(session);
+    session.stdin?.end('early\n');
+    await containers.create(config, never);
+    await containers.start(config.id, never);
+    assert.equal(await session.exit, 0);
+    assert.deepEqual(heard, { stdout: 'early\n', stderr: '' });
+    await containers.remove(config.id);
+  });
+
+  it('waits no more when the start fails, the container is removed, or the client goes away', async () => {
+    const { containers } = host.runtime;
+    const config = host.config({ cmd: ['no-such-program'] });
+    await containers.create(config, never);
+    const failing = await attach(config.id, { run: 'present-or-next' });
+    const leaving = await attach(config.id, { run: 'present-or-next' });
+    await leaving.close();
+    assert.equal(await leaving.exit, undefined);
+    const failed = assert.rejects(failing.exit, StartError);
+    await assert.rejects(containers.start(config.id, never), StartError);
+    await failed;
+    const forgotten = await attach(config.id, { run: 'present-or-next' });
+    const removed = assert.rejects(forgotten.exit, RuntimeOperationError);
+    await containers.remove(config.id);
+    await removed;
+    await assert.rejects(attach(config.id), ContainerNotFoundError);
+  });
+
+  it('begins with the whole log if that is asked for, and ends with the present run', async () => {
+    const { containers } = host.runtime;
+    const { id } = await host.run({ cmd: ['sh', '-c', 'echo run; read line; echo "got $line"'], hasStdin: true });
+    for (const line of ['one', 'two']) {
+      const session = await attach(id, { hasLog: true });
+      const heard = listen(session);
+      await until('the run', () => heard.stdout.endsWith('run\n'));
+      session.stdin?.write(`${line}\n`);
+      assert.equal(await session.exit, 0);
+      assert.equal(heard.stdout, line === 'one' ? 'run\ngot one\n' : 'run\ngot one\nrun\ngot two\n');
+      await containers.start(id, never);
+    }
+    await containers.remove(id);
   });
 
   it('gives a terminal: echo, size, interrupt, detaching and coming back', async () => {

@@ -7,9 +7,9 @@ import type { ContainerSpec } from '../crds/index.ts';
 import { dockerConfigAnnotation, isKubernetesLabel, prepareAnnotation } from './docker-config.ts';
 import { badParameter } from './docker-error.ts';
 import { escapeDollars } from './dollars.ts';
+import { type Fields, readFields } from './fields.ts';
 import { parseHealthcheck } from './healthcheck.ts';
 import { nameAnnotations, objectNameFor } from './names.ts';
-import { type Fields, readFields } from './fields.ts';
 import { parseResources } from './resources-spec.ts';
 import { parseSecurity } from './security-spec.ts';
 

@@ -1,5 +1,6 @@
 /** The daemon's configuration: flags, then environment, then the config file, then defaults. Parsing is pure. */
 import { isIPv6 } from 'node:net';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type ImageCollectionPolicy, parseDurationMs, type StartPolicy } from '../controller/index.ts';
 import type { AuditLevel } from '../store/index.ts';
@@ -33,6 +34,10 @@ export interface Config {
   readonly kubeconfig?: string | undefined;
   /** Only for `holdfast controller`: where it serves the streams of this host's containers; undefined: nowhere. */
   readonly streamsListen?: Address | undefined;
+  /** Where the Docker Engine API is served; undefined: nowhere. */
+  readonly docker:
+    | { readonly socket: string; readonly group: string | undefined; readonly namespace: string }
+    | undefined;
   /** A folder of spec documents to apply at the first start of this data dir. */
   readonly apply?: string | undefined;
   /** Show what happens on the terminal; the log goes to a file in the data dir. */
@@ -129,6 +134,15 @@ export const options: Readonly<Record<string, Option>> = {
     value: 'HOST:PORT',
     help: 'where `holdfast controller` serves logs, exec, attach and port-forward (HTTPS); not at all by default',
   },
+  'docker-socket': {
+    value: 'PATH',
+    help: "where docker's clients connect (RUN-DIR/docker.sock); off: nowhere",
+  },
+  'docker-group': {
+    value: 'GROUP',
+    help: 'who may use that socket beside root, and so rule this host; by default nobody',
+  },
+  'docker-namespace': { value: 'NAME', fallback: 'default', help: 'Kubernetes namespace of what docker creates' },
   apply: { value: 'DIR', help: 'spec documents to apply when the data dir is used for the first time' },
   config: { value: 'FILE', help: 'a YAML file with these settings as keys, such as `data-dir: /srv/holdfast`' },
 };
@@ -197,6 +211,7 @@ export function parseConfig({ args, env, hostname, readFile }: Sources): Config 
     subnet6: parseSubnet6(get('subnet6')),
     nodeName: get('node-name').value ?? hostname,
     logLevel: level,
+    docker: parseDocker(get('docker-socket'), get('docker-group').value, need('docker-namespace'), path('run-dir')),
     registriesConf: get('registries-conf').value,
     authFiles: get('auth-file').value === undefined ? defaultAuthFiles(env) : [path('auth-file')],
     secretsKeyFile: get('secrets-key-file').value === undefined ? undefined : path('secrets-key-file'),
@@ -335,4 +350,18 @@ function parseSubnet6({ value, from }: { value: string | undefined; from: string
       `${from} is "${value}"; write an IPv6 network of 8 to 120 bits, such as fd00:76::/64, or off`,
     );
   return value;
+}
+
+function parseDocker(
+  socket: { value: string | undefined; from: string },
+  group: string | undefined,
+  namespace: { value: string; from: string },
+  runDir: string,
+): Config['docker'] {
+  const path = socket.value ?? join(runDir, 'docker.sock');
+  if (path === 'off') return undefined;
+  if (!path.startsWith('/')) throw new ConfigError(`${socket.from} is "${path}"; write an absolute path, or off`);
+  if (!/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(namespace.value))
+    throw new ConfigError(`${namespace.from} is "${namespace.value}"; write the name of a namespace, such as default`);
+  return { socket: path, group: group === '' ? undefined : group, namespace: namespace.value };
 }

@@ -6,6 +6,7 @@ import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { ApiAccess } from '../client/index.ts';
 import { createController, hasCheckpoint, observeHostFacts, startNodeHeartbeat } from '../controller/index.ts';
 import { crdFiles } from '../crds/index.ts';
+import { DockerListenError, startDockerGateway } from '../docker/index.ts';
 import { createRuntime, type Runtime } from '../runtime/index.ts';
 import { DatabaseOpenError, ListenError, PkiError, type Store, startStreamListener } from '../store/index.ts';
 import { type Config, ConfigError } from './config.ts';
@@ -32,7 +33,12 @@ export type Role = 'up' | 'store' | 'controller';
 
 /** Is this about what the user can mend: an address, the database, the certificates? */
 export function isStartError(error: unknown): error is Error {
-  return error instanceof ListenError || error instanceof DatabaseOpenError || error instanceof PkiError;
+  return (
+    error instanceof DockerListenError ||
+    error instanceof ListenError ||
+    error instanceof DatabaseOpenError ||
+    error instanceof PkiError
+  );
 }
 
 /** Starts the parts in order; when one fails, those before it are closed. */
@@ -139,6 +145,22 @@ export async function startDaemon(role: Role, config: Config, log: Logger): Prom
         metrics: registry,
       });
       opened.push(() => streams.close());
+    }
+    if (config.docker !== undefined && runtime !== undefined && access !== undefined) {
+      const { socket, group, namespace } = config.docker;
+      const gateway = await startDockerGateway({
+        socket: { path: socket, group },
+        access,
+        runtime,
+        nodeName: config.nodeName,
+        namespace,
+        version,
+        dataDir: config.dataDir,
+        log: log.child({ part: 'docker' }),
+        now: Date.now,
+        random: Math.random,
+      });
+      opened.push(() => gateway.close());
     }
     const metrics = await serveMetrics({
       listen: config.metricsListen,

@@ -27,6 +27,8 @@ export interface RenameRequest {
   readonly from: string;
   readonly to: string;
   readonly deadlineMs: number;
+  /** Annotations that the new object has besides, or (undefined) no more. */
+  readonly annotations?: Readonly<Record<string, string | undefined>> | undefined;
 }
 
 const pollMs = 100;
@@ -56,7 +58,7 @@ export async function rename(request: RenameRequest, signal: AbortSignal): Promi
     if (old.metadata.deletionTimestamp !== undefined) {
       throw new RenameError(`"${from}" is being deleted; apply its spec anew under the name "${to}"`);
     }
-    const body = heirOf(old, to);
+    const body = heirOf(old, to, request.annotations);
     await callApi(access, { method: 'POST', path: collection, body, signal });
   } else if (!isHeir(present, from, old)) {
     throw new RenameError(
@@ -92,7 +94,7 @@ function isHeir(object: Container, from: string, old: Container | undefined): bo
 }
 
 /** The same container under another name. Its host name stays what it is, since a process cannot be told of another. */
-function heirOf(old: Container, name: string): unknown {
+function heirOf(old: Container, name: string, changes: RenameRequest['annotations'] = {}): unknown {
   const { metadata, spec } = old;
   const kept = Object.entries(metadata.annotations ?? {}).filter(([key]) => !ownAnnotations.has(key));
   return {
@@ -101,7 +103,7 @@ function heirOf(old: Container, name: string): unknown {
     metadata: {
       name,
       labels: metadata.labels,
-      annotations: { ...Object.fromEntries(kept), [renamedFromAnnotation]: formatRenamedFrom(old) },
+      annotations: { ...Object.fromEntries(kept), ...changes, [renamedFromAnnotation]: formatRenamedFrom(old) },
     },
     spec: { ...spec, hostname: spec.hostname ?? metadata.name },
   };

@@ -4,7 +4,7 @@
  * Source: Engine API 1.50, "ContainerCreate"; defaults and checks of moby (daemon/create.go, runconfig).
  */
 import type { ContainerSpec } from '../crds/index.ts';
-import { dockerConfigAnnotation, isKubernetesLabel, prepareAnnotation } from './docker-config.ts';
+import { createdAnnotation, dockerConfigAnnotation, isKubernetesLabel, prepareAnnotation } from './docker-config.ts';
 import { badParameter } from './docker-error.ts';
 import { escapeDollars } from './dollars.ts';
 import { type Fields, readFields } from './fields.ts';
@@ -34,6 +34,8 @@ export interface CreateContext {
   readonly platform: string | undefined;
   /** Name of the object that a link's target is. Throws DockerError. */
   readonly linkTarget: (reference: string) => string;
+  /** Since the epoch. */
+  readonly nowMs: number;
   /** What of the spec is about networks, ports and mounts, and what is wrong with it. */
   readonly parts: (config: Fields, hostConfig: Fields, networkingConfig: Fields) => SpecDraft;
 }
@@ -94,6 +96,7 @@ export function parseCreateRequest(body: unknown, context: CreateContext): Conta
       annotations: {
         ...nameAnnotations(context.name),
         [prepareAnnotation]: 'true',
+        [createdAnnotation]: new Date(context.nowMs).toISOString(),
         [dockerConfigAnnotation]: JSON.stringify(keptOf(body, Object.fromEntries(others))),
       },
     },

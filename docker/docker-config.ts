@@ -65,3 +65,13 @@ export function isKubernetesLabel(key: string, value: string): boolean {
 export function labelsOf(object: Pick<Container, 'metadata'>): Readonly<Record<string, string>> {
   return { ...object.metadata.labels, ...dockerConfigOf(object).Labels };
 }
+
+/** When docker made it, RFC 3339 with milliseconds: a creationTimestamp has whole seconds, and a renamed object a new one. */
+export const createdAnnotation = 'holdfast.dev/docker-created';
+
+/** Since the epoch. */
+export function createdMs({ metadata }: Pick<Container, 'metadata'>): number {
+  const stamp = Date.parse(metadata.creationTimestamp);
+  const exact = Date.parse(metadata.annotations?.[createdAnnotation] ?? '');
+  return Number.isNaN(exact) || exact > stamp + 60_000 ? stamp : exact;
+}

@@ -2,4 +2,5 @@
  * docker/: the Docker Engine API on a unix socket, over the store's objects and the runtime's streams.
  * Used by: cli/. May import: crds/, client/, runtime/index.ts, npm. Must not know: crun, conmon, CNI, SQL.
  */
+export { type GatewayDeps, startDockerGateway } from './gateway.ts';
 export { DockerListenError } from './listen.ts';

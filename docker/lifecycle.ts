@@ -1,0 +1,329 @@
+/**
+ * Starting, stopping and the like: what Docker does by a command is a wish in the object's spec here, and the answer waits
+ * for the status that tells of it. Effects.
+ */
+import { constants } from 'node:os';
+import { RenameError, rename } from '../client/index.ts';
+import { type Container, containerIDOf } from '../crds/index.ts';
+import { isUp, stateOf } from './container-state.ts';
+import { longestGraceSeconds } from './create-request.ts';
+import { badParameter, conflict, DockerError } from './docker-error.ts';
+import type { Gateway } from './gateway.ts';
+import { dockerNameAnnotation, dockerNameOf, isDockerName, nameAnnotations, objectNameFor } from './names.ts';
+import type { Call, Route } from './route.ts';
+import { judgeStart } from './start-verdict.ts';
+
+const startDeadlineMs = 120_000;
+const settleDeadlineMs = 60_000;
+const renameDeadlineMs = 30_000;
+
+/** What a stop changed for once, as JSON: what it was before, so that the next start puts it back. */
+const beforeStopAnnotation = 'holdfast.dev/docker-before-stop';
+/** Asks the controller for a signal (controller/signal-request.ts). */
+const signalAnnotation = 'holdfast.dev/signal';
+
+export function lifecycleRoutes(gateway: Gateway): readonly Route[] {
+  const on =
+    (action: (object: Container, call: Call) => Promise<'done' | 'nothing-to-do'>): Route['handle'] =>
+    async (call) => {
+      const result = await action(gateway.find(call.params.id ?? ''), call);
+      call.empty(result === 'done' ? 204 : 304);
+    };
+  return [
+    {
+      method: 'POST',
+      path: '/containers/{id}/start',
+      handle: on((object, call) => start(gateway, object, call.signal)),
+    },
+    {
+      method: 'POST',
+      path: '/containers/{id}/stop',
+      handle: on((object, call) => stop(gateway, object, stopOptionsOf(call), call.signal)),
+    },
+    {
+      method: 'POST',
+      path: '/containers/{id}/restart',
+      handle: on(async (object, call) => {
+        await stop(gateway, object, stopOptionsOf(call), call.signal);
+        return await start(gateway, gateway.objects.get(object.metadata.uid) ?? object, call.signal);
+      }),
+    },
+    {
+      method: 'POST',
+      path: '/containers/{id}/kill',
+      handle: on((object, call) => kill(gateway, object, call.query.get('signal') ?? '', call.signal)),
+    },
+    {
+      method: 'POST',
+      path: '/containers/{id}/pause',
+      handle: on((object, call) => pause(gateway, object, call.signal)),
+    },
+    {
+      method: 'POST',
+      path: '/containers/{id}/unpause',
+      handle: on((object, call) => unpause(gateway, object, call.signal)),
+    },
+    {
+      method: 'POST',
+      path: '/containers/{id}/rename',
+      handle: on((object, call) => renameTo(gateway, object, call.query.get('name') ?? '', call.signal)),
+    },
+  ];
+}
+
+function withDeadline(signal: AbortSignal, ms: number, what: string): AbortSignal {
+  const deadline = new AbortController();
+  const timer = setTimeout(() => deadline.abort(new DockerError(500, `${what} within ${ms / 1000} s`)), ms);
+  timer.unref();
+  signal.addEventListener('abort', () => clearTimeout(timer), { once: true });
+  return AbortSignal.any([signal, deadline.signal]);
+}
+
+async function start(gateway: Gateway, given: Container, signal: AbortSignal): Promise<'done' | 'nothing-to-do'> {
+  const { objects, now } = gateway;
+  const state = stateOf(given, now());
+  if (state.name === 'running') return 'nothing-to-do';
+  if (state.name === 'paused') throw conflict('cannot start a paused container, try unpause instead');
+  if (state.name === 'removing') throw conflict('container is marked for removal and cannot be started');
+  // Restarting: it will run soon, as asked.
+  if (state.name === 'restarting') return 'nothing-to-do';
+  checkLinks(gateway, given);
+  const object = given.spec.desiredState === 'Stopped' ? given : await halt(gateway, given, signal);
+  const started = await objects.patch(
+    object,
+    {
+      spec: { desiredState: 'Running', ...restored(object) },
+      metadata: { annotations: { [beforeStopAnnotation]: null } },
+    },
+    signal,
+  );
+  const verdict = await objects.waitFor(
+    started.metadata.uid,
+    (current) => judgeStart(object, current, started.metadata.generation),
+    withDeadline(signal, startDeadlineMs, `container ${containerIDOf(object)} was not started`),
+  );
+  if (verdict.kind === 'started') return 'done';
+  // Docker does not try a failed start again; whoever applies the object with another wish takes that back.
+  const current = objects.get(started.metadata.uid);
+  if (current !== undefined) await halt(gateway, current, signal);
+  throw new DockerError(verdict.status, verdict.message);
+}
+
+/** Links are started first, by whoever starts them. Text: moby daemon/container_operations_unix.go, setupLinkedContainers. */
+function checkLinks({ objects, namespace, now }: Gateway, object: Container): void {
+  for (const { name, alias = name } of object.spec.links ?? []) {
+    const target = objects.find(object.metadata.namespace, name);
+    if (target !== undefined && isUp(stateOf(target, now())) && stateOf(target, now()).name !== 'restarting') continue;
+    const shown = target === undefined ? name : dockerNameOf(target, namespace);
+    throw conflict(`Cannot link to a non running container: /${shown} AS /${dockerNameOf(object, namespace)}/${alias}`);
+  }
+}
+
+/** Takes back the wish to run of one that has ended, and waits until that is known: then the wish is a new one. */
+async function halt({ objects }: Gateway, object: Container, signal: AbortSignal): Promise<Container> {
+  const patched = await objects.patch(object, { spec: { desiredState: 'Stopped' } }, signal);
+  return await objects.waitFor(
+    patched.metadata.uid,
+    (current) => {
+      if (current === undefined) throw new DockerError(404, `No such container: ${containerIDOf(object)}`);
+      return isObserved(current, patched.metadata.generation) ? current : undefined;
+    },
+    withDeadline(signal, settleDeadlineMs, 'the controller has not seen the wish to stop'),
+  );
+}
+
+function isObserved({ status }: Container, generation: number): boolean {
+  return (status?.observedGeneration ?? 0) >= generation;
+}
+
+interface StopOptions {
+  /** undefined: what the container says; negative: for ever. */
+  readonly graceSeconds?: number | undefined;
+  readonly stopSignal?: string | undefined;
+}
+
+function stopOptionsOf({ query }: Call): StopOptions {
+  const [t, name] = [query.get('t'), query.get('signal')];
+  if (t !== null && t !== '' && !/^-?\d{1,9}$/.test(t)) throw badParameter(`t: "${t}" is not a number of seconds`);
+  const stopSignal = name === null || name === '' ? undefined : signalName(name);
+  return { graceSeconds: t === null || t === '' ? undefined : Number(t), stopSignal };
+}
+
+async function stop(
+  { objects, now }: Gateway,
+  object: Container,
+  { graceSeconds, stopSignal }: StopOptions,
+  signal: AbortSignal,
+): Promise<'done' | 'nothing-to-do'> {
+  if (!isUp(stateOf(object, now()))) return 'nothing-to-do';
+  const grace =
+    graceSeconds === undefined
+      ? undefined
+      : graceSeconds < 0
+        ? longestGraceSeconds
+        : Math.min(graceSeconds, longestGraceSeconds);
+  const changes = {
+    ...(grace === undefined ? {} : { terminationGracePeriodSeconds: grace }),
+    ...(stopSignal === undefined ? {} : { stopSignal }),
+  };
+  await objects.patch(
+    object,
+    { ...beforeStop(object, changes), spec: { desiredState: 'Stopped', ...changes } },
+    signal,
+  );
+  // As long as the grace lasts, which is for the client to bear.
+  await objects.waitFor(object.metadata.uid, (current) => isDown(current, now()), signal);
+  return 'done';
+}
+
+function isDown(current: Container | undefined, nowMs: number): true | undefined {
+  return current === undefined || !isUp(stateOf(current, nowMs)) ? true : undefined;
+}
+
+interface Stopping {
+  readonly terminationGracePeriodSeconds?: number;
+  readonly stopSignal?: string;
+}
+
+function beforeStop({ metadata, spec }: Container, changes: Stopping): object {
+  if (Object.keys(changes).length === 0 || metadata.annotations?.[beforeStopAnnotation] !== undefined) return {};
+  const { terminationGracePeriodSeconds, stopSignal = null } = spec;
+  return {
+    metadata: {
+      annotations: { [beforeStopAnnotation]: JSON.stringify({ terminationGracePeriodSeconds, stopSignal }) },
+    },
+  };
+}
+
+/** What the last stop changed for once, as it was before. */
+function restored({ metadata }: Container): object {
+  const text = metadata.annotations?.[beforeStopAnnotation];
+  if (text === undefined) return {};
+  try {
+    const before: unknown = JSON.parse(text);
+    if (typeof before !== 'object' || before === null) return {};
+    return Object.fromEntries(
+      Object.entries(before).filter(([name]) => name === 'terminationGracePeriodSeconds' || name === 'stopSignal'),
+    );
+  } catch {
+    return {}; // somebody else's text: the spec counts as it is
+  }
+}
+
+/** Name of a signal, as SIGHUP, from a name with or without SIG, or a number. Throws DockerError. */
+function signalName(text: string): string {
+  const name = text.toUpperCase().startsWith('SIG') ? text.toUpperCase() : `SIG${text.toUpperCase()}`;
+  const byNumber = Object.entries(constants.signals).find(([, number]) => String(number) === text)?.[0];
+  const found = byNumber ?? (Object.hasOwn(constants.signals, name) ? name : undefined);
+  if (found === undefined) throw badParameter(`Invalid signal: ${text}`);
+  return found;
+}
+
+/** SIGKILL ends it for good, as the stop signal does; another is handed to it. Source: moby daemon/kill.go. */
+async function kill(gateway: Gateway, object: Container, text: string, signal: AbortSignal): Promise<'done'> {
+  const { objects, now, random } = gateway;
+  const name = signalName(text === '' ? 'KILL' : text);
+  const state = stateOf(object, now());
+  const id = containerIDOf(object);
+  if (!isUp(state)) throw conflict(`Cannot kill container: ${call(object, gateway)}: Container ${id} is not running`);
+  if (name === 'SIGKILL') {
+    await stop(gateway, object, { graceSeconds: 0 }, signal);
+    return 'done';
+  }
+  if (state.name === 'restarting')
+    throw conflict(`Cannot kill container: ${call(object, gateway)}: Container ${id} is not running`);
+  const isStopSignal = signalName(object.spec.stopSignal ?? 'TERM') === name;
+  if (isStopSignal && object.spec.restartPolicy !== 'Never') {
+    // It is to stay down when it obeys; nobody waits for that.
+    const changes = { terminationGracePeriodSeconds: longestGraceSeconds };
+    await objects.patch(
+      object,
+      { ...beforeStop(object, changes), spec: { desiredState: 'Stopped', ...changes } },
+      signal,
+    );
+    return 'done';
+  }
+  const request = `${name.slice(3)}@${now()}-${Math.floor(random() * 1e9)}`;
+  await objects.patch(object, { metadata: { annotations: { [signalAnnotation]: request } } }, signal);
+  await objects.waitFor(
+    object.metadata.uid,
+    (current) => (current === undefined || current.status?.lastSignal?.request === request ? true : undefined),
+    withDeadline(signal, settleDeadlineMs, `signal ${name} was not sent`),
+  );
+  return 'done';
+}
+
+function call(object: Container, { namespace }: Gateway): string {
+  return dockerNameOf(object, namespace);
+}
+
+async function pause({ objects, now }: Gateway, object: Container, signal: AbortSignal): Promise<'done'> {
+  const { name } = stateOf(object, now());
+  const id = containerIDOf(object);
+  if (name === 'paused') throw conflict(`Container ${id} is already paused`);
+  if (name === 'restarting') throw conflict(`Container ${id} is restarting, wait until the container is running`);
+  if (name !== 'running') throw conflict(`Container ${id} is not running`);
+  await objects.patch(object, { spec: { desiredState: 'Paused' } }, signal);
+  await objects.waitFor(
+    object.metadata.uid,
+    (current) => (current === undefined || stateOf(current, now()).name !== 'running' ? true : undefined),
+    withDeadline(signal, settleDeadlineMs, `container ${id} was not paused`),
+  );
+  return 'done';
+}
+
+async function unpause({ objects, now }: Gateway, object: Container, signal: AbortSignal): Promise<'done'> {
+  const { name } = stateOf(object, now());
+  const id = containerIDOf(object);
+  if (name !== 'paused') throw conflict(`Container ${id} is not paused`);
+  await objects.patch(object, { spec: { desiredState: 'Running' } }, signal);
+  await objects.waitFor(
+    object.metadata.uid,
+    (current) => (current === undefined || stateOf(current, now()).name !== 'paused' ? true : undefined),
+    withDeadline(signal, settleDeadlineMs, `container ${id} was not resumed`),
+  );
+  return 'done';
+}
+
+async function renameTo(gateway: Gateway, object: Container, text: string, signal: AbortSignal): Promise<'done'> {
+  const { objects, access, namespace } = gateway;
+  const to = text.replace(/^\//, '');
+  if (to === '') throw badParameter('New name cannot be empty');
+  if (!isDockerName(to))
+    throw badParameter(`Invalid container name (${to}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed`);
+  const from = dockerNameOf(object, namespace);
+  if (from === to) throw badParameter('Renaming a container with the same name as its current name');
+  const holder = objects.list().find((one) => dockerNameOf(one, namespace) === to);
+  if (holder !== undefined) throw nameConflict(to, holder);
+  const annotations = { [dockerNameAnnotation]: undefined, ...nameAnnotations(to) };
+  const { metadata } = object;
+  try {
+    await rename(
+      {
+        access,
+        namespace: metadata.namespace,
+        from: metadata.name,
+        to: objectNameFor(to),
+        annotations,
+        deadlineMs: renameDeadlineMs,
+      },
+      signal,
+    );
+  } catch (error) {
+    if (error instanceof RenameError) throw conflict(error.message);
+    throw error;
+  }
+  await objects.waitFor(
+    metadata.uid,
+    (current) => (current === undefined ? true : undefined),
+    withDeadline(signal, settleDeadlineMs, 'the former object is not gone'),
+  );
+  return 'done';
+}
+
+/** Text: moby daemon/names.go, reserveName. */
+export function nameConflict(name: string, holder: Container): DockerError {
+  return conflict(
+    `Conflict. The container name "/${name}" is already in use by container "${containerIDOf(holder)}". You have to remove (or rename) that container to be able to reuse that name.`,
+  );
+}

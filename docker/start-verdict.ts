@@ -1,0 +1,44 @@
+/** Whether a start that was asked for has come off, from what the object's status says. Pure. */
+import type { Container } from '../crds/index.ts';
+
+export type StartVerdict =
+  | { readonly kind: 'started' }
+  | { readonly kind: 'failed'; readonly status: number; readonly message: string };
+
+/** What somebody has to mend; other reasons to wait are waited for. */
+const obstacles = new Set([
+  'CreateContainerError',
+  'CreateContainerConfigError',
+  'HostPortConflict',
+  'FailedMount',
+  'InvalidSpec',
+  'DependencyCycle',
+  'InvalidImageName',
+  'ErrImageNeverPull',
+  'ErrImagePull',
+  'ImagePullBackOff',
+  'RuntimeCallTimeout',
+]);
+
+/**
+ * `before`: the object as it was when the start was asked for; `generation`: that of the wish. undefined: not known yet.
+ * One that is gone was started and, with --rm, has ended.
+ */
+export function judgeStart(
+  before: Container,
+  current: Container | undefined,
+  generation: number,
+): StartVerdict | undefined {
+  if (current === undefined) return { kind: 'started' };
+  const { status } = current;
+  if (status === undefined || (status.observedGeneration ?? 0) < generation) return undefined;
+  if (status.state === 'Running' || status.state === 'Paused') return { kind: 'started' };
+  const last = status.lastTermination;
+  const isNewEnd = last !== undefined && last.finishedAt !== before.status?.lastTermination?.finishedAt;
+  if (isNewEnd && last.reason === 'StartError')
+    return { kind: 'failed', status: 400, message: last.message ?? 'the program could not be started' };
+  if (isNewEnd) return { kind: 'started' };
+  if (status.reason !== undefined && obstacles.has(status.reason))
+    return { kind: 'failed', status: 500, message: status.message ?? status.reason };
+  return undefined;
+}

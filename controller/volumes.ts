@@ -1,6 +1,6 @@
 /** Volumes of a spec: what the runtime is to mount where. Pure; volume-files.ts says what files they hold. */
 import { posix } from 'node:path';
-import type { Container, ContainerSpec } from '../crds/index.ts';
+import { type Container, type ContainerSpec, volumeNameOf } from '../crds/index.ts';
 import type { Volume, VolumeMount, VolumeSource } from '../runtime/index.ts';
 import { parseBytes } from './quantity.ts';
 import { findFileProblems } from './volume-files.ts';
@@ -29,11 +29,6 @@ const ensures = {
 
 /** What it becomes when a value is wrong; it is never carried out. */
 const standIn: VolumeSource = { kind: 'own', mode: 0o777 };
-
-/** A volume's name on this host: those of two namespaces differ. A namespace has no dot in its name. */
-export function volumeNameOf(namespace: string, name: string): string {
-  return `${namespace}.${name}`;
-}
 
 /** Parses spec.volumes and spec.volumeMounts. */
 export function parseVolumes({ spec, metadata }: Pick<Container, 'spec' | 'metadata'>): ParsedVolumes {

@@ -15,6 +15,7 @@ export {
   renamedFromAnnotation,
 } from './container-id.ts';
 export type { ContainerSpec, ContainerStatus, NetworkSpec } from './types.ts';
+export { volumeNameOf } from './volume-name.ts';
 
 /** metav1.ObjectMeta, as far as a stored object always or sometimes has it. */
 export interface ObjectMeta {

@@ -37,7 +37,11 @@ export interface CreateContext {
   /** Since the epoch. */
   readonly nowMs: number;
   /** What of the spec is about networks, ports and mounts, and what is wrong with it. */
-  readonly parts: (config: Fields, hostConfig: Fields, networkingConfig: Fields) => SpecDraft;
+  readonly parts: (
+    config: Fields,
+    hostConfig: Fields,
+    networkingConfig: Fields,
+  ) => { readonly spec: SpecDraft; readonly links: readonly { readonly name: string; readonly alias: string }[] };
 }
 
 export interface ContainerDraft {
@@ -70,6 +74,7 @@ export function parseCreateRequest(body: unknown, context: CreateContext): Conta
   const host = config.object('HostConfig');
   const networking = config.object('NetworkingConfig');
   const labels = config.textMap('Labels');
+  const parts = context.parts(config, host, networking);
   const draft: SpecDraft = {
     image: context.image,
     platform: context.platform,
@@ -79,8 +84,8 @@ export function parseCreateRequest(body: unknown, context: CreateContext): Conta
     ...parseLife(config, host),
     ...parseSecurity(config, host),
     ...parseResources(host),
-    ...context.parts(config, host, networking),
-    links: parseLinks(host, context),
+    ...parts.spec,
+    links: parseLinks(host, parts.links, context),
   };
   refuseTheRest(config, host);
   networking.finish();
@@ -233,7 +238,11 @@ function parseLogging(log: Fields): SpecDraft['logging'] {
 }
 
 /** NAME[:ALIAS]. Source: docker/cli opts.ValidateLink. */
-function parseLinks(host: Fields, { linkTarget }: CreateContext): ContainerSpec['links'] {
+function parseLinks(
+  host: Fields,
+  ofNetworks: readonly { readonly name: string; readonly alias: string }[],
+  { linkTarget }: CreateContext,
+): ContainerSpec['links'] {
   const links = (host.texts('Links') ?? []).flatMap((text) => {
     const [reference = '', alias, ...more] = text.split(':');
     if (reference === '' || more.length > 0) {
@@ -244,7 +253,10 @@ function parseLinks(host: Fields, { linkTarget }: CreateContext): ContainerSpec[
       alias === undefined || alias === '' ? reference.replace(/^\//, '') : (alias.split('/').at(-1) ?? alias);
     return [{ name: linkTarget(reference), alias: shown }];
   });
-  return links.length === 0 ? undefined : links;
+  const known = new Set(links.map(({ alias }) => alias));
+  const more = ofNetworks.filter(({ alias }) => !known.has(alias));
+  const all = [...links, ...more.map(({ name, alias }) => ({ name: linkTarget(name), alias }))];
+  return all.length === 0 ? undefined : all;
 }
 
 const windows = 'it is for Windows';

@@ -60,7 +60,7 @@ async function create(gateway: Gateway, call: Call): Promise<void> {
       if (given !== '') throw nameConflict(name, holder);
       if (attempt < nameAttempts) continue;
     }
-    const parts = await createParts(gateway, { name, image: image.info });
+    const parts = await createParts(gateway, { body, name, image: image.info });
     const draft = parseCreateRequest(body, {
       name,
       image: image.reference,

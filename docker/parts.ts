@@ -9,6 +9,7 @@ import type { ContainerInfo, ImageInfo, VolumeInfo } from '../runtime/index.ts';
 import { isUp, stateOf } from './container-state.ts';
 import type { CreateContext } from './create-request.ts';
 import { DockerError } from './docker-error.ts';
+import { readFields } from './fields.ts';
 import type { Gateway } from './gateway.ts';
 import { createImageLookup } from './image-lookup.ts';
 import { parseMounts } from './mounts-spec.ts';
@@ -28,15 +29,17 @@ export interface Parts {
 }
 
 export interface PartsRequest {
+  readonly body: unknown;
   /** The docker name. */
   readonly name: string;
   readonly image: ImageInfo;
 }
 
-export async function createParts(gateway: Gateway, { name, image }: PartsRequest): Promise<Parts> {
+export async function createParts(gateway: Gateway, { body, name, image }: PartsRequest): Promise<Parts> {
   const { runtime, namespace, find } = gateway;
   const networks = await createNetworkLookup(gateway);
-  const imageVolumes = await imageVolumesOf(gateway);
+  const borrows = (readFields(body, '', []).object('HostConfig').texts('VolumesFrom') ?? []).length > 0;
+  const imageVolumes = borrows ? await imageVolumesOf(gateway) : () => [];
   const warnings: string[] = [];
   const newVolumes: { readonly name: string; readonly labels: Readonly<Record<string, string>> }[] = [];
   return {

@@ -36,9 +36,19 @@ export function judgeStart(
   const last = status.lastTermination;
   const isNewEnd = last !== undefined && last.finishedAt !== before.status?.lastTermination?.finishedAt;
   if (isNewEnd && last.reason === 'StartError')
-    return { kind: 'failed', status: 400, message: last.message ?? 'the program could not be started' };
+    return {
+      kind: 'failed',
+      status: 400,
+      message: `failed to create task for container: ${last.message ?? 'the program could not be started'}${wordsOf(last.exitCode)}: unknown`,
+    };
   if (isNewEnd) return { kind: 'started' };
   if (status.reason !== undefined && obstacles.has(status.reason))
     return { kind: 'failed', status: 500, message: status.message ?? status.reason };
   return undefined;
+}
+
+/** By these words docker's command line tells which exit code is its own. Source: docker/cli, container/run.go, runStartContainerErr. */
+function wordsOf(exitCode: number | undefined): string {
+  if (exitCode === 127) return ': executable file not found in $PATH';
+  return exitCode === 126 ? ': permission denied' : '';
 }

@@ -36,7 +36,13 @@ export interface Config {
   readonly streamsListen?: Address | undefined;
   /** Where the Docker Engine API is served; undefined: nowhere. */
   readonly docker:
-    | { readonly socket: string; readonly group: string | undefined; readonly namespace: string }
+    | {
+        readonly socket: string;
+        readonly group: string | undefined;
+        readonly namespace: string;
+        /** The socket was named; `holdfast controller` serves none unasked, since its rights seldom suffice. */
+        readonly isAsked: boolean;
+      }
     | undefined;
   /** A folder of spec documents to apply at the first start of this data dir. */
   readonly apply?: string | undefined;
@@ -136,7 +142,7 @@ export const options: Readonly<Record<string, Option>> = {
   },
   'docker-socket': {
     value: 'PATH',
-    help: "where docker's clients connect (RUN-DIR/docker.sock); off: nowhere",
+    help: "where docker's clients connect (RUN-DIR/docker.sock; `holdfast controller`: nowhere unless asked); off: nowhere",
   },
   'docker-group': {
     value: 'GROUP',
@@ -363,5 +369,10 @@ function parseDocker(
   if (!path.startsWith('/')) throw new ConfigError(`${socket.from} is "${path}"; write an absolute path, or off`);
   if (!/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(namespace.value))
     throw new ConfigError(`${namespace.from} is "${namespace.value}"; write the name of a namespace, such as default`);
-  return { socket: path, group: group === '' ? undefined : group, namespace: namespace.value };
+  return {
+    socket: path,
+    group: group === '' ? undefined : group,
+    namespace: namespace.value,
+    isAsked: socket.value !== undefined,
+  };
 }

@@ -146,7 +146,8 @@ export async function startDaemon(role: Role, config: Config, log: Logger): Prom
       });
       opened.push(() => streams.close());
     }
-    if (config.docker !== undefined && runtime !== undefined && access !== undefined) {
+    const isDockerServed = role === 'up' || config.docker?.isAsked === true;
+    if (config.docker !== undefined && isDockerServed && runtime !== undefined && access !== undefined) {
       const { socket, group, namespace } = config.docker;
       const gateway = await startDockerGateway({
         socket: { path: socket, group },

@@ -27,12 +27,23 @@ describe('deploy/kubernetes/rbac.yaml', () => {
     assert.deepEqual(named('ClusterRole', 'holdfast-controller')?.rules, [
       { apiGroups: ['holdfast.dev'], resources: ['containers'], verbs: ['get', 'list', 'watch', 'patch', 'delete'] },
       { apiGroups: ['holdfast.dev'], resources: ['containers/status'], verbs: ['patch'] },
+      { apiGroups: ['holdfast.dev'], resources: ['networks'], verbs: ['get', 'list', 'watch'] },
       { apiGroups: [''], resources: ['events'], verbs: ['create', 'patch'] },
       { apiGroups: [''], resources: ['secrets', 'configmaps'], verbs: ['get', 'list', 'watch'] },
       { apiGroups: [''], resources: ['namespaces'], resourceNames: ['kube-system'], verbs: ['get'] },
       { apiGroups: [''], resources: ['nodes'], verbs: ['get', 'create', 'patch'] },
       { apiGroups: [''], resources: ['nodes/status'], verbs: ['patch'] },
       { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: ['create', 'patch'] },
+    ]);
+  });
+
+  it("allows a host that serves docker's clients to write Containers and Networks, and is bound by nobody unasked", () => {
+    assert.deepEqual(named('ClusterRole', 'holdfast-docker')?.rules, [
+      {
+        apiGroups: ['holdfast.dev'],
+        resources: ['containers', 'networks'],
+        verbs: ['get', 'list', 'watch', 'create', 'patch', 'delete'],
+      },
     ]);
   });
 

@@ -79,7 +79,7 @@ async function provideOne({ recipe, sources, store }: Wanted, request: BuildRequ
   const startedMs = performance.now();
   const { workDir, archiveDir, signal } = request;
   const built = join(workDir, 'image.tar');
-  const kept = archiveDir === undefined ? undefined : join(archiveDir, `${sources}.tar`);
+  const kept = archiveDir === undefined ? undefined : keptArchive(archiveDir, sources);
   const isKept = kept !== undefined && existsSync(kept);
   try {
     if (!isKept) await buildArchive(recipe, built, request);
@@ -96,7 +96,32 @@ async function provideOne({ recipe, sources, store }: Wanted, request: BuildRequ
   }
 }
 
-async function buildArchive(recipe: ImageRecipe, path: string, request: BuildRequest): Promise<void> {
+/** What building an archive needs. */
+type BuildPlace = Pick<BuildRequest, 'cacheDir' | 'workDir' | 'signal'>;
+
+export interface ArchiveBuildRequest extends BuildPlace {
+  readonly archiveDir: string;
+}
+
+/** The path of an image's oci-archive in archiveDir, where it is built unless it is kept there already. */
+export async function provideExampleArchive(recipe: ImageRecipe, request: ArchiveBuildRequest): Promise<string> {
+  const kept = keptArchive(request.archiveDir, await digestOfSources(recipe));
+  if (existsSync(kept)) return kept;
+  const built = join(request.workDir, 'image.tar');
+  try {
+    await buildArchive(recipe, built, request);
+    await keep(built, kept);
+    return kept;
+  } finally {
+    await rm(built, { force: true });
+  }
+}
+
+function keptArchive(archiveDir: string, sources: string): string {
+  return join(archiveDir, `${sources}.tar`);
+}
+
+async function buildArchive(recipe: ImageRecipe, path: string, request: BuildPlace): Promise<void> {
   const rootDir = join(request.workDir, 'root');
   try {
     await mkdir(rootDir, { recursive: true, mode: 0o755 });

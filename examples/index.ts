@@ -6,7 +6,12 @@
 export { writeBusyboxRoot } from './busybox-root.ts';
 export { type ArchiveFormat, type ArchiveRequest, type ImageSettings, writeImageArchive } from './image-archive.ts';
 export type { ImageRecipe } from './image-recipe.ts';
-export { type BuildRequest, buildExampleImages } from './import-images.ts';
+export {
+  type ArchiveBuildRequest,
+  type BuildRequest,
+  buildExampleImages,
+  provideExampleArchive,
+} from './import-images.ts';
 export { lampImages } from './lamp/images.ts';
 export { websiteMonitorImages } from './website-monitor/images.ts';
 export { wordpressImages } from './wordpress/images.ts';

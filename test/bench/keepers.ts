@@ -7,9 +7,9 @@ import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
+import { removeCgroups } from '../dockerd.ts';
 import { run } from '../instance.ts';
 import { supervisord, systemd } from '../tools.ts';
-import { removeCgroups } from './dockerd.ts';
 import type { KeptProcess } from './engine.ts';
 import type { Keeper } from './heal.ts';
 

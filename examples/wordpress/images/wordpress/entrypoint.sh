@@ -1,7 +1,7 @@
 #!/bin/sh
 # Checks that there is a database to talk to, makes this site's own in it, and becomes Apache. From the environment:
 #   WORDPRESS_DB_HOST       or a link whose alias is mysql
-#   WORDPRESS_DB_PASSWORD   must be given
+#   WORDPRESS_DB_PASSWORD   must be given, unless the link tells the database's MYSQL_ROOT_PASSWORD
 #   WORDPRESS_DB_USER       by default root
 #   WORDPRESS_DB_NAME       by default wordpress
 #   WORDPRESS_URL           by default whatever it is asked for
@@ -11,7 +11,8 @@ if [ -z "${WORDPRESS_DB_HOST:-}" ] && [ -z "${MYSQL_PORT_3306_TCP:-}" ]; then
   echo '  Link to a database with the alias mysql, or give WORDPRESS_DB_HOST.' >&2
   exit 1
 fi
-if [ -z "${WORDPRESS_DB_PASSWORD:-}" ]; then
+export WORDPRESS_DB_PASSWORD="${WORDPRESS_DB_PASSWORD:-${MYSQL_ENV_MYSQL_ROOT_PASSWORD:-}}"
+if [ -z "$WORDPRESS_DB_PASSWORD" ]; then
   echo 'error: missing WORDPRESS_DB_PASSWORD environment variable; give it from a Secret' >&2
   exit 1
 fi

@@ -7,7 +7,7 @@ import { createdMs, labelsOf } from './docker-config.ts';
 import { badParameter, conflict, DockerError, notFound } from './docker-error.ts';
 import { readFields } from './fields.ts';
 import { matchesLabels, parseFilters } from './filters.ts';
-import type { Gateway } from './gateway.ts';
+import type { Gateway } from './gateway-parts.ts';
 import { createImageLookup, type ImageLookup } from './image-lookup.ts';
 import { formatInspect, formatSummary } from './inspect.ts';
 import { nameConflict } from './lifecycle.ts';

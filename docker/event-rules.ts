@@ -2,9 +2,15 @@
 import { type Container, containerIDOf, parseRename } from '../crds/index.ts';
 import { stateOf } from './container-state.ts';
 import { dockerConfigOf, labelsOf } from './docker-config.ts';
-import type { DockerEvent } from './events.ts';
 import { dockerNameOf } from './names.ts';
 import type { Change } from './objects.ts';
+
+export interface DockerEvent {
+  readonly Type: 'container' | 'image' | 'volume' | 'network' | 'daemon';
+  /** create, start, die, … */
+  readonly Action: string;
+  readonly Actor: { readonly ID: string; readonly Attributes: Readonly<Record<string, string>> };
+}
 
 export interface EventContext {
   readonly namespace: string;

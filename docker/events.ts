@@ -1,16 +1,9 @@
 /** `docker events`: the last ones are kept in memory, and those to come are told to whoever listens. Effects; what a change of an object means is in event-rules.ts. */
 import { badParameter } from './docker-error.ts';
-import { eventsOf } from './event-rules.ts';
+import { type DockerEvent, eventsOf } from './event-rules.ts';
 import { type Filters, matches, matchesLabels, parseFilters } from './filters.ts';
-import type { Gateway } from './gateway.ts';
+import type { Objects } from './objects.ts';
 import type { Route } from './route.ts';
-
-export interface DockerEvent {
-  readonly Type: 'container' | 'image' | 'volume' | 'network' | 'daemon';
-  /** create, start, die, … */
-  readonly Action: string;
-  readonly Actor: { readonly ID: string; readonly Attributes: Readonly<Record<string, string>> };
-}
 
 /** An event with its time, in milliseconds since the epoch. */
 interface Timed {
@@ -34,7 +27,13 @@ const kept = 256;
 /** A client that does not read is cut off when so many wait for it. */
 const mostWaiting = 10_000;
 
-export function createEventLog({ objects, namespace, now }: Pick<Gateway, 'objects' | 'namespace' | 'now'>): EventLog {
+export interface EventLogDeps {
+  readonly objects: Objects;
+  readonly namespace: string;
+  readonly now: () => number;
+}
+
+export function createEventLog({ objects, namespace, now }: EventLogDeps): EventLog {
   const last: Timed[] = [];
   const listeners = new Set<(event: Timed) => void>();
   let nanos = 0;

@@ -8,7 +8,7 @@ import { type Container, containerIDOf } from '../crds/index.ts';
 import { isUp, stateOf } from './container-state.ts';
 import { longestGraceSeconds } from './create-request.ts';
 import { badParameter, conflict, DockerError } from './docker-error.ts';
-import type { Gateway } from './gateway.ts';
+import type { Gateway } from './gateway-parts.ts';
 import { dockerNameAnnotation, dockerNameOf, isDockerName, nameAnnotations, objectNameFor } from './names.ts';
 import type { Call, Route } from './route.ts';
 import { judgeStart } from './start-verdict.ts';

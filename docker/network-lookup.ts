@@ -2,7 +2,7 @@
 import { hash } from 'node:crypto';
 import { type Container, defaultNetworkName } from '../crds/index.ts';
 import { notFound } from './docker-error.ts';
-import type { Gateway } from './gateway.ts';
+import type { Gateway } from './gateway-parts.ts';
 import { dockerNameOf } from './names.ts';
 import type { NetworkFacts, NetworkName } from './network-settings.ts';
 

@@ -10,7 +10,7 @@ import { isUp, stateOf } from './container-state.ts';
 import type { CreateContext } from './create-request.ts';
 import { DockerError } from './docker-error.ts';
 import { readFields } from './fields.ts';
-import type { Gateway } from './gateway.ts';
+import type { Gateway } from './gateway-parts.ts';
 import { createImageLookup } from './image-lookup.ts';
 import { parseMounts } from './mounts-spec.ts';
 import { formatMounts } from './mounts-view.ts';

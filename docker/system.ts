@@ -2,7 +2,7 @@
 import { cpus, release, totalmem } from 'node:os';
 import { containerIDOf } from '../crds/index.ts';
 import { stateOf } from './container-state.ts';
-import type { Gateway } from './gateway.ts';
+import type { Gateway } from './gateway-parts.ts';
 import { newestMinor, oldestMinor, type Route } from './route.ts';
 
 /** Docker's words for processors. Source: Go's GOARCH, and uname(2). */

@@ -2,7 +2,7 @@
 import { type Container, containerIDOf } from '../crds/index.ts';
 import { isUp, stateOf } from './container-state.ts';
 import { badParameter } from './docker-error.ts';
-import type { Gateway } from './gateway.ts';
+import type { Gateway } from './gateway-parts.ts';
 import type { Route } from './route.ts';
 
 export function waitRoutes(gateway: Gateway): readonly Route[] {

@@ -21,6 +21,18 @@ function isNode(value: unknown): value is Node {
   return typeof value === 'object' && value !== null && 'op' in value && 'meta' in value && 'setMeta' in value;
 }
 
+/** A part of an expression, to be read. */
+export type Expression = Pick<Node, 'op' | 'args'>;
+
+export function isExpression(value: unknown): value is Expression {
+  return isNode(value);
+}
+
+/** What an expression is made of: parts, names and lists of them; none where it is a name or a value. */
+export function argumentsOf({ args }: Expression): readonly unknown[] {
+  return Array.isArray(args) ? args : [];
+}
+
 /** Has every part of a checked expression take its step of the budget. */
 export function meter(expression: unknown, budget: Budget): void {
   visitNodes(expression, (node) => {

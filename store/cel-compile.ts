@@ -5,6 +5,9 @@
 import type { Environment } from '@marcbachmann/cel-js/evaluator';
 import { meter, renameMethod, usesVariable, widenHas } from './cel-ast.ts';
 import type { Budget } from './cel-budget.ts';
+import { estimateCost } from './cel-cost.ts';
+import { RuleCosts } from './cel-cost-limits.ts';
+import { declaredElements, maxCardinality, type SizedType, sizedTypeOf } from './cel-cost-types.ts';
 import type { CelLibrary } from './cel-library.ts';
 import type { CelType, TypeDeclarer } from './cel-types.ts';
 import type { FieldError } from './field-errors.ts';
@@ -18,6 +21,8 @@ export interface CompiledRule {
   readonly fieldPath: string;
   readonly usesOldSelf: boolean;
   readonly isOldSelfOptional: boolean;
+  /** Of one evaluation, at most, as kube-apiserver estimates it. */
+  readonly cost: number;
   readonly run: (variables: CelVariables) => unknown;
   readonly runMessage: ((variables: CelVariables) => unknown) | undefined;
 }
@@ -57,9 +62,10 @@ export function compileRules(schema: JsonObject, field: string, library: CelLibr
   // All types are declared before the first clone, which freezes the environment.
   declarer.declare(schema, 'root');
   declareAll(schema, declarer);
-  const compiler = new Compiler({ environment, declarer, budget, errors });
-  const root = compiler.compile(schema, field, undefined);
-  return { root, errors };
+  const costs = new RuleCosts();
+  const compiler = new Compiler({ environment, declarer, budget, errors, costs });
+  const root = compiler.compile(schema, { field, uncorrelatable: undefined, cardinality: 1, isRoot: true });
+  return { root, errors: [...errors, ...costs.errorsOfAll(field)] };
 }
 
 function declareAll(schema: JsonObject, declarer: TypeDeclarer): void {
@@ -84,6 +90,24 @@ interface CompilerDeps {
   readonly declarer: TypeDeclarer;
   readonly budget: Budget;
   readonly errors: FieldError[];
+  readonly costs: RuleCosts;
+}
+
+/** Where a schema is. */
+interface Place {
+  readonly field: string;
+  /** The outermost schema around it whose values have no old ones. */
+  readonly uncorrelatable: string | undefined;
+  /** How often a value of it may stand in one object; undefined: nothing bounds that. */
+  readonly cardinality: number | undefined;
+  readonly isRoot: boolean;
+}
+
+interface CompiledExpression {
+  readonly run: (variables: CelVariables) => unknown;
+  readonly usesOldSelf: boolean;
+  /** Of one evaluation, at most. */
+  readonly cost: number;
 }
 
 class Compiler {
@@ -93,30 +117,46 @@ class Compiler {
     this.#deps = deps;
   }
 
-  /** `uncorrelatable`: the outermost schema around whose values have no old ones. */
-  compile(schema: JsonObject, field: string, uncorrelatable: string | undefined): RuleNode | undefined {
+  compile(schema: JsonObject, place: Place): RuleNode | undefined {
     if (!hasRules(schema)) return undefined;
+    const { field, uncorrelatable } = place;
     const { properties, additionalProperties, items } = schema;
     const isCorrelatable = schema['x-kubernetes-map-type'] !== 'atomic';
     const listType = getString(schema, 'x-kubernetes-list-type');
     const isMapList = listType === 'map';
     const below = uncorrelatable ?? (isCorrelatable ? undefined : field);
+    const elements = declaredElements(schema);
+    const { cardinality } = place;
+    const inside = {
+      cardinality: cardinality === undefined || elements === undefined ? undefined : cardinality * elements,
+      isRoot: false,
+    };
     const members = new Map<string, RuleNode>();
     for (const [name, child] of Object.entries(isJsonObject(properties) ? properties : {})) {
-      const node = isJsonObject(child) ? this.compile(child, `${field}.properties[${name}]`, below) : undefined;
+      const node = isJsonObject(child)
+        ? this.compile(child, { ...inside, field: `${field}.properties[${name}]`, uncorrelatable: below })
+        : undefined;
       if (node !== undefined) members.set(name, node);
     }
     const keys = schema['x-kubernetes-list-map-keys'];
     return {
       type: this.#deps.declarer.declare(schema),
       typeName: typeof schema.type === 'string' && schema.type !== '' ? schema.type : 'any',
-      rules: this.#compileRules(schema, field, uncorrelatable),
+      rules: this.#compileRules(schema, place),
       properties: members,
       additional: isJsonObject(additionalProperties)
-        ? this.compile(additionalProperties, `${field}.additionalProperties`, below)
+        ? this.compile(additionalProperties, {
+            ...inside,
+            field: `${field}.additionalProperties`,
+            uncorrelatable: below,
+          })
         : undefined,
       items: isJsonObject(items)
-        ? this.compile(items, `${field}.items`, uncorrelatable ?? (isMapList ? undefined : field))
+        ? this.compile(items, {
+            ...inside,
+            field: `${field}.items`,
+            uncorrelatable: uncorrelatable ?? (isMapList ? undefined : field),
+          })
         : undefined,
       listType,
       listKeys: isMapList && isJsonArray(keys) ? keys.map(String) : undefined,
@@ -124,10 +164,14 @@ class Compiler {
     };
   }
 
-  #compileRules(schema: JsonObject, field: string, uncorrelatable: string | undefined): readonly CompiledRule[] {
-    const { environment, declarer, errors } = this.#deps;
+  #compileRules(schema: JsonObject, { field, uncorrelatable, cardinality, isRoot }: Place): readonly CompiledRule[] {
+    const { environment, declarer, errors, costs } = this.#deps;
     const { name } = declarer.declare(schema);
-    return objectsOf(schema['x-kubernetes-validations']).flatMap((source, index) => {
+    const sources = objectsOf(schema['x-kubernetes-validations']);
+    if (sources.length === 0) return [];
+    const type = sizedTypeOf(schema, isRoot ? 'root' : 'inside');
+    const times = cardinality ?? maxCardinality(type);
+    return sources.flatMap((source, index) => {
       const at = `${field}.x-kubernetes-validations[${index}]`;
       const isOldSelfOptional = source.optionalOldSelf === true;
       const scope = environment
@@ -136,7 +180,7 @@ class Compiler {
         .registerVariable('oldSelf', isOldSelfOptional ? `optional<${name}>` : name);
       const rule = getString(source, 'rule') ?? '';
       const messageExpression = getString(source, 'messageExpression') ?? '';
-      const compiled = this.#compileExpression(scope, rule, ['bool', 'cel expression must evaluate to a bool']);
+      const compiled = this.#compileExpression(scope, rule, type, ['bool', 'cel expression must evaluate to a bool']);
       if (typeof compiled === 'string') {
         errors.push({ kind: 'invalid', field: `${at}.rule`, value: source, detail: compiled });
         return [];
@@ -144,7 +188,7 @@ class Compiler {
       const message =
         messageExpression.trim() === ''
           ? undefined
-          : this.#compileExpression(scope, messageExpression, [
+          : this.#compileExpression(scope, messageExpression, type, [
               'string',
               'messageExpression must evaluate to a string',
             ]);
@@ -152,6 +196,10 @@ class Compiler {
         const detail = `messageExpression ${message}`.replace(/^messageExpression (?=messageExpression)/u, '');
         errors.push({ kind: 'invalid', field: `${at}.messageExpression`, value: source, detail });
         return [];
+      }
+      errors.push(...costs.errorsOf('rule', `${at}.rule`, compiled.cost * times));
+      if (message !== undefined) {
+        errors.push(...costs.errorsOf('messageExpression', `${at}.messageExpression`, message.cost));
       }
       if (compiled.usesOldSelf && uncorrelatable !== undefined) {
         const detail = `oldSelf cannot be used on the uncorrelatable portion of the schema within ${uncorrelatable}`;
@@ -168,6 +216,7 @@ class Compiler {
           fieldPath: (getString(source, 'fieldPath') ?? '').trim(),
           usesOldSelf: compiled.usesOldSelf,
           isOldSelfOptional,
+          cost: compiled.cost,
           run: compiled.run,
           runMessage: message?.run,
         },
@@ -179,8 +228,9 @@ class Compiler {
   #compileExpression(
     scope: Environment,
     text: string,
+    type: SizedType,
     [wanted, otherwise]: readonly [string, string],
-  ): string | { readonly run: (variables: CelVariables) => unknown; readonly usesOldSelf: boolean } {
+  ): string | CompiledExpression {
     try {
       const parsed = scope.parse(text);
       // Go's expressions, matched in linear time.
@@ -190,8 +240,15 @@ class Compiler {
       if (!checked.valid) return `compilation failed: ${describe(checked.error, text)}`;
       if (checked.type !== wanted && checked.type !== 'dyn') return otherwise;
       const usesOldSelf = usesVariable(parsed.ast, 'oldSelf');
+      const cost = estimateCost(
+        parsed.ast,
+        new Map([
+          ['self', type],
+          ['oldSelf', type],
+        ]),
+      );
       meter(parsed.ast, this.#deps.budget);
-      return { run: (variables) => parsed({ ...variables }), usesOldSelf };
+      return { run: (variables) => parsed({ ...variables }), usesOldSelf, cost };
     } catch (error) {
       return `compilation failed: ${describe(error, text)}`;
     }

@@ -83,7 +83,12 @@ const metadataSchema: JsonObject = {
   type: 'object',
   properties: { name: { type: 'string' }, generateName: { type: 'string' } },
 };
-const headSchemas: JsonObject = { apiVersion: { type: 'string' }, kind: { type: 'string' }, metadata: metadataSchema };
+/** What every object of Kubernetes has, whatever its schema says. */
+export const headSchemas: JsonObject = {
+  apiVersion: { type: 'string' },
+  kind: { type: 'string' },
+  metadata: metadataSchema,
+};
 
 /** Declares types in one environment, all under names of their own. */
 export class TypeDeclarer {

@@ -16,15 +16,21 @@ const specProperties: JsonObject = {
   min: { type: 'integer' },
   max: { type: 'integer' },
   ratio: { type: 'number' },
-  name: { type: 'string' },
-  other: { type: 'string' },
+  name: { type: 'string', maxLength: 10_000 },
+  other: { type: 'string', maxLength: 100 },
   any: { 'x-kubernetes-int-or-string': true },
   nothing: { type: 'string', nullable: true },
   'a-b': { type: 'string' },
-  tags: { type: 'array', items: { type: 'string' } },
-  numbers: { type: 'array', items: { type: 'integer' } },
-  labels: { type: 'object', additionalProperties: { type: 'string' } },
-  ports: { type: 'array', 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['name'], items: port },
+  tags: { type: 'array', maxItems: 100, items: { type: 'string', maxLength: 100 } },
+  numbers: { type: 'array', maxItems: 100, items: { type: 'integer' } },
+  labels: { type: 'object', maxProperties: 100, additionalProperties: { type: 'string', maxLength: 100 } },
+  ports: {
+    type: 'array',
+    maxItems: 100,
+    'x-kubernetes-list-type': 'map',
+    'x-kubernetes-list-map-keys': ['name'],
+    items: port,
+  },
   when: { type: 'string', format: 'date-time' },
   wait: { type: 'string', format: 'duration' },
 };
@@ -122,8 +128,8 @@ describe('CEL rules of definitions', () => {
   }
 
   it('refuses oldSelf where old values cannot be told from new ones', () => {
-    const items = { type: 'string', 'x-kubernetes-validations': [{ rule: 'self == oldSelf' }] };
-    const [error, ...more] = checkRules(schemaWith([], { tags: { type: 'array', items } }), 'schema');
+    const items = { type: 'string', maxLength: 9, 'x-kubernetes-validations': [{ rule: 'self == oldSelf' }] };
+    const [error, ...more] = checkRules(schemaWith([], { tags: { type: 'array', maxItems: 9, items } }), 'schema');
     assert.ok(error !== undefined && more.length === 0);
     assert.match(
       formatFieldError(error),
@@ -136,6 +142,8 @@ describe('CEL rules of definitions', () => {
     readonly schema: JsonObject;
     readonly old?: JsonObject;
     readonly spec?: JsonObject;
+    /** Its definition would be refused for what it may cost. */
+    readonly isDear?: true;
     readonly want: readonly string[];
   }[] = [
     {
@@ -152,7 +160,9 @@ describe('CEL rules of definitions', () => {
     },
     {
       it: 'says what messageExpression makes',
-      schema: schemaWith([{ rule: 'self.min > 9', message: 'no', messageExpression: "'min is ' + string(self.min)" }]),
+      schema: schemaWith([
+        { rule: 'self.min > 9', message: 'no', messageExpression: "'min is %d'.format([self.min])" },
+      ]),
       want: ['spec: Invalid value: "object": min is 1'],
     },
     {
@@ -276,6 +286,7 @@ describe('CEL rules of definitions', () => {
     },
     {
       it: 'ends a rule that costs too much',
+      isDear: true,
       schema: schemaWith([{ rule: `${'self.numbers.all(a, '.repeat(9)}true${')'.repeat(9)}` }]),
       spec: { numbers: Array.from({ length: 100 }, (_, index) => index) },
       want: [
@@ -284,6 +295,7 @@ describe('CEL rules of definitions', () => {
     },
     {
       it: 'ends a rule whose text grows without end',
+      isDear: true,
       schema: schemaWith([
         {
           rule: `${'cel.bind(a, self.name + self.name, '.repeat(1)}${'cel.bind(a, a + a, '.repeat(40)}a == ""${')'.repeat(41)}`,
@@ -300,9 +312,11 @@ describe('CEL rules of definitions', () => {
       want: [`spec: Invalid value: "object": failed rule: self.name.matches('^(a+)+$')`],
     },
   ];
-  for (const { it: title, schema, old, spec: given, want } of failures) {
+  for (const { it: title, schema, old, spec: given, isDear, want } of failures) {
     it(title, () => {
-      assert.deepEqual(checkRules(schema, 'schema').map(formatFieldError), []);
+      const found = checkRules(schema, 'schema').map(formatFieldError);
+      if (isDear === true) assert.match(found.join('\n'), /estimated rule cost exceeds budget/u);
+      else assert.deepEqual(found, []);
       assert.deepEqual(validate(schema, given ?? spec, old), want);
     });
   }

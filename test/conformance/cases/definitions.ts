@@ -1,8 +1,9 @@
-/** Definitions of custom resources that are made stricter while there are objects of theirs. */
+/** Definitions of custom resources that are made stricter while there are objects, and rules that cost too much. */
 import { type Case, docs, get, patch, post } from '../case.ts';
 
 const page = docs.page('tasks/extend-kubernetes/custom-resources/custom-resource-definitions/');
 const ratcheting = `${page}#validation-ratcheting`;
+const costs = `${page}#resource-use-by-validation-functions`;
 const definitions = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions';
 const things = '/apis/{group}/v1/namespaces/{ns}/{n}s';
 const one = `${things}/{n}`;
@@ -54,6 +55,18 @@ const tighten = (path: string, value: Schema, refused: Schema) => [
 ];
 const refuses = (spec: Schema, field: string) =>
   patch('merge', one, { spec }, { code: 422, reason: 'Invalid', causes: [[field, 'FieldValueInvalid']] });
+
+/** A rule that is refused when it is defined. */
+const tooDear = (properties: Schema, rule: string) =>
+  post(definitions, definition(properties, [{ rule }]), {
+    code: 422,
+    reason: 'Invalid',
+    message:
+      /spec\.validation\.openAPIV3Schema\.properties\[spec\]\.x-kubernetes-validations\[0\]\.rule: Forbidden: estimated rule cost exceeds budget by factor of (?:more than 100x|\d+(?:\.\d)?x) \(try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared\)/u,
+  });
+const texts = (more: object = {}, items: object = {}): Schema => ({
+  l: { type: 'array', ...more, items: { type: 'string', ...items } },
+});
 
 export const definitionCases: readonly Case[] = [
   {
@@ -128,6 +141,48 @@ export const definitionCases: readonly Case[] = [
       ...tighten('/properties/l/items/maxLength', 3, { l: ['too long'] }),
       patch('merge', one, { spec: { l: ['too long', 'b'] } }),
       patch('merge', one, { spec: { l: ['b', 'too long'] } }, { code: 422, reason: 'Invalid' }),
+    ],
+  },
+  {
+    it: 'refuses a rule that could cost too much for a list without a bound, and says how to mend it',
+    source: costs,
+    since: 25,
+    needs: 'widgets',
+    steps: [
+      tooDear(texts(), 'self.l.all(a, self.l.all(b, a == b))'),
+      tooDear(texts({ maxItems: 1000 }), 'self.l.all(a, self.l.all(b, a.contains(b)))'),
+      get(`${definitions}/{n}s.{group}`, 404),
+    ],
+  },
+  {
+    it: 'takes the same rule once the schema bounds the list and its texts',
+    source: costs,
+    since: 25,
+    needs: 'widgets',
+    steps: [
+      post(
+        definitions,
+        definition(texts({ maxItems: 10 }, { maxLength: 20 }), [{ rule: 'self.l.all(a, self.l.all(b, a == b))' }]),
+      ),
+    ],
+  },
+  {
+    it: 'counts how often a rule of an item may be asked',
+    source: costs,
+    since: 25,
+    needs: 'widgets',
+    steps: [
+      post(definitions, definition(texts({}, { 'x-kubernetes-validations': [{ rule: "self.contains('a')" }] })), {
+        code: 422,
+        reason: 'Invalid',
+        message: /items\.x-kubernetes-validations\[0\]\.rule: Forbidden: estimated rule cost exceeds budget/u,
+      }),
+      post(
+        definitions,
+        definition(
+          texts({ maxItems: 100 }, { maxLength: 100, 'x-kubernetes-validations': [{ rule: "self.contains('a')" }] }),
+        ),
+      ),
     ],
   },
 ];

@@ -16,8 +16,8 @@ import {
   parseCidr,
   parseIp,
 } from './cel-network.ts';
-import { floatOf, isWhole, ofWhole, parseQuantity, Quantity, wholeOf } from './cel-quantity.ts';
-import { checkLabelValue, checkName, checkQualifiedName } from './object-meta.ts';
+import { checkDns1035Label, checkLabelValue, checkName, checkQualifiedName } from './object-meta.ts';
+import { floatOf, isWhole, ofWhole, parseQuantity, Quantity, wholeOf } from './quantity.ts';
 
 /** What `optional.of` and `optional.none` make. */
 export interface Optionals {
@@ -155,8 +155,6 @@ class NamedFormat {
 
 class FormatNamespace {}
 
-const dns1035 = /^[a-z]([-a-z0-9]*[a-z0-9])?$/u;
-
 function when(isRight: (text: string) => boolean, problem: string): (text: string) => string | undefined {
   return (text) => (isRight(text) ? undefined : problem);
 }
@@ -168,16 +166,15 @@ function prefixOf(check: (text: string) => string | undefined): (text: string) =
 
 const label = (text: string): string | undefined => checkName(text, 'label');
 const subdomain = (text: string): string | undefined => checkName(text, 'subdomain');
-const dnsLabel = when((text) => text.length <= 63 && dns1035.test(text), 'must be a DNS-1035 label');
 
 const namedFormats: Readonly<Record<string, (text: string) => string | undefined>> = {
   dns1123Label: label,
   dns1123Subdomain: subdomain,
-  dns1035Label: dnsLabel,
+  dns1035Label: checkDns1035Label,
   qualifiedName: checkQualifiedName,
   dns1123LabelPrefix: prefixOf(label),
   dns1123SubdomainPrefix: prefixOf(subdomain),
-  dns1035LabelPrefix: prefixOf(dnsLabel),
+  dns1035LabelPrefix: prefixOf(checkDns1035Label),
   labelValue: checkLabelValue,
   uri: when((text) => URL.canParse(text), 'must be a URI'),
   uuid: when((text) => /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/iu.test(text), 'must be a UUID'),

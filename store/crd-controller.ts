@@ -5,10 +5,11 @@
 import type { Logger } from 'pino';
 import { parseCustomResourceDefinition } from './crd-parse.ts';
 import { cleanupFinalizer, isConditionTrue, namesInUse, setCondition, type TakenNames } from './crd-status.ts';
+import { formatTime } from './format-time.ts';
 import { getPath, getString, isJsonObject, type Json, type JsonObject, jsonEqual } from './json.ts';
 import type { CustomKinds, Kinds } from './kinds.ts';
 import type { Change } from './memory.ts';
-import { deleteObject, formatTime } from './object-rules.ts';
+import { deleteObject } from './object-rules.ts';
 import { store } from './operations.ts';
 import type { KubeObject, ResourceKind } from './resources.ts';
 import { Stepwise } from './stepwise.ts';

@@ -7,8 +7,8 @@ import { compileCrdSchema, crdOpenApi } from './crd-schema.ts';
 import { cleanupFinalizer, decideStatus, setCondition, type TakenNames } from './crd-status.ts';
 import { validateDefinition } from './crd-validate.ts';
 import type { CrdRules } from './crd-validate-version.ts';
+import { formatTime } from './format-time.ts';
 import { getString, isJsonArray, isJsonObject, type Json, type JsonObject, jsonEqual } from './json.ts';
-import { formatTime } from './object-rules.ts';
 import { type KubeObject, nameColumn, type ResourceKind } from './resources.ts';
 import { forbidden } from './status-error.ts';
 

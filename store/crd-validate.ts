@@ -17,7 +17,7 @@ import {
   jsonEqual,
   objectsOf,
 } from './json.ts';
-import { checkName } from './object-meta.ts';
+import { checkDns1035Label, checkName } from './object-meta.ts';
 import type { KubeObject, ResourceKind } from './resources.ts';
 import { validateSchema } from './schema-validate.ts';
 
@@ -50,17 +50,6 @@ export function validateDefinition(
 
 function isRemoving({ metadata }: KubeObject): boolean {
   return metadata.deletionTimestamp !== undefined && metadata.finalizers?.includes(cleanupFinalizer) === true;
-}
-
-const labelRule =
-  "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and " +
-  "end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is " +
-  "'[a-z]([-a-z0-9]*[a-z0-9])?')";
-
-/** What is wrong with a DNS-1035 label, or undefined. */
-function checkLabel(text: string): string | undefined {
-  if (text.length > 63) return 'must be no more than 63 characters';
-  return /^[a-z]([-a-z0-9]*[a-z0-9])?$/u.test(text) ? undefined : labelRule;
 }
 
 function validateSpec(spec: JsonObject, before: JsonObject | undefined, rules: CrdRules): readonly FieldError[] {
@@ -106,7 +95,7 @@ function validateVersions(spec: JsonObject, before: JsonObject | undefined, rule
   const shared = new Set(parts.filter((part) => versions.every((one) => jsonEqual(one[part], versions[0]?.[part]))));
   for (const [index, version] of versions.entries()) {
     const name = getString(version, 'name') ?? '';
-    const detail = checkLabel(name);
+    const detail = checkDns1035Label(name);
     if (detail !== undefined) {
       errors.push({ kind: 'invalid', field: `spec.versions[${index}].name`, value: name, detail });
     }
@@ -144,14 +133,14 @@ function validateNames(value: Json | undefined, field: string): readonly FieldEr
     const name = getString(names, part) ?? '';
     if (name === '') errors.push({ kind: 'required', field: `${field}.${part}`, detail: '' });
     else if (part === 'kind' || part === 'listKind') {
-      const wrong = checkLabel(name.toLowerCase());
+      const wrong = checkDns1035Label(name.toLowerCase());
       const detail = wrong === undefined ? undefined : `may have mixed case, but should otherwise match: ${wrong}`;
       invalid(part, name, detail);
-    } else invalid(part, name, checkLabel(name));
+    } else invalid(part, name, checkDns1035Label(name));
   }
   for (const part of ['shortNames', 'categories'] as const) {
     for (const [index, name] of (isJsonArray(names[part]) ? names[part] : []).entries()) {
-      invalid(`${part}[${index}]`, String(name), checkLabel(String(name)));
+      invalid(`${part}[${index}]`, String(name), checkDns1035Label(String(name)));
     }
   }
   const { kind, listKind } = names;

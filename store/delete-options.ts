@@ -2,6 +2,7 @@
  * meta/v1 DeleteOptions, and what a propagation policy makes of an object's finalizers. Pure.
  * Source: apimachinery ValidateDeleteOptions; apiserver registry/generic, deletionFinalizersForGarbageCollection.
  */
+import { checkDryRun } from './dry-run.ts';
 import type { FieldError } from './field-errors.ts';
 import { getOwn, isJsonArray, isJsonObject, type Json, type JsonObject } from './json.ts';
 import { type Query, textOf } from './requests.ts';
@@ -98,11 +99,6 @@ function parseDryRun(value: JsonObject): readonly Json[] {
   if (found === undefined || found === null) return [];
   if (!isJsonArray(found)) throw wrongType('dryRun', 'a list of strings');
   return found;
-}
-
-function checkDryRun(dryRun: readonly Json[]): readonly FieldError[] {
-  if (dryRun.every((item) => item === 'All')) return [];
-  return [{ kind: 'unsupported', field: 'dryRun', value: dryRun, supported: ['All'] }];
 }
 
 const policies = ['Foreground', 'Background', 'Orphan'];

@@ -1,7 +1,7 @@
 /** The event about an object that names an owner in another namespace. Source: kube-controller-manager, OwnerRefInvalidNamespace. */
 import { randomUUID } from 'node:crypto';
+import { formatTime } from './format-time.ts';
 import { getString, type JsonObject } from './json.ts';
-import { formatTime } from './object-rules.ts';
 import type { KubeObject } from './resources.ts';
 
 /** As Kubernetes places it: with its object, or in `default` for one of a cluster-wide kind. */

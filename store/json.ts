@@ -60,6 +60,14 @@ export function without(object: JsonObject, key: string): JsonObject {
   return rest;
 }
 
+/** The members of those names that are there; none of what is no object. */
+export function pick(value: Json | undefined, names: readonly string[]): JsonObject {
+  if (!isJsonObject(value)) return {};
+  return Object.fromEntries(
+    names.map((name) => [name, getOwn(value, name)] as const).filter(([, item]) => item !== undefined),
+  );
+}
+
 /** The name of a value's type, in the words of JSON schema. */
 export function jsonTypeOf(value: Json | undefined): string {
   if (value === null || value === undefined) return 'null';

@@ -2,11 +2,12 @@
  * The metrics API (metrics.k8s.io): what Pods and Nodes use, measured when somebody asks. Effects. One that does not run, or
  * runs on a host whose measures are not to be had here, is left out, as metrics-server does.
  */
+
+import { formatTime } from './format-time.ts';
 import { getPath, getString, type JsonObject } from './json.ts';
 import { type Entry, keyOf } from './memory.ts';
 import { nodeMetricsKind } from './metrics-kinds.ts';
 import { nodeKind } from './node-kinds.ts';
-import { formatTime } from './object-rules.ts';
 import { apiVersionOf, type KubeObject, type ResourceKind } from './resources.ts';
 import { StatusError, serviceUnavailable } from './status-error.ts';
 import type { StreamSource } from './stream-source.ts';

@@ -5,7 +5,7 @@
 import { column, core, root, text } from './core-kinds.ts';
 import type { FieldError } from './field-errors.ts';
 import { getPath, getString, isJsonArray, isJsonObject, type JsonObject } from './json.ts';
-import { parseQuantity } from './quantity.ts';
+import { amountOf } from './quantity.ts';
 import { ageColumn, type KubeObject, nameColumn, type ResourceKind } from './resources.ts';
 import type { OpenApiSchema } from './schema.ts';
 
@@ -169,7 +169,7 @@ function validateNode(node: KubeObject): readonly FieldError[] {
   return ['capacity', 'allocatable'].flatMap((list) => {
     const found = getPath(node, ['status', list]);
     return Object.entries(isJsonObject(found) ? found : {}).flatMap(([name, value]): readonly FieldError[] => {
-      const quantity = parseQuantity(value);
+      const quantity = amountOf(value);
       if (quantity !== undefined && quantity >= 0) return [];
       const detail =
         quantity === undefined ? 'must be a quantity, like 4, 500m or 16Gi' : 'must be greater than or equal to 0';

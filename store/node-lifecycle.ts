@@ -4,9 +4,9 @@
  * Source: the node lifecycle controller of kube-controller-manager, monitorNodeHealth and updateNodeHealth.
  */
 import type { Logger } from 'pino';
+import { formatTime } from './format-time.ts';
 import { getPath, isJsonArray, isJsonObject, type JsonObject } from './json.ts';
 import { leaseKind, leaseNamespace, nodeConditionOf, nodeKind } from './node-kinds.ts';
-import { formatTime } from './object-rules.ts';
 import type { KubeObject } from './resources.ts';
 import type { Writer } from './writer.ts';
 

@@ -5,6 +5,7 @@
 import { specFinalizersOf } from './core-kinds.ts';
 import { finalizersOnDelete, type Preconditions, type Propagation } from './delete-options.ts';
 import type { FieldError } from './field-errors.ts';
+import { formatTime } from './format-time.ts';
 import {
   getPath,
   getString,
@@ -13,6 +14,7 @@ import {
   type Json,
   type JsonObject,
   jsonEqual,
+  pick,
   without,
 } from './json.ts';
 import type { Entry } from './memory.ts';
@@ -88,11 +90,6 @@ export interface Circumstances {
   readonly suffix: string;
 }
 
-/** An instant as Kubernetes writes it: whole seconds, UTC. */
-export function formatTime(ms: number): string {
-  return new Date(ms).toISOString().replace(/\.\d{3}Z$/u, 'Z');
-}
-
 /** Longest start of a generated name, so that the whole is a label. Source: apiserver/pkg/storage/names. */
 const maxGeneratedPrefix = 58;
 
@@ -127,10 +124,6 @@ export function createObject(
 
 /** What clients decide on in metadata. */
 const userMeta = ['labels', 'annotations', 'finalizers', 'ownerReferences'] as const;
-
-function pick(meta: JsonObject, keys: readonly string[]): JsonObject {
-  return Object.fromEntries(keys.filter((key) => meta[key] !== undefined).map((key) => [key, meta[key]]));
-}
 
 const jsonTypes: ReadonlySet<string> = new Set(['array', 'boolean', 'integer', 'null', 'number', 'object', 'string']);
 

@@ -3,6 +3,7 @@
  * is still true when it is stored. Throws StatusError.
  */
 import type { DeleteOptions } from './delete-options.ts';
+import { formatTime } from './format-time.ts';
 import type { Json } from './json.ts';
 import { applyJsonPatch, applyMergePatch } from './json-patch.ts';
 import type { Kinds } from './kinds.ts';
@@ -13,7 +14,6 @@ import {
   type Circumstances,
   createObject,
   deleteObject,
-  formatTime,
   type Outcome,
   type ParsedObject,
   parseObject,

@@ -2,8 +2,8 @@
  * A Container's spec in the words of a Pod, as a scheduler and a kubelet would have filled it. Pure. Nothing is made up: what
  * a Pod has and a Container has not stays away. Source of the fields: k8s.io/api/core/v1; of QoS classes: qos.GetPodQOS.
  */
-import { getPath, getString, isJsonObject, type Json, type JsonObject, objectsOf } from './json.ts';
-import { isSameQuantity, parseQuantity } from './quantity.ts';
+import { getPath, getString, isJsonObject, type Json, type JsonObject, objectsOf, pick } from './json.ts';
+import { amountOf, isSameQuantity } from './quantity.ts';
 import type { KubeObject } from './resources.ts';
 
 /** Fields that mean the same in a Container's spec and in a Pod's container. */
@@ -80,7 +80,7 @@ export function podResourcesOf(container: KubeObject): JsonObject {
 
 /** The quality of service that Kubernetes would promise. */
 export function qosClassOf({ limits, requests }: JsonObject): 'Guaranteed' | 'Burstable' | 'BestEffort' {
-  const isSet = (kind: Json | undefined, name: string): boolean => (parseQuantity(getPath(kind, [name])) ?? 0) > 0;
+  const isSet = (kind: Json | undefined, name: string): boolean => (amountOf(getPath(kind, [name])) ?? 0) > 0;
   const names = ['cpu', 'memory'];
   if (!names.some((name) => isSet(limits, name) || isSet(requests, name))) return 'BestEffort';
   const isGuaranteed = names.every(
@@ -91,10 +91,4 @@ export function qosClassOf({ limits, requests }: JsonObject): 'Guaranteed' | 'Bu
 
 export function mapOf(value: Json | undefined): JsonObject {
   return isJsonObject(value) ? value : {};
-}
-
-/** The members of those names that are there. */
-export function pick(value: Json | undefined, names: readonly string[]): JsonObject {
-  const from = mapOf(value);
-  return Object.fromEntries(names.filter((name) => from[name] !== undefined).map((name) => [name, from[name]]));
 }

@@ -2,8 +2,8 @@
  * A Container's status as a kubelet would write that of a Pod. Pure. Source: k8s.io/api/core/v1, and pkg/kubelet
  * (status/generate.go, kubelet_pods.go convertToAPIContainerStatuses).
  */
-import { getPath, getString, isJsonObject, type Json, type JsonObject, objectsOf } from './json.ts';
-import { pick, podResourcesOf, qosClassOf } from './pod-spec.ts';
+import { getPath, getString, isJsonObject, type Json, type JsonObject, objectsOf, pick } from './json.ts';
+import { podResourcesOf, qosClassOf } from './pod-spec.ts';
 import type { KubeObject } from './resources.ts';
 
 export type Phase = 'Pending' | 'Running' | 'Succeeded' | 'Failed';

@@ -5,9 +5,9 @@
  */
 import * as containers from '../crds/index.ts';
 import { column, core, root, text } from './core-kinds.ts';
-import { getPath, getString, isJsonObject, type JsonObject, objectsOf } from './json.ts';
+import { getPath, getString, isJsonObject, type JsonObject, objectsOf, pick } from './json.ts';
 import { nodeStorageKey } from './node-kinds.ts';
-import { pick, podSpecOf } from './pod-spec.ts';
+import { podSpecOf } from './pod-spec.ts';
 import { podStatusOf } from './pod-status.ts';
 import { ageColumn, type KubeObject, type Lookup, nameColumn, type ResourceKind } from './resources.ts';
 import type { OpenApiSchema } from './schema.ts';

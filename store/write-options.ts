@@ -4,6 +4,7 @@
  */
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Caller } from './access/index.ts';
+import { checkDryRun } from './dry-run.ts';
 import type { FieldError } from './field-errors.ts';
 import { checkManagerName, managerOfUserAgent } from './managed-fields/index.ts';
 import type { WriteMode } from './operations.ts';
@@ -46,11 +47,6 @@ export function parseWriteOptions(query: Query, kind: OptionsKind): WriteOptions
   if (errors.length > 0 || !isKnown) throw invalidOptions(kind, errors);
   const conflicts = kind === 'ApplyOptions' && isTrue(query, 'force') ? 'force' : 'refuse';
   return { isDryRun: dryRun.length > 0, fieldValidation, fieldManager, conflicts };
-}
-
-function checkDryRun(asked: readonly string[]): readonly FieldError[] {
-  if (asked.every((value) => value === 'All')) return [];
-  return [{ kind: 'unsupported', field: 'dryRun', value: asked, supported: ['All'] }];
 }
 
 function invalidOptions(kind: OptionsKind, errors: readonly FieldError[]): StatusError {

@@ -1,8 +1,8 @@
 /** serviceaccounts/NAME/token: a signed token for a service account (kubectl create token). Source: registry/core/serviceaccount/storage/token.go. */
 import { randomUUID } from 'node:crypto';
 import type { FieldError } from '../field-errors.ts';
+import { formatTime } from '../format-time.ts';
 import { getPath, getString, isJsonArray, isJsonObject, type Json, type JsonObject } from '../json.ts';
-import { formatTime } from '../object-rules.ts';
 import type { KubeObject, ResourceKind } from '../resources.ts';
 import { badRequest, conflict, invalid, notFound } from '../status-error.ts';
 import { serviceAccountKind } from './rbac-kinds.ts';

@@ -3,6 +3,7 @@
  * object: ten thousand objects made alike hold one set. Source: apimachinery/pkg/util/managedfields/internal.
  */
 import type { FieldError } from '../field-errors.ts';
+import { formatTime } from '../format-time.ts';
 import { compareText, isJsonArray, isJsonObject, type Json, type JsonObject } from '../json.ts';
 import { type FieldSet, nothing, parseFieldSet, sortSet } from './field-set.ts';
 import { checkManagerName } from './manager-name.ts';
@@ -50,7 +51,7 @@ function parseTime(time: string | undefined): string | undefined {
   if (time === undefined) return undefined;
   const ms = Date.parse(time);
   if (Number.isNaN(ms)) throw new SyntaxError(`${JSON.stringify(time.slice(0, 100))} is not a time`);
-  return new Date(ms).toISOString().replace(/\.\d{3}Z$/u, 'Z');
+  return formatTime(ms);
 }
 
 function parseEntries(
@@ -112,7 +113,7 @@ export function compareEntries(a: ManagedEntry, b: ManagedEntry): number {
 /** As Kubernetes writes times, so that what a client sends back in another zone is no change. */
 function inUtc(time: string): string {
   const ms = Date.parse(time);
-  return Number.isNaN(ms) ? time : new Date(ms).toISOString().replace(/\.\d{3}Z$/u, 'Z');
+  return Number.isNaN(ms) ? time : formatTime(ms);
 }
 
 export function secondsOf({ time }: ManagedEntry): number {

@@ -16,6 +16,13 @@ export interface AnswerParts {
   readonly nowMs: number;
 }
 
+/** An object as an item of a list: of built-in kinds without kind and apiVersion, which the list has, as in Kubernetes. */
+function itemOf(kind: ResourceKind, json: string): string {
+  if (kind.isCustom) return json;
+  const head = `{"apiVersion":${JSON.stringify(apiVersionOf(kind))},"kind":${JSON.stringify(kind.kind)},`;
+  return json.startsWith(head) ? `{${json.slice(head.length)}` : json;
+}
+
 /** Throws StatusError 400 for a bad includeObject. */
 export function encodeAnswer({ kind, entries, count, metadata, form, query, nowMs }: AnswerParts): string {
   const objects = entries.map(({ object }) => object);
@@ -37,8 +44,8 @@ export function encodeAnswer({ kind, entries, count, metadata, form, query, nowM
       return JSON.stringify({ kind: 'PartialObjectMetadataList', apiVersion, metadata, items });
     }
     case 'object': {
-      const items = entries.map(({ json }) => json).join(',');
-      if (count === 'single') return items;
+      if (count === 'single') return entries.map(({ json }) => json).join(',');
+      const items = entries.map(({ json }) => itemOf(kind, json)).join(',');
       const head = JSON.stringify({ kind: kind.listKind, apiVersion: apiVersionOf(kind), metadata });
       return `${head.slice(0, -1)},"items":[${items}]}`;
     }

@@ -8,22 +8,23 @@ import { type Access, serviceAccountKind } from './access/index.ts';
 import { answerObject, setWarnings } from './answers.ts';
 import { type ApiRequest, type ApiResponse, applyType, type Call, deleteOptionsOf, parsePatch } from './api-call.ts';
 import { ApiReads, type ReadDeps } from './api-reads.ts';
+import type { Json } from './json.ts';
 import type { Kinds } from './kinds.ts';
 import { type Entry, keyOf } from './memory.ts';
 import type { Subresource } from './object-rules.ts';
-import type { ObjectPlace, Operations, Written } from './operations.ts';
+import type { ApplyMode, ObjectPlace, Operations, Written } from './operations.ts';
 import { decodeText, mediaTypeOf, parseObjectBody, parseYaml } from './request-body.ts';
 import type { ResourcePath } from './request-path.ts';
 import { parseIncludeObject, textOf } from './requests.ts';
 import { type KubeObject, type ResourceKind, type ScalePaths, verbsOf } from './resources.ts';
-import { scaleEntry, scaleKind, writeScale } from './scale.ts';
+import { applyScale, scaleEntry, scaleKind, writeScale } from './scale.ts';
 import { parseSelector } from './selectors.ts';
 import { methodNotAllowed, readOnlyKind, unknownPath } from './status-error.ts';
 import { type StreamApi, type UpgradeRequest, upgradeRequired } from './stream-api.ts';
 import { isPlainStream, isUpgraded } from './stream-names.ts';
 import type { StreamTarget } from './stream-source.ts';
 import { decideVerb, type Verb } from './verbs.ts';
-import { parseWriteMode } from './write-options.ts';
+import { type Mode, parseWriteMode } from './write-options.ts';
 
 export interface ApiDeps extends ReadDeps {
   readonly kinds: Kinds;
@@ -180,6 +181,11 @@ export class Api {
       case 'PUT':
       case 'PATCH': {
         const isPatch = verb === 'PATCH';
+        if (isPatch && mediaTypeOf(request.headers['content-type']) === applyType) {
+          const { mode, body } = parseApply(place.kind, request);
+          const applied = await applyScale(operations, { place, paths, value: body, mode });
+          return this.#reads.answerEntry(200, scaleKind, applied, request, response);
+        }
         const { patch, body } = isPatch
           ? parsePatch(place.kind, request)
           : { patch: undefined, body: parseObjectBody(request.body, request.headers['content-type']) };
@@ -232,9 +238,8 @@ export class Api {
   }
 
   async #apply(place: ObjectPlace, subresource: Subresource, request: Call, response: ApiResponse): Promise<void> {
-    const body = parseYaml(decodeText(request.body));
-    const { mode, conflicts, warnings } = parseWriteMode(place.kind, request, body, 'ApplyOptions');
-    const written = await this.#deps.operations.apply(place, subresource, body.value, { ...mode, conflicts });
+    const { mode, body, warnings } = parseApply(place.kind, request);
+    const written = await this.#deps.operations.apply(place, subresource, body, mode);
     this.#answerWritten(written.isCreated ? 201 : 200, place.kind, written, warnings, request, response);
   }
 
@@ -261,6 +266,16 @@ export class Api {
     const metadata = { resourceVersion: String(this.#deps.writer.revision) };
     this.#reads.answerEntries(200, { kind, entries: removed, count: 'list', metadata }, request, response);
   }
+}
+
+/** Throws StatusError 400 or 422. */
+function parseApply(
+  kind: ResourceKind,
+  request: Call,
+): Pick<Mode, 'warnings'> & { readonly body: Json; readonly mode: ApplyMode } {
+  const body = parseYaml(decodeText(request.body));
+  const { mode, conflicts, warnings } = parseWriteMode(kind, request, body, 'ApplyOptions');
+  return { body: body.value, mode: { ...mode, conflicts }, warnings };
 }
 
 function deletedStatus({ kind, name }: ObjectPlace, { object }: Entry) {

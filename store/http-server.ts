@@ -12,7 +12,7 @@ import type { Kinds } from './kinds.ts';
 import type { RequestLabels, StoreMetrics } from './metrics.ts';
 import type { Credentials } from './pki.ts';
 import { maxBodyBytes, toStatusError } from './request-errors.ts';
-import { parseResourcePath, type ResourcePath } from './request-path.ts';
+import { parseGet, parseResourcePath, type ResourcePath } from './request-path.ts';
 import { parseQuery, type Query } from './requests.ts';
 import { badRequest, unknownPath } from './status-error.ts';
 import { streamSubresources } from './stream-names.ts';
@@ -49,7 +49,7 @@ export async function startHttpServer(deps: HttpDeps): Promise<HttpServer> {
     credentials: asListened(deps.credentials),
     listen,
     handle: (request, response) => {
-      const asked = readUrl(request.url ?? '');
+      const asked = readUrl(request.method, request.url);
       measure(request, response, asked, deps);
       const { path } = asked;
       if (path !== undefined) return serveResource(request, response, { ...asked, path });
@@ -76,9 +76,15 @@ interface Asked {
 
 type AskedResource = Asked & { readonly path: ResourcePath };
 
-function readUrl(url: string): Asked {
+function readUrl(method: string | undefined, url = ''): Asked {
   const pathname = url.split('?', 1)[0] ?? '';
-  return { pathname, path: tryParsePath(pathname), query: parseQuery(url) };
+  const query = parseQuery(url);
+  if (method !== 'GET') return { pathname, path: tryParsePath(pathname), query };
+  try {
+    return { pathname, ...parseGet(pathname, query) };
+  } catch {
+    return { pathname, path: undefined, query }; // a bad path is refused when it is routed
+  }
 }
 
 /**
@@ -167,7 +173,7 @@ function isLong(verb: RequestLabels['verb']): boolean {
 function createUpgradeHandler({ api, door, metrics, log }: HttpDeps): UpgradeHandler {
   return {
     serve: async (request, socket, head) => {
-      const asked = readUrl(request.url ?? '');
+      const asked = readUrl(request.method, request.url);
       const { pathname, query } = asked;
       const path = parseResourcePath(pathname);
       const leave = door.enterUpgrade(request, { pathname, path, query, load: 'long' });
@@ -193,7 +199,7 @@ function createUpgradeHandler({ api, door, metrics, log }: HttpDeps): UpgradeHan
     },
     answered: (request, code) => {
       door.answeredUpgrade(request, code);
-      metrics.requestDone(labelsOf(request.method ?? '', readUrl(request.url ?? ''), api), code, undefined);
+      metrics.requestDone(labelsOf(request.method ?? '', readUrl(request.method, request.url), api), code, undefined);
     },
   };
 }

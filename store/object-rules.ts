@@ -163,7 +163,8 @@ function checkContent(kind: ResourceKind, object: KubeObject, previous: KubeObje
   return errors.filter((error) => !isDuplicate(error));
 }
 
-export type Subresource = 'status' | 'finalize' | undefined;
+/** `scale` writes the object itself; only its writer is noted apart. */
+export type Subresource = 'status' | 'scale' | 'finalize' | undefined;
 
 /** What becomes of an object that was written or asked to go. */
 export type Outcome =

@@ -218,7 +218,7 @@ export class Operations {
     const time = formatTime(this.#deps.now());
     return {
       kind,
-      subresource: subresource === 'status' ? subresource : undefined,
+      subresource: subresource === 'finalize' ? undefined : subresource,
       manager: fieldManager ?? ownManager,
       time,
     };

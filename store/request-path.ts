@@ -1,4 +1,5 @@
 /** Paths of the API: `/api/v1/…` and `/apis/GROUP/VERSION/…`. Pure. Source: apiserver RequestInfoFactory. */
+import type { Query } from './requests.ts';
 import { badRequest } from './status-error.ts';
 
 export interface ResourcePath {
@@ -28,6 +29,30 @@ export function parseResourcePath(path: string): ResourcePath | undefined {
   }
   if (more.length > 0) return undefined;
   return { group, version, plural: first, namespace: undefined, name: second, subresource: third };
+}
+
+const watchPrefix = /^(\/api\/[^/]+|\/apis\/[^/]+\/[^/]+)\/watch(\/.*)$/u;
+
+export interface ResourceRequest {
+  readonly path: ResourcePath | undefined;
+  readonly query: Query;
+}
+
+/**
+ * What a GET asks for. The paths below `/watch/`, which Kubernetes calls deprecated and serves, are watches of the path
+ * without it; a name in them selects. Throws as parseResourcePath does.
+ */
+export function parseGet(pathname: string, query: Query): ResourceRequest {
+  const [, version, resource] = watchPrefix.exec(pathname) ?? [];
+  const path = parseResourcePath(version === undefined ? pathname : `${version}${resource}`);
+  if (version === undefined || path === undefined) return { path, query };
+  if (path.subresource !== undefined) return { path: undefined, query };
+  const watched = new URLSearchParams(query);
+  watched.set('watch', 'true');
+  if (path.name === undefined) return { path, query: watched };
+  const selector = query.get('fieldSelector') ?? '';
+  watched.set('fieldSelector', `${selector === '' ? '' : `${selector},`}metadata.name=${path.name}`);
+  return { path: { ...path, name: undefined }, query: watched };
 }
 
 function decode(part: string): string {

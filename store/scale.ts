@@ -1,14 +1,22 @@
 /**
  * The subresource scale (autoscaling/v1 Scale) of custom resources whose definition declares where the numbers are: read,
- * replaced and patched, each write as a change of the object itself.
+ * replaced, patched and applied, each write as a change of the object itself. In its managedFields the number is noted
+ * for the writer with the subresource, as by kube-apiserver.
  */
 import { column, core, root, text } from './core-kinds.ts';
 import type { FieldError } from './field-errors.ts';
-import { getPath, isJsonObject, type Json, type JsonObject } from './json.ts';
+import { getPath, isJsonObject, type Json, type JsonObject, pick } from './json.ts';
 import { applyJsonPatch, applyMergePatch } from './json-patch.ts';
 import type { Entry } from './memory.ts';
-import type { ObjectPlace, Operations, Patch, WriteMode } from './operations.ts';
-import { ageColumn, type KubeObject, nameColumn, type ResourceKind, type ScalePaths } from './resources.ts';
+import type { ApplyMode, ObjectPlace, Operations, Patch, WriteMode } from './operations.ts';
+import {
+  ageColumn,
+  apiVersionOf,
+  type KubeObject,
+  nameColumn,
+  type ResourceKind,
+  type ScalePaths,
+} from './resources.ts';
 import { badRequest, conflict, invalid, objectModified, StatusError } from './status-error.ts';
 
 /** Of what the subresource answers. */
@@ -117,7 +125,7 @@ export async function writeScale(operations: Operations, write: ScaleWrite): Pro
     const metadata = present === undefined ? {} : { metadata: { resourceVersion: present } };
     const value = { ...metadata, ...nest(paths.specReplicas, replicas) };
     try {
-      const { entry } = await operations.patch(place, undefined, { kind: 'merge', value }, mode);
+      const { entry } = await operations.patch(place, 'scale', { kind: 'merge', value }, mode);
       return scaleEntry(entry, paths);
     } catch (error) {
       const isRace =
@@ -127,6 +135,40 @@ export async function writeScale(operations: Operations, write: ScaleWrite): Pro
       if (!isRace || tries >= maxTries) throw error;
     }
   }
+}
+
+export interface ScaleApply {
+  readonly place: ObjectPlace;
+  readonly paths: ScalePaths;
+  /** The Scale that is applied. */
+  readonly value: Json;
+  readonly mode: ApplyMode;
+}
+
+/** Throws StatusError: 400 for what is no Scale, 409 for conflicts. Returns the entry of the Scale as it is then. */
+export async function applyScale(operations: Operations, { place, paths, value, mode }: ScaleApply): Promise<Entry> {
+  const { kind, name } = place;
+  if (!isJsonObject(value)) throw badRequest('error decoding patch: what is applied must be an object');
+  if (value.apiVersion !== 'autoscaling/v1' || value.kind !== 'Scale') {
+    const seen = [value.apiVersion, value.kind].map((part) => String(part ?? '').slice(0, 253));
+    throw badRequest(`invalid object type: ${seen[0]}, Kind=${seen[1]}`);
+  }
+  const { replicas, resourceVersion } = parseScale(value, place);
+  const metadata = {
+    ...pick(value.metadata, ['managedFields']),
+    name,
+    ...(place.namespace === undefined ? {} : { namespace: place.namespace }),
+    ...(resourceVersion === undefined ? {} : { resourceVersion }),
+  };
+  const isSent = getPath(value, ['spec', 'replicas']) !== undefined;
+  const config = {
+    apiVersion: apiVersionOf(kind),
+    kind: kind.kind,
+    metadata,
+    ...(isSent ? nest(paths.specReplicas, replicas) : {}),
+  };
+  const { entry } = await operations.apply(place, 'scale', config, mode);
+  return scaleEntry(entry, paths);
 }
 
 function changed(current: KubeObject, change: ScaleWrite['change']): Json {

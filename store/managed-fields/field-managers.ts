@@ -48,7 +48,7 @@ import { takeFrom, updateEntries } from './update-managers.ts';
 export interface FieldWrite {
   readonly kind: ResourceKind;
   readonly manager: string;
-  readonly subresource: 'status' | undefined;
+  readonly subresource: 'status' | 'scale' | undefined;
   readonly time: string;
 }
 

@@ -54,12 +54,12 @@ function emptyObjectOf({ isCustom, openApi }: Pick<ResourceKind, 'isCustom' | 'o
 export interface KindFields {
   readonly schema: FieldSchema;
   readonly empty: JsonObject;
-  readonly resetBy: (subresource: 'status' | undefined) => FieldSet;
+  readonly resetBy: (subresource: 'status' | 'scale' | undefined) => FieldSet;
 }
 
 export function compileKindFields(kind: ResourceKind): KindFields {
   const [main, status] = [resetFieldsOf(kind, ''), resetFieldsOf(kind, 'status')];
-  const resetBy = (subresource: 'status' | undefined): FieldSet => (subresource === 'status' ? status : main);
+  const resetBy = (subresource: 'status' | 'scale' | undefined): FieldSet => (subresource === 'status' ? status : main);
   return { schema: schemaOfKind(kind), empty: emptyObjectOf(kind), resetBy };
 }
 

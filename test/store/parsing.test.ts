@@ -6,7 +6,7 @@ import { formatContinueToken, parseContinueToken } from '../../store/continue-to
 import { coreKinds } from '../../store/core-kinds.ts';
 import type { JsonObject } from '../../store/json.ts';
 import { parseObjectBody } from '../../store/request-body.ts';
-import { parseResourcePath } from '../../store/request-path.ts';
+import { parseGet, parseResourcePath } from '../../store/request-path.ts';
 import type { KubeObject } from '../../store/resources.ts';
 import { parseSelector } from '../../store/selectors.ts';
 import { StatusError } from '../../store/status-error.ts';
@@ -322,6 +322,36 @@ describe('parseResourcePath', () => {
     { path: '/x/v1/secrets', want: undefined },
   ];
   for (const { path, want } of cases) it(`reads ${path}`, () => assert.deepEqual(parseResourcePath(path), want));
+
+  const watches: { path: string; query?: string; want: unknown; watch: string }[] = [
+    { path: '/api/v1/configmaps', want: at('', 'configmaps'), watch: '' },
+    { path: '/api/v1/watch/configmaps', want: at('', 'configmaps'), watch: 'watch=true' },
+    { path: '/api/v1/watch/namespaces/a/configmaps', want: at('', 'configmaps', 'a'), watch: 'watch=true' },
+    {
+      path: '/api/v1/watch/namespaces/a/configmaps/b',
+      query: 'fieldSelector=metadata.namespace%3Da&watch=false',
+      want: at('', 'configmaps', 'a'),
+      watch: 'fieldSelector=metadata.namespace%3Da%2Cmetadata.name%3Db&watch=true',
+    },
+    {
+      path: '/api/v1/watch/namespaces/a',
+      want: at('', 'namespaces'),
+      watch: 'watch=true&fieldSelector=metadata.name%3Da',
+    },
+    {
+      path: '/apis/holdfast.dev/v1/watch/containers',
+      want: at('holdfast.dev', 'containers'),
+      watch: 'watch=true',
+    },
+    { path: '/api/v1/watch/namespaces/a/configmaps/b/status', want: undefined, watch: '' },
+    { path: '/api/v1/watch', want: at('', 'watch'), watch: '' },
+  ];
+  for (const { path, query = '', want, watch } of watches) {
+    it(`reads GET ${path}${query === '' ? '' : `?${query}`}`, () => {
+      const found = parseGet(path, new URLSearchParams(query));
+      assert.deepEqual([found.path, String(found.query)], [want, watch]);
+    });
+  }
   it('refuses a bad percent-encoding', () => {
     assert.match(
       messageOf(() => parseResourcePath('/api/v1/namespaces/%zz')),

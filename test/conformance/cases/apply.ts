@@ -21,6 +21,14 @@ const applyWidget = (manager: string, spec: Data, want: Want | number = 200, que
 const applyBody = (body: Parameters<typeof post>[1], want: Want | number, query = 'fieldManager=one') =>
   patch('apply', `${one}?${query}`, body, want);
 
+const applyScale = (manager: string, replicas: number, want: Want, query = '') =>
+  patch(
+    'apply',
+    `${oneWidget}/scale?fieldManager=${manager}${query}`,
+    { apiVersion: 'autoscaling/v1', kind: 'Scale', metadata: { name: '{n}' }, spec: { replicas } },
+    want,
+  );
+
 const caseLabel = { 'f:labels': { 'f:case': {} } };
 /** The fields of an applied ConfigMap with these keys. */
 const dataFields = (...keys: readonly string[]): Expected =>
@@ -558,6 +566,82 @@ const cases: readonly Case[] = [
       patch('apply', `${oneWidget}/status?fieldManager=one`, widget('{n}', {}, {}, { status: { seen: 1 } }), {
         code: 404,
         reason: 'NotFound',
+      }),
+    ],
+  },
+  {
+    it: 'a write of the scale is noted for its writer, with the subresource, and takes the number from its applier',
+    source: docs.source('staging/src/k8s.io/apimachinery/pkg/util/managedfields/scalehandler.go'),
+    needs: 'widgets',
+    steps: [
+      applyWidget('one', { size: 1, replicas: 1 }, 201),
+      patch(
+        'merge',
+        `${oneWidget}/scale?fieldManager=scaler`,
+        { spec: { replicas: 2 } },
+        {
+          code: 200,
+          body: { kind: 'Scale', apiVersion: 'autoscaling/v1', spec: { replicas: 2 } },
+        },
+      ),
+      get(oneWidget, {
+        code: 200,
+        body: {
+          spec: { size: 1, replicas: 2 },
+          ...owners(
+            { manager: 'one', fieldsV1: { 'f:spec': exactly({ 'f:size': {} }) } },
+            {
+              manager: 'scaler',
+              operation: 'Update',
+              apiVersion: '{group}/v1',
+              subresource: 'scale',
+              fieldsV1: exactly({ 'f:spec': { 'f:replicas': {} } }),
+            },
+          ),
+        },
+      }),
+      applyWidget(
+        'one',
+        { size: 1, replicas: 1 },
+        {
+          ...conflict('.spec.replicas'),
+          message: /conflict with "scaler" with subresource "scale" using \S+: \.spec\.replicas$/u,
+        },
+      ),
+    ],
+  },
+  {
+    it: 'a Scale is applied',
+    source: docs.source('staging/src/k8s.io/apimachinery/pkg/util/managedfields/scalehandler.go'),
+    needs: 'widgets',
+    steps: [
+      applyWidget('one', { size: 1, replicas: 1 }, 201),
+      applyScale('two', 2, conflict('.spec.replicas')),
+      applyScale('two', 2, { code: 200, body: { kind: 'Scale', spec: { replicas: 2 } } }, '&force=true'),
+      get(oneWidget, {
+        code: 200,
+        body: {
+          spec: { size: 1, replicas: 2 },
+          ...owners({
+            manager: 'two',
+            operation: 'Apply',
+            subresource: 'scale',
+            fieldsV1: exactly({ 'f:spec': { 'f:replicas': {} } }),
+          }),
+        },
+      }),
+    ],
+  },
+  {
+    it: 'refuses an apply to the scale of what is no Scale with 400, and of what is not there with 404',
+    source: managing,
+    needs: 'widgets',
+    steps: [
+      applyScale('one', 1, { code: 404, reason: 'NotFound' }),
+      applyWidget('one', { size: 1 }, 201),
+      patch('apply', `${oneWidget}/scale?fieldManager=one`, widget('{n}', { size: 2 }), {
+        code: 400,
+        reason: 'BadRequest',
       }),
     ],
   },

@@ -11,6 +11,7 @@ import {
   put,
   secret,
   secrets,
+  watch,
   widget,
   widgets,
 } from '../case.ts';
@@ -54,6 +55,24 @@ const refusesLabels = (selector: string): Case => ({
 });
 
 export const listCases: readonly Case[] = [
+  {
+    it: 'items of a list of built-in kinds have no kind and apiVersion of their own, those of a watch have',
+    source: docs.source('staging/src/k8s.io/apimachinery/pkg/runtime/serializer/versioning/versioning.go'),
+    steps: [
+      post(configMaps, configMap('{n}')),
+      get(`${configMaps}?${ofCase}`, {
+        code: 200,
+        body: {
+          kind: 'ConfigMapList',
+          apiVersion: 'v1',
+          items: [{ kind: undefined, apiVersion: undefined, metadata: { name: '{n}' }, data: { a: '1' } }],
+        },
+      }),
+      watch(`${configMaps}?watch=true&${ofCase}`, [
+        { type: 'ADDED', object: { kind: 'ConfigMap', apiVersion: 'v1', metadata: { name: '{n}' } } },
+      ]),
+    ],
+  },
   {
     it: 'lists the objects of a namespace in the order of their names, with a resourceVersion',
     source: docs.concepts('collections'),

@@ -294,6 +294,26 @@ export const watchCases: readonly Case[] = [
     ],
   },
   {
+    it: 'watches at the paths below /watch/ as well, which are deprecated',
+    source: docs.page('reference/generated/kubernetes-api/v1.32/#watch-list-configmap-v1-core'),
+    steps: [
+      begin,
+      watch(`/api/v1/watch/namespaces/{ns}/configmaps?${ofCase}&resourceVersion={rv}`, [event('ADDED', '{n}')], {
+        during: [post(configMaps, configMap('{n}'))],
+      }),
+      watch(`/api/v1/watch/configmaps?${ofCase}`, [{ type: 'ADDED', object: { kind: 'ConfigMap' } }]),
+      watch('/api/v1/watch/namespaces/{ns}/configmaps/{n}-first', [event('ADDED', '{n}-first')]),
+      watch(
+        '/api/v1/watch/namespaces/{ns}/configmaps/{n}?resourceVersion={rv}',
+        [event('ADDED', '{n}'), event('DELETED', '{n}')],
+        { during: [del(one)] },
+      ),
+      watch('/api/v1/watch/namespaces/{ns}', [
+        { type: 'ADDED', object: { kind: 'Namespace', metadata: { name: '{ns}' } } },
+      ]),
+    ],
+  },
+  {
     it: 'a list after a deletion does not have what the watch showed as deleted',
     source: efficient,
     steps: [

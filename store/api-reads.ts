@@ -23,6 +23,7 @@ import {
 import type { ListMeta } from './tables.ts';
 import type { Verb } from './verbs.ts';
 import { serveWatch } from './watch.ts';
+import type { WatchQueues } from './watch-queues.ts';
 import type { Writer } from './writer.ts';
 
 export interface ReadDeps {
@@ -30,6 +31,7 @@ export interface ReadDeps {
   /** What there is of a kind to read. */
   readonly viewOf: (kind: ResourceKind) => CollectionView;
   readonly measures: MetricsApi;
+  readonly queues: WatchQueues;
   readonly now: () => number;
   readonly random: () => number;
   /** Aborted when the store closes: watches end. */
@@ -113,13 +115,13 @@ export class ApiReads {
     const selector = narrow(asked, kind, caller);
     const parameters = parseWatchParameters(query, this.#deps.random());
     const includeObject = parseIncludeObject(query, form);
-    const { writer, viewOf, now, stop } = this.#deps;
+    const { writer, viewOf, now, queues, stop } = this.#deps;
     response.setHeader('Content-Type', 'application/json');
     response.setHeader('Cache-Control', 'no-cache, private');
     response.writeHead(200);
     response.flushHeaders();
     const options = { kind, namespace: path.namespace, selector, form, includeObject, ...parameters };
-    const deps = { collection: viewOf(kind), revision: () => writer.revision, now };
+    const deps = { collection: viewOf(kind), revision: () => writer.revision, now, queues };
     await serveWatch(options, deps, response, stop);
   }
 

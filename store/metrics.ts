@@ -14,6 +14,8 @@ export interface StoreMetrics {
   longRunning(labels: RequestLabels): () => void;
   committed(batchSize: number, durationSeconds: number, revision: number): void;
   commitFailed(): void;
+  /** A watch of this resource was ended because nobody read it. */
+  watcherCut(resource: string): void;
   /** A backup was taken, in milliseconds since the epoch. */
   backedUp(atMs: number): void;
   /** Takes them out of the registry. */
@@ -99,6 +101,12 @@ export function createMetrics(registry: Registry, counts: ObjectCounts): StoreMe
       for (const [resource, count] of counts.damaged()) damaged.set({ resource }, count);
     },
   });
+  const cut = new Counter({
+    name: 'apiserver_terminated_watchers_total',
+    help: 'Watches ended because their clients did not read them, by resource.',
+    labelNames: ['resource'],
+    registers,
+  });
   const backedUp = counts.sizes === undefined ? () => {} : createFileMetrics(registers, counts.sizes);
   const own = registry.getMetricsAsArray().flatMap(({ name }) => (others.has(name) ? [] : [name]));
   return {
@@ -116,6 +124,7 @@ export function createMetrics(registry: Registry, counts: ObjectCounts): StoreMe
       revision.set(at);
     },
     commitFailed: () => commitFailures.inc(),
+    watcherCut: (resource) => cut.inc({ resource }),
     backedUp,
     close: () => {
       for (const name of own) registry.removeSingleMetric(name);

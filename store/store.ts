@@ -41,6 +41,7 @@ import type { Lookup, ResourceKind } from './resources.ts';
 import { StatusError } from './status-error.ts';
 import { StreamApi } from './stream-api.ts';
 import type { StreamSource } from './stream-source.ts';
+import { defaultQueueLimits, type QueueLimits, WatchQueues } from './watch-queues.ts';
 import { Writer } from './writer.ts';
 
 export interface StoreDeps {
@@ -60,6 +61,8 @@ export interface StoreDeps {
   /** What is not given is as by default. */
   readonly audit?: Partial<AuditOptions> | undefined;
   readonly limits?: Partial<Limits> | undefined;
+  /** Bytes that may wait for watchers that do not read. */
+  readonly watchQueues?: Partial<QueueLimits> | undefined;
   /** The host of this process: it has the Containers that name none. */
   readonly host?: string | undefined;
   /** Milliseconds since the epoch; Date.now if it is not given. */
@@ -218,6 +221,11 @@ async function serve(
     viewOf: viewsOf(writer),
     operations,
     streams: new StreamApi({ source: deps.streams, log, stop: stop.signal }),
+    queues: new WatchQueues({
+      limits: { ...defaultQueueLimits, ...deps.watchQueues },
+      monotonic: () => performance.now(),
+      onCut: metrics.watcherCut,
+    }),
     measures: new MetricsApi({ writer, source: deps.streams, now }),
     now,
     random: Math.random,

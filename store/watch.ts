@@ -11,6 +11,7 @@ import { apiVersionOf, type KubeObject, type ResourceKind } from './resources.ts
 import type { Selector } from './selectors.ts';
 import { StatusError } from './status-error.ts';
 import { formatTable, type IncludeObject, metadataOnly } from './tables.ts';
+import type { WatchQueues } from './watch-queues.ts';
 
 /** Where the events go: an HTTP response, as far as it is needed. */
 export interface WatchSink {
@@ -38,14 +39,11 @@ export interface WatchDeps {
   /** The store's present revision. */
   readonly revision: () => number;
   readonly now: () => number;
+  readonly queues: Pick<WatchQueues, 'perWatcher' | 'written' | 'cut' | 'forget'>;
 }
 
-/** Unsent bytes at which a client counts as not reading. */
-const maxBufferedBytes = 8 * 1024 * 1024;
-
-/** Changes that may wait while the first objects are sent, in number and in bytes of their objects. */
+/** Changes that may wait while the first objects are sent; their bytes are bounded as those in the queue. */
 const maxPending = 10_000;
-const maxPendingBytes = maxBufferedBytes;
 
 const bookmarkIntervalMs = 20_000;
 
@@ -114,6 +112,7 @@ class Watch {
       clearInterval(ticker);
       stop.removeEventListener('abort', end);
       ended?.removeEventListener('abort', end);
+      this.#deps.queues.forget(this.#sink);
       this.#sink.end();
     }
   }
@@ -157,10 +156,11 @@ class Watch {
       return;
     }
     this.#pendingBytes += change.entry.json.length;
-    if (this.#pending.push(change) > maxPending || this.#pendingBytes > maxPendingBytes) {
+    const { queues } = this.#deps;
+    if (this.#pending.push(change) > maxPending || this.#pendingBytes > queues.perWatcher) {
       this.#pending = []; // the client reads too slowly: it may begin again
       this.#ended.abort();
-      this.#sink.destroy();
+      queues.cut(this.#sink, this.#options.kind.plural);
     }
   }
 
@@ -172,7 +172,7 @@ class Watch {
   #write(frame: Buffer | undefined): boolean {
     if (frame === undefined || this.#ended.signal.aborted) return true;
     const isTaken = this.#sink.write(frame);
-    if (this.#sink.writableLength > maxBufferedBytes) this.#sink.destroy();
+    this.#deps.queues.written(this.#sink, this.#options.kind.plural);
     return isTaken;
   }
 

@@ -11,6 +11,7 @@ import type { KubeObject } from '../../store/resources.ts';
 import { parseSelector } from '../../store/selectors.ts';
 import { alreadyExists, notFound, StatusError } from '../../store/status-error.ts';
 import { decideWatchEvent, serveWatch } from '../../store/watch.ts';
+import { defaultQueueLimits, WatchQueues } from '../../store/watch-queues.ts';
 import { Writer } from '../../store/writer.ts';
 
 const kind = { storageKey: 'things' };
@@ -260,6 +261,7 @@ describe('serveWatch', () => {
     const form = { encoding: 'json', as: 'object', count: 'single', metaVersion: 'v1' } as const;
     const bookmarks = { periodic: false, afterInitial: false };
     const selector = parseSelector(undefined, undefined, watched);
+    const queues = new WatchQueues({ limits: defaultQueueLimits, monotonic: () => 0, onCut: () => {} });
     const done = serveWatch(
       {
         kind: watched,
@@ -271,7 +273,7 @@ describe('serveWatch', () => {
         includeObject: 'None',
         timeoutMs: 60_000,
       },
-      { collection, revision: () => 3, now: () => 0 },
+      { collection, revision: () => 3, now: () => 0, queues },
       sink,
       stop.signal,
     );
@@ -298,6 +300,75 @@ describe('serveWatch', () => {
     );
     stop.abort();
     await done;
+  });
+});
+
+describe('WatchQueues', () => {
+  const kib = 1024;
+  const begin = () => {
+    let nowMs = 0;
+    const cut: string[] = [];
+    const queues = new WatchQueues({
+      limits: { perWatcher: 1_000 * kib, allWatchers: 2_000 * kib },
+      monotonic: () => nowMs,
+      onCut: (resource) => cut.push(resource),
+    });
+    const write = (name: string, kibibytes: number) => {
+      const queue = known.get(name) ?? { writableLength: 0, isDestroyed: false, destroy: () => {} };
+      queue.destroy = () => {
+        queue.isDestroyed = true;
+      };
+      known.set(name, queue);
+      queue.writableLength = kibibytes * kib;
+      queues.written(queue, name);
+      return queue;
+    };
+    const known = new Map<string, { writableLength: number; isDestroyed: boolean; destroy: () => void }>();
+    return { queues, cut, write, later: (ms: number) => (nowMs += ms) };
+  };
+
+  it('cuts off one for which too much waits, at once', () => {
+    const { write, cut } = begin();
+    assert.equal(write('a', 1_000).isDestroyed, false);
+    assert.equal(write('a', 1_001).isDestroyed, true);
+    assert.deepEqual(cut, ['a']);
+  });
+
+  it('cuts off those with the most where too much waits for all together', () => {
+    const { write, cut, later } = begin();
+    for (const name of ['a', 'b', 'c']) write(name, 600);
+    write('most', 700);
+    later(1_000);
+    for (const name of ['d', 'e']) write(name, 300);
+    assert.deepEqual(cut, ['most', 'a']);
+  });
+
+  it('lets be who has been behind for less than a second: all have got a large event', () => {
+    const { write, cut, later } = begin();
+    for (let count = 0; count < 100; count++) write(`w${count}`, 900);
+    assert.deepEqual(cut, []);
+    later(999);
+    write('w0', 950);
+    assert.deepEqual(cut, []);
+    later(1);
+    for (let count = 0; count < 100; count++) write(`w${count}`, 10);
+    write('w0', 900);
+    assert.deepEqual(cut, []);
+  });
+
+  it('counts no longer what was read meanwhile, and who has left', () => {
+    const { write, cut, later, queues } = begin();
+    const [a, b] = [write('a', 900), write('b', 900)];
+    later(1_000);
+    a.writableLength = 0;
+    write('c', 900);
+    assert.deepEqual(cut, []);
+    queues.forget(b);
+    write('d', 900);
+    assert.deepEqual(cut, []);
+    later(1_000);
+    write('e', 900);
+    assert.deepEqual(cut, ['c']);
   });
 });
 

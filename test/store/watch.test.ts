@@ -1,7 +1,7 @@
 /** Lists in pages and watches over HTTPS: from where they begin, what they show, and how they end. */
 import assert from 'node:assert/strict';
 import { rm } from 'node:fs/promises';
-import { connect } from 'node:tls';
+import { connect, type TLSSocket } from 'node:tls';
 import { getString, type JsonObject } from '../../store/json.ts';
 import { until } from '../until.ts';
 import {
@@ -284,6 +284,49 @@ describe('store: lists and watches', () => {
       await gone;
       lively.close();
       await reading;
+    });
+
+    it('cut off those furthest behind where many do not read', async () => {
+      const watchQueues = { perWatcher: 64 * 1024 * 1024, allWatchers: 2 * 1024 * 1024 };
+      const small = await startStore({ watchQueues });
+      const sockets: TLSSocket[] = [];
+      try {
+        const path = '/api/v1/namespaces/default/configmaps';
+        await small.client.expect(201, 'POST', path, { body: configMap('big') });
+        const { hostname, port } = new URL(small.store.url);
+        const headers = `Host: ${hostname}\r\nAuthorization: Bearer ${small.store.adminToken}`;
+        for (let count = 0; count < 4; count++) {
+          const socket = connect({ host: hostname, port: Number(port), ca: small.store.caCertificate });
+          socket.on('error', () => {}); // it is cut off
+          sockets.push(socket);
+          socket.write(`GET ${path}?watch=1 HTTP/1.1\r\n${headers}\r\n\r\n`);
+          await new Promise((resolve) => socket.once('data', resolve));
+          socket.pause();
+        }
+        const lively = await small.client.watch(`${path}?watch=1`);
+        const cutOff = async (): Promise<number> => {
+          const found = /apiserver_terminated_watchers_total\{resource="configmaps"\} (\d+)/u;
+          return Number(found.exec(await small.metrics.metrics())?.[1] ?? 0);
+        };
+        const seen: string[] = [];
+        const reading = (async () => {
+          for await (const { type } of lively) seen.push(type);
+        })().catch(() => {});
+        let writes = 0;
+        // Each is far from its own limit: only what they hold together is too much.
+        while ((await cutOff()) < 3) {
+          assert.ok(writes++ < 400, `only ${await cutOff()} of four that do not read were cut off`);
+          const body = { data: { a: 'x'.repeat(100_000), n: String(writes) } };
+          await small.client.expect(200, 'PATCH', `${path}/big`, { body, ...merge });
+          await new Promise((resolve) => setTimeout(resolve, 20)); // those cut off must have been behind for a second
+        }
+        await until(() => seen.length === writes + 1, 'the watcher that reads to have seen every change');
+        lively.close();
+        await reading;
+      } finally {
+        for (const socket of sockets) socket.destroy();
+        await small.close();
+      }
     });
 
     it('end when the store closes', async () => {

@@ -242,6 +242,80 @@ sub run_read {
   tell_us('exit 0');
 }
 
+# export: all of the root, without its own entry, by names that begin at it.
+sub run_export {
+  tell_us("started $$");
+  opendir(my $dir, '/') or refuse('/');
+  my @names = sort grep { !/^\.\.?$/ } readdir $dir;
+  closedir $dir;
+  my $device = (stat '/')[0];
+  add("/$_", $_, $device) for @names;
+  put("\0" x 1024);
+  put("\0" x (-$written % 10240));
+  close(STDOUT);
+  tell_us('exit 0');
+}
+
+# ---- compared with its image
+
+# VIEW compared ROOT UPPER LAYER...: /root is what the container sees, /upper its own layer, /image what its image has. All else
+# is out of reach, so that a link which a running container makes meanwhile leads nowhere.
+sub enter_compared {
+  my ($root, $upper, @layers) = @_;
+  syscall($numbers{unshare}, $CLONE_NEWNS) == 0 or refuse('unshare');
+  mount_at('none', '/', $MS_REC | $MS_PRIVATE);
+  my @from = (['root', $root], ['upper', $upper], map { ["layer$_", $layers[$_]] } 0 .. $#layers); # perl's syscall takes a number for one
+  for (@from) { opendir(my $dir, $_->[1]) or refuse($_->[1]); push @$_, $dir; }
+  my ($type, $none, $mode, $here) = ('tmpfs', 'none', 'mode=0700', '.'); # perl's syscall takes no constant
+  syscall($numbers{mount}, $none, $root, $type, 0, $mode) == 0 or refuse("mount on $root");
+  chdir $root or refuse("chdir $root");
+  mkdir $_ or refuse($_) for 'image', map { $_->[0] } @from;
+  mount_at('/proc/self/fd/' . fileno($_->[2]), $_->[0], $MS_BIND) for @from;
+  if (@layers == 1) { mount_at('layer0', 'image', $MS_BIND); }
+  else {
+    my ($overlay, $image, $lower) = ('overlay', 'image', 'lowerdir=' . join(':', map { "layer$_" } 0 .. $#layers));
+    syscall($numbers{mount}, $overlay, $image, $overlay, $MS_RDONLY, $lower) == 0 or refuse('mount of the image');
+  }
+  closedir($_->[2]) for @from;
+  syscall($numbers{chroot}, $here) == 0 or refuse('chroot');
+  chdir '/';
+}
+
+sub names_in { my ($path) = @_; opendir(my $dir, $path) or return (); return grep { !/^\.\.?$/ } readdir $dir; }
+sub is_folder { my ($mode) = @_; return defined $mode && ($mode & $S_IFMT) == $S_IFDIR; }
+
+# Marks: A added, C changed, D deleted; of a folder M: only its time is another, and -: it is as it was. Folders before what is
+# in them.
+sub compare {
+  my ($path, $has_owners) = @_;
+  my %upper = map { $_ => 1 } names_in("/upper$path");
+  my ($hidden, @below) = grep { !$upper{$_} } is_folder((lstat "/image$path")[2]) ? names_in("/image$path") : ();
+  # A folder that was removed and made again hides all that the image has there: one of them tells.
+  my @gone = defined $hidden && !lstat "/root$path/$hidden" ? ($hidden, @below) : ();
+  $upper{$_} = 0 for @gone;
+  for my $name (sort keys %upper) {
+    my $each = "$path/$name";
+    if (!$upper{$name}) { put("D$each\0"); next; }
+    my @mine = lstat "/upper$each" or next;
+    my @images = lstat "/image$each";
+    my $kind = $mine[2] & $S_IFMT;
+    if ($kind == $S_IFCHR && $mine[6] == 0) { put("D$each\0") if @images; next; }
+    if ($kind != $S_IFDIR || !is_folder($images[2])) { put((@images ? 'C' : 'A') . "$each\0"); }
+    elsif ($mine[2] != $images[2] || $has_owners && "@mine[4, 5]" ne "@images[4, 5]") { put("C$each\0"); }
+    else { put(($mine[9] != $images[9] ? 'M' : '-') . "$each\0"); }
+    compare($each, $has_owners) if $kind == $S_IFDIR;
+  }
+}
+
+# changes HAS_OWNERS: whether owners of the image are those that the container sees.
+sub run_changes {
+  my ($has_owners) = @_;
+  tell_us("started $$");
+  compare('', $has_owners);
+  close(STDOUT);
+  tell_us('exit 0');
+}
+
 # ---- in
 
 sub take {
@@ -443,7 +517,8 @@ sub run_write {
 my ($view, @rest) = @args;
 if ($view eq 'running') { enter_running(splice(@rest, 0, 2)); }
 elsif ($view eq 'stopped') { @rest = enter_stopped(@rest); }
+elsif ($view eq 'compared') { my $count = shift @rest; enter_compared(splice(@rest, 0, 2 + $count)); }
 else { give_up(0, "no view $view"); }
 drop_capabilities();
-my %modes = (read => \&run_read, write => \&run_write);
+my %modes = (read => \&run_read, export => \&run_export, write => \&run_write, changes => \&run_changes);
 ($modes{$mode} // sub { give_up(0, "no mode $mode"); })->(@rest);

@@ -129,7 +129,26 @@ export async function openReadArchive(
   path: string,
   signal: AbortSignal,
 ): Promise<Archive & { readonly copying: Copying }> {
-  const relay = await start(['read', ...viewArgs(view), path], { hasStdin: false, hasOutput: true, signal });
+  const { text, ...opened } = await openOutput(['read', ...viewArgs(view), path], signal);
+  return { stat: parseArchiveStat(text), ...opened };
+}
+
+/** All of a root file system, as openReadArchive; names begin at the root. */
+export async function openExport(view: ArchiveView, signal: AbortSignal): Promise<OpenOutput> {
+  return await openOutput(['export', ...viewArgs(view)], signal);
+}
+
+/** What archive.pl writes, whole or with an error at its end. */
+export interface OpenOutput {
+  readonly stream: Readable;
+  readonly copying: Copying;
+}
+
+export async function openOutput(
+  args: readonly string[],
+  signal: AbortSignal,
+): Promise<OpenOutput & { readonly text: string }> {
+  const relay = await start(args, { hasStdin: false, hasOutput: true, signal });
   const stream = new PassThrough();
   stream.on('error', () => {}); // for whoever reads it
   const { stdout } = relay;
@@ -152,7 +171,7 @@ export async function openReadArchive(
     },
   );
   stream.once('close', () => void close());
-  return { stat: parseArchiveStat(relay.text), stream, copying: { done, close } };
+  return { text: relay.text, stream, copying: { done, close } };
 }
 
 /** Unpacks the archive below the folder. Throws ArchiveError, RuntimeOperationError, the signal's reason. */

@@ -7,7 +7,7 @@ import type { Logger } from 'pino';
 import { type ArchiveView, prepareStoppedView } from './archive.ts';
 import { replaceFile } from './atomic-file.ts';
 import type { CgroupPrimer } from './cgroup-primer.ts';
-import { applyLimits } from './cgroups.ts';
+import { applyLimits, observeCgroupPids } from './cgroups.ts';
 import { checkDnsNames, isContainerID } from './config-check.ts';
 import { type CreationDeps, createContainer } from './container-creation.ts';
 import { type ContainerEntry, infoOf, isRunning, logOf, nameRecordOf, stateOf } from './container-entry.ts';
@@ -32,6 +32,7 @@ import {
   ContainerNotRunningError,
   type Containers,
   type ExecRequest,
+  type FileChange,
   type Images,
   type LogEntry,
   type LogOptions,
@@ -313,8 +314,32 @@ export class LocalContainers implements Containers {
     return this.#streams.attach(id, entry, request, signal);
   }
 
-  stats(id: ContainerID): Promise<Stats | undefined> {
-    return this.#streams.stats(this.#get(id));
+  async stats(id: ContainerID, { isDetailed = false } = {}): Promise<Stats | undefined> {
+    return this.#streams.stats(this.#get(id), isDetailed);
+  }
+
+  async processes(id: ContainerID): Promise<readonly number[]> {
+    const { cgroups, layout } = this.#deps;
+    this.#get(id);
+    return [...(await observeCgroupPids(cgroups, cgroupPathOf(layout, id)))];
+  }
+
+  async changes(id: ContainerID, signal: AbortSignal): Promise<readonly FileChange[]> {
+    const entry = await this.#withRoot(id, signal);
+    return this.#streams.changes(entry, await this.#deps.layersOf(entry.record.config.imageID), signal);
+  }
+
+  async exportRoot(id: ContainerID, signal: AbortSignal): Promise<Readable> {
+    return this.#streams.exportRoot(await this.#withRoot(id, signal), signal);
+  }
+
+  #withRoot(id: ContainerID, signal: AbortSignal): Promise<ContainerEntry> {
+    return this.#operate('view', id, signal, async () => {
+      const entry = this.#get(id);
+      this.#runs.look(entry);
+      if (!isRunning(entry)) await ensureRootfs(this.#deps, entry);
+      return entry;
+    });
   }
 
   dial(id: ContainerID, port: number, signal: AbortSignal): Promise<Duplex> {

@@ -79,11 +79,14 @@ export interface ExecProcessInput {
   readonly security: SecurityConfig;
   /** Looked up in the container, if the request names one. */
   readonly user?: ProcessUser | undefined;
+  /** Capabilities that the host has to give. */
+  readonly available: readonly string[];
   /** Whether image or container set HOME themselves; else it follows the user. */
   readonly isHomeSet: boolean;
 }
 
-export function formatExecProcess({ base, request, security, user, isHomeSet }: ExecProcessInput): OciProcess {
+export function formatExecProcess(input: ExecProcessInput): OciProcess {
+  const { base, request, user, isHomeSet } = input;
   const { terminal: _terminal, consoleSize: _size, args: _args, ...rest } = base;
   const { hasTerminal } = request;
   const size = request.size === undefined ? undefined : boundSize(request.size);
@@ -91,7 +94,7 @@ export function formatExecProcess({ base, request, security, user, isHomeSet }: 
     ...rest,
     terminal: hasTerminal,
     // Formatted anew: "no limit" is a number that does not survive being read.
-    rlimits: formatRlimits(security.ulimits ?? []),
+    rlimits: formatRlimits(input.security.ulimits ?? []),
     ...(hasTerminal && size !== undefined ? { consoleSize: { height: size.rows, width: size.columns } } : {}),
     args: request.args,
     env: mergeEnv(base.env, [
@@ -102,18 +105,25 @@ export function formatExecProcess({ base, request, security, user, isHomeSet }: 
       ...(request.env ?? []),
     ]),
     ...(request.workingDir === undefined ? {} : { cwd: posix.normalize(request.workingDir) }),
-    ...(user === undefined ? {} : asUser(base, security, user)),
+    ...(user === undefined ? {} : { user: formatUser(base, user) }),
+    ...formatCapabilities(input),
   };
 }
 
-/** The capabilities are those that the container's own process would have as this user. */
-function asUser(base: OciProcess, security: SecurityConfig, { uid, gid, additionalGids }: ProcessUser): Json {
+function formatUser(base: OciProcess, { uid, gid, additionalGids }: ProcessUser): OciProcess['user'] {
   const { additionalGids: _groups, ...rest } = base.user;
-  const available = base.capabilities?.bounding ?? [];
-  return {
-    user: { ...rest, uid, gid, ...(additionalGids.length === 0 ? {} : { additionalGids }) },
-    ...(base.capabilities === undefined ? {} : { capabilities: decideCapabilities({ security, uid, available }) }),
-  };
+  return { ...rest, uid, gid, ...(additionalGids.length === 0 ? {} : { additionalGids }) };
+}
+
+/** Those that the container's own process would have as this user, or all. */
+function formatCapabilities({ base, request, security, user, available }: ExecProcessInput): Json {
+  const isPrivileged = request.isPrivileged === true;
+  if (base.capabilities === undefined || (user === undefined && !isPrivileged)) return {};
+  const { uid } = user ?? base.user;
+  const capabilities = isPrivileged
+    ? { bounding: available, effective: available, permitted: available }
+    : decideCapabilities({ security, uid, available: base.capabilities.bounding ?? [] });
+  return { capabilities };
 }
 
 function mergeEnv(base: readonly string[], changes: readonly EnvVar[]): readonly string[] {

@@ -15,6 +15,7 @@ import type {
   Archive,
   AttachRequest,
   ExecRequest,
+  FileChange,
   LogEntry,
   LogOptions,
   Stats,
@@ -163,7 +164,15 @@ export interface Containers {
    */
   attach(id: ContainerID, request: AttachRequest, signal: AbortSignal): Promise<StreamSession>;
   /** undefined if it does not run. Cheap: reads files, spawns nothing. Throws ContainerNotFoundError. */
-  stats(id: ContainerID): Promise<Stats | undefined>;
+  stats(id: ContainerID, options?: { readonly isDetailed?: boolean }): Promise<Stats | undefined>;
+  /** Pids on the host of all that runs in it, further processes included. Throws ContainerNotFoundError. */
+  processes(id: ContainerID): Promise<readonly number[]>;
+  /**
+   * In what its root file system differs from its image, in the order of the paths: a folder is changed when something
+   * directly in it came or went, or it has another mode, owner or time. What was only made to mount something on is left out.
+   * Throws ContainerNotFoundError, ImageNotPresentError, RuntimeOperationError (more than a million changes).
+   */
+  changes(id: ContainerID, signal: AbortSignal): Promise<readonly FileChange[]>;
   /**
    * A TCP connection to 127.0.0.1:port inside the container's network, so that it reaches what listens on loopback only.
    * Throws ContainerNotFoundError, ContainerNotRunningError, RuntimeOperationError when nobody listens.
@@ -176,6 +185,11 @@ export interface Containers {
    * Throws ContainerNotFoundError, ArchiveError, RuntimeOperationError.
    */
   readArchive(id: ContainerID, path: string, signal: AbortSignal): Promise<Archive>;
+  /**
+   * All of its root file system as a tar archive, without what is mounted in it, by names that begin at the root.
+   * Throws ContainerNotFoundError, RuntimeOperationError.
+   */
+  exportRoot(id: ContainerID, signal: AbortSignal): Promise<Readable>;
   /**
    * Unpacks a tar archive (ustar, pax or GNU; not compressed) below a folder that is there, with modes and times.
    * Resolves when all is written; what was unpacked before an error stays.

@@ -26,6 +26,7 @@ export function openExecSession(relay: Relay, hasTerminal: boolean, onStray: () 
   exit.catch(() => {}); // for those who do not ask
   if (hasTerminal) stderr.resume();
   return {
+    pid: relay.pid,
     stdin,
     stdout,
     stderr: hasTerminal ? undefined : stderr,

@@ -6,6 +6,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type CgroupLayout, controllerDir } from './cgroups.ts';
 import type { Stats } from './interface.ts';
+import { detailFiles, parseStatsDetails } from './stats-details.ts';
 
 /** Text of the files that are looked at, by name; '' if one is not there. */
 export type CgroupTexts = (file: string) => string;
@@ -54,7 +55,7 @@ function sum(text: string, pattern: RegExp): number {
 export function parseCgroupStats(
   kind: CgroupLayout['kind'],
   textOf: CgroupTexts,
-): Omit<Stats, 'networkReceivedBytes' | 'networkSentBytes'> {
+): Omit<Stats, 'networkReceivedBytes' | 'networkSentBytes' | 'details'> {
   const isV2 = kind === 'v2';
   const cpu = textOf('cpu.stat');
   const memoryStat = textOf('memory.stat');
@@ -97,17 +98,32 @@ export interface StatsInput {
   readonly pid: number;
   /** Else its network's figures are the host's, and are left out. */
   readonly hasOwnNetwork: boolean;
+  readonly isDetailed?: boolean | undefined;
 }
 
 /** A file that is missing (a controller that this host lacks, a container that ends) counts as 0. */
-export async function observeStats({ cgroups, path, pid, hasOwnNetwork }: StatsInput): Promise<Stats> {
+export async function observeStats(input: StatsInput): Promise<Stats> {
+  const { cgroups, path, pid, hasOwnNetwork, isDetailed = false } = input;
+  const { kind } = cgroups;
   const texts = new Map<string, string>();
   const read = async (file: string): Promise<string> => readFile(file, 'utf8').catch(() => ''); // missing: as said above
-  const reading = Object.entries<readonly string[]>(files[cgroups.kind]).flatMap(([controller, names]) => {
+  const wanted: readonly (readonly [string, readonly string[]])[] = [
+    ...Object.entries(files[kind]),
+    ...(isDetailed ? Object.entries(detailFiles[kind]) : []),
+  ];
+  const reading = wanted.flatMap(([controller, names]) => {
     const dir = controllerDir(cgroups, controller, path);
     return dir === undefined ? [] : names.map(async (name) => texts.set(name, await read(join(dir, name))));
   });
-  await Promise.all(reading);
-  const network = hasOwnNetwork ? await read(`/proc/${pid}/net/dev`) : '';
-  return { ...parseCgroupStats(cgroups.kind, (file) => texts.get(file) ?? ''), ...parseNetworkStats(network) };
+  const [netDev, hostStat] = await Promise.all([
+    hasOwnNetwork ? read(`/proc/${pid}/net/dev`) : '',
+    isDetailed ? read('/proc/stat') : '',
+    ...reading,
+  ]);
+  const textOf = (file: string): string => texts.get(file) ?? '';
+  return {
+    ...parseCgroupStats(kind, textOf),
+    ...parseNetworkStats(netDev),
+    ...(isDetailed ? { details: parseStatsDetails({ kind, textOf, hostStat, netDev }) } : {}),
+  };
 }

@@ -35,6 +35,8 @@ export interface TerminalSize {
 
 /** A process's standard streams, as one client has them. Whoever opens it reads stdout and stderr to their ends. */
 export interface StreamSession {
+  /** Of an exec: the process's on the host. */
+  readonly pid?: number | undefined;
   /** undefined if none was asked for. Ending it is the process's end of input. */
   readonly stdin: Writable | undefined;
   readonly stdout: Readable;
@@ -62,6 +64,8 @@ export interface ExecRequest {
   readonly user?: string | undefined;
   /** Absolute. */
   readonly workingDir?: string | undefined;
+  /** With all capabilities that the host has to give. */
+  readonly isPrivileged?: boolean | undefined;
   readonly hasTerminal: boolean;
   readonly hasStdin: boolean;
   /** The terminal's first size. */
@@ -100,6 +104,60 @@ export interface Stats {
   /** From and to disks, as far as the kernel accounts for it: 0 where it does not. */
   readonly diskReadBytes: number;
   readonly diskWrittenBytes: number;
+  /** If they were asked for. */
+  readonly details?: StatsDetails | undefined;
+}
+
+/** The figures one by one. What the kernel does not account for is 0 or left out. */
+export interface StatsDetails {
+  readonly cgroupVersion: 1 | 2;
+  readonly cpuUserNanoseconds: number;
+  readonly cpuKernelNanoseconds: number;
+  /** Of each processor of the host; on version 1 only. */
+  readonly cpuNanosecondsOfEach?: readonly number[] | undefined;
+  /** All processors of the host since it was booted, idle or not. */
+  readonly hostCpuNanoseconds: number;
+  readonly processors: number;
+  /** Of the processor limit: how many there were, and in how many it held the container back. */
+  readonly periods: number;
+  readonly throttledPeriods: number;
+  /** With the page cache. */
+  readonly memoryUsageBytes: number;
+  readonly memoryPeakBytes: number;
+  /** How often the limit was met. */
+  readonly memoryFailures: number;
+  /** memory.stat, by the kernel's names. */
+  readonly memory: Readonly<Record<string, number>>;
+  readonly disks: readonly DiskStats[];
+  /** By interface. */
+  readonly networks: Readonly<Record<string, NetworkStats>>;
+}
+
+export interface DiskStats {
+  readonly major: number;
+  readonly minor: number;
+  readonly readBytes: number;
+  readonly writtenBytes: number;
+  readonly reads: number;
+  readonly writes: number;
+}
+
+export interface NetworkStats {
+  readonly receivedBytes: number;
+  readonly receivedPackets: number;
+  readonly receiveErrors: number;
+  readonly receiveDropped: number;
+  readonly sentBytes: number;
+  readonly sentPackets: number;
+  readonly sendErrors: number;
+  readonly sendDropped: number;
+}
+
+/** A difference of a container's root file system from its image. */
+export interface FileChange {
+  /** Absolute. Bytes of a name that are no UTF-8 are shown as U+FFFD. */
+  readonly path: string;
+  readonly kind: 'changed' | 'added' | 'deleted';
 }
 
 /** What an archive is of. */

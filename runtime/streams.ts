@@ -3,7 +3,14 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Duplex, Readable } from 'node:stream';
-import { type ArchiveView, type Copying, openReadArchive, openWriteArchive } from './archive.ts';
+import {
+  type ArchiveView,
+  type Copying,
+  openExport,
+  openReadArchive,
+  openWriteArchive,
+  prepareStoppedView,
+} from './archive.ts';
 import { readJsonObject } from './atomic-file.ts';
 import { type AttachedRun, AttachSession } from './attach.ts';
 import { cgroupDirs } from './cgroups.ts';
@@ -15,6 +22,7 @@ import {
   type OciProcess,
   parseOciProcess,
 } from './exec-process.ts';
+import { observeChanges } from './file-changes.ts';
 import {
   type Archive,
   type AttachRequest,
@@ -22,6 +30,7 @@ import {
   type ContainerID,
   ContainerNotRunningError,
   type ExecRequest,
+  type FileChange,
   RuntimeOperationError,
   type Stats,
   type StreamSession,
@@ -42,6 +51,8 @@ import { lookUpUser, type ProcessUser } from './user.ts';
 export interface StreamsDeps extends RunDeps {
   readonly randomHex: (bytes: number) => string;
   readonly relays: RelayHost;
+  /** Capabilities that the host has to give. */
+  readonly capabilities: readonly string[];
   /** Sees whether the container has ended meanwhile. */
   look(entry: ContainerEntry): void;
 }
@@ -88,7 +99,9 @@ export class ContainerStreams {
     const isHomeSet = [...image.env, ...config.env.map(({ name }) => `${name}=`)].some((one) =>
       one.startsWith('HOME='),
     );
-    const process = formatExecProcess({ base, request, security: config.security ?? {}, user, isHomeSet });
+    const { capabilities: available } = this.#deps;
+    const security = config.security ?? {};
+    const process = formatExecProcess({ base, request, security, user, available, isHomeSet });
     const joined = await this.#join(entry, { init, ociConfig, process, request }, signal);
     if (joined !== undefined) return joined;
     const dir = join(layout.sessions, randomHex(8));
@@ -298,6 +311,25 @@ export class ContainerStreams {
     return write;
   }
 
+  /** The container's root must be mounted. */
+  async changes(entry: ContainerEntry, layers: readonly string[], signal: AbortSignal): Promise<readonly FileChange[]> {
+    const { paths, record } = entry;
+    const mounts = (await readJsonObject(paths.ociConfig))?.mounts;
+    const destinations = Array.isArray(mounts) ? mounts.map((one: Json) => one.destination) : [];
+    return await observeChanges({
+      ...{ rootfs: paths.rootfs, upper: paths.upper, layers, signal, hasOwners: record.idMap === undefined },
+      mountPoints: destinations.filter((one) => typeof one === 'string'),
+      keep: (copying) => this.#keepCopying(copying),
+    });
+  }
+
+  /** Its root alone, which must be mounted. */
+  async exportRoot(entry: ContainerEntry, signal: AbortSignal): Promise<Readable> {
+    const { copying, stream } = await openExport(await prepareStoppedView(entry, [], this.#deps.syscalls), signal);
+    this.#keepCopying(copying);
+    return stream;
+  }
+
   #keepCopying(copying: Copying): void {
     this.#sessions.add(copying);
     void copying.done.then(() => this.#sessions.delete(copying));
@@ -314,14 +346,14 @@ export class ContainerStreams {
     }
   }
 
-  async stats(entry: ContainerEntry): Promise<Stats | undefined> {
+  async stats(entry: ContainerEntry, isDetailed: boolean): Promise<Stats | undefined> {
     const { layout, cgroups, look } = this.#deps;
     look(entry);
     const pid = entry.processes?.init.pid;
     if (pid === undefined || !isRunning(entry)) return undefined;
     const { id, namespaces } = entry.record.config;
     const hasOwnNetwork = namespaces?.network !== 'host';
-    const stats = await observeStats({ cgroups, path: cgroupPathOf(layout, id), pid, hasOwnNetwork });
+    const stats = await observeStats({ cgroups, path: cgroupPathOf(layout, id), pid, hasOwnNetwork, isDetailed });
     // What was read while it ended may be of nothing, or of another process.
     look(entry);
     return isRunning(entry) ? stats : undefined;

@@ -74,6 +74,20 @@ describe('exec in a running container', () => {
     await host.runtime.containers.remove(main.id);
   });
 
+  it('has all capabilities that there are if that is asked for, as another user for set-uid programs, and tells its pid', async () => {
+    const caps = 'grep -E "^Cap(Eff|Bnd)" /proc/self/status';
+    const own = (await run(caps)).stdout;
+    const privileged = await run(caps, { isPrivileged: true });
+    assert.notEqual(privileged.stdout, own);
+    const [, bounding = ''] = /^CapBnd:\s*(\w+)$/m.exec(privileged.stdout) ?? [];
+    assert.match(privileged.stdout, new RegExp(`^CapEff:\\s*${bounding}$`, 'm'));
+    const other = (await run(caps, { isPrivileged: true, user: 'www-data' })).stdout;
+    assert.match(other, new RegExp(`^CapEff:\\s*0+\nCapBnd:\\s*${bounding}$`, 'm'));
+    const session = await open({ args: ['sleep', '1000'] });
+    assert.match(readFileSync(`/proc/${session.pid}/cmdline`, 'latin1'), /^sleep/);
+    await session.close();
+  });
+
   it('takes another user, environment and folder', async () => {
     const { stdout } = await run('id -u; id -g; echo $HOME; echo "$OWN $MORE"; pwd; grep CapEff /proc/self/status', {
       user: 'www-data',

@@ -1,12 +1,19 @@
 /** The gateway: puts the subjects of the Engine API together over one view of the objects. Effects. */
+import { attachRoutes } from './attach.ts';
 import { containerRoutes } from './containers.ts';
 import { createEventLog, eventRoutes } from './events.ts';
+import { execRoutes } from './exec.ts';
+import { createExecInstances } from './exec-instances.ts';
+import { fileRoutes } from './files.ts';
 import { findContainer } from './find.ts';
 import type { Gateway, GatewayDeps } from './gateway-parts.ts';
 import { standingHeaders, startHttpServer } from './http-server.ts';
 import { lifecycleRoutes } from './lifecycle.ts';
+import { logRoutes } from './logs.ts';
 import { createObjects } from './objects.ts';
+import { statsRoutes } from './stats.ts';
 import { systemRoutes } from './system.ts';
+import { topRoutes } from './top.ts';
 import { waitRoutes } from './wait.ts';
 
 /** Listens on the socket until it is closed. Throws DockerListenError. */
@@ -14,14 +21,16 @@ export async function startDockerGateway(deps: GatewayDeps): Promise<{ close(): 
   const { access, nodeName, namespace, log, socket } = deps;
   const objects = createObjects({ access, nodeName, log });
   const events = createEventLog({ ...deps, objects });
+  const execs = createExecInstances({ objects });
   const gateway: Gateway = {
     ...deps,
     objects,
     events,
-    execIDsOf: () => [],
+    execIDsOf: (id) => execs.idsOf(id),
     find: (reference) => findContainer(objects.list(), reference, namespace),
   };
   const close = async (): Promise<void> => {
+    execs.close();
     events.close();
     await objects.close();
   };
@@ -36,6 +45,12 @@ export async function startDockerGateway(deps: GatewayDeps): Promise<{ close(): 
         ...containerRoutes(gateway),
         ...lifecycleRoutes(gateway),
         ...waitRoutes(gateway),
+        ...attachRoutes(gateway),
+        ...logRoutes(gateway),
+        ...execRoutes({ ...gateway, execs }),
+        ...statsRoutes(gateway),
+        ...topRoutes(gateway),
+        ...fileRoutes(gateway),
       ],
     });
     return {

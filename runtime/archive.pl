@@ -120,6 +120,20 @@ sub drop_capabilities {
   syscall($numbers{capset}, $header, $data) == 0 or refuse('capset');
 }
 
+# Of the host's /proc: by it a path is resolved after we have moved into the container's root.
+opendir(my $descriptors, '/proc/self/fd') or refuse('/proc/self/fd');
+
+# The path without links in our root; '' if nothing is there.
+sub resolved {
+  my ($path) = @_;
+  sysopen(my $end, $path, $O_PATH | $O_CLOEXEC) or return '';
+  my $number = fileno($end);
+  chdir $descriptors or return '';
+  my $name = readlink $number // '';
+  chdir '/';
+  return $name =~ m{^/} ? $name : '';
+}
+
 sub encode { my ($text) = @_; $text =~ s/([^A-Za-z0-9_.\/-])/sprintf '%%%02X', ord $1/ge; return $text; }
 
 # ---- out
@@ -233,7 +247,7 @@ sub run_read {
   my ($name) = $path =~ m{([^/]+)/*$};
   $name //= '/';
   my $link = ($mode & $S_IFMT) == $S_IFLNK ? readlink $path : '';
-  tell_us("started $$ " . join(' ', map { encode("=$_") } $name, $size, $mode, $mtime, $link));
+  tell_us("started $$ " . join(' ', map { encode("=$_") } $name, $size, $mode, $mtime, $link, $link eq '' ? '' : resolved($path)));
   add($path, $name, $stat[0]);
   give_up($ENOENT, "$path went away") if $written == 0;
   put("\0" x 1024);

@@ -51,10 +51,14 @@ function viewArgs(view: ArchiveView): string[] {
 /** Pure: what archive.pl says of the file asked for. */
 export function parseArchiveStat(text: string): ArchiveStat {
   // Bytes: a name need not be UTF-8.
-  const [name = '', size = '', mode = '', mtime = '', linkTarget = ''] = text.split(' ').map((field) => {
-    const bytes = field.slice(3).replace(/%([0-9A-F]{2})/g, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16)));
-    return Buffer.from(bytes, 'latin1').toString();
-  });
+  const [name = '', size = '', mode = '', mtime = '', linkTarget = '', resolvedTarget = ''] = text
+    .split(' ')
+    .map((field) => {
+      const bytes = field
+        .slice(3)
+        .replace(/%([0-9A-F]{2})/g, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16)));
+      return Buffer.from(bytes, 'latin1').toString();
+    });
   const kind = kinds.get(Number(mode) & fileTypes) ?? 'other';
   return {
     name,
@@ -63,6 +67,7 @@ export function parseArchiveStat(text: string): ArchiveStat {
     mode: Number(mode) & 0o7777,
     mtimeMs: Number(mtime) * 1_000,
     ...(kind === 'link' ? { linkTarget } : {}),
+    ...(kind === 'link' && resolvedTarget !== '' ? { resolvedTarget } : {}),
   };
 }
 

@@ -43,6 +43,10 @@ export class AttachSession implements StreamSession {
     for (const stream of [this.stdin, this.stdout, this.stderr]) stream?.on('error', () => {}); // destroyed by whoever has it
   }
 
+  get isWaiting(): boolean {
+    return this.#run === undefined;
+  }
+
   get isDetached(): boolean {
     return this.#detach.signal.aborted;
   }

@@ -42,6 +42,7 @@ import {
   RuntimeOperationError,
   type Stats,
   type StreamSession,
+  type TerminalSize,
   type WriteArchiveOptions,
 } from './interface.ts';
 import { KeyedLock, Semaphore } from './keyed-lock.ts';
@@ -312,6 +313,10 @@ export class LocalContainers implements Containers {
   async attach(id: ContainerID, request: AttachRequest, signal: AbortSignal): Promise<StreamSession> {
     const entry = request.run === 'present-or-next' ? this.#entries.get(id) : this.#get(id);
     return this.#streams.attach(id, entry, request, signal);
+  }
+
+  async resize(id: ContainerID, size: TerminalSize): Promise<void> {
+    await this.#streams.resize(this.#get(id), size);
   }
 
   async stats(id: ContainerID, { isDetailed = false } = {}): Promise<Stats | undefined> {

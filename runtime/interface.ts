@@ -20,6 +20,7 @@ import type {
   LogOptions,
   Stats,
   StreamSession,
+  TerminalSize,
   WriteArchiveOptions,
 } from './stream-types.ts';
 
@@ -163,6 +164,11 @@ export interface Containers {
    * Throws ContainerNotFoundError, ContainerNotRunningError (neither when it may wait), RuntimeOperationError.
    */
   attach(id: ContainerID, request: AttachRequest, signal: AbortSignal): Promise<StreamSession>;
+  /**
+   * Gives the terminal of the container's own process another size; nothing happens without one.
+   * Throws ContainerNotFoundError, ContainerNotRunningError.
+   */
+  resize(id: ContainerID, size: TerminalSize): Promise<void>;
   /** undefined if it does not run. Cheap: reads files, spawns nothing. Throws ContainerNotFoundError. */
   stats(id: ContainerID, options?: { readonly isDetailed?: boolean }): Promise<Stats | undefined>;
   /** Pids on the host of all that runs in it, further processes included. Throws ContainerNotFoundError. */

@@ -241,14 +241,15 @@ export async function* readLog(input: ReadLogInput): AsyncGenerator<LogEntry> {
   const { tailLines, sinceMs, untilMs = Infinity, previous = false, streams = 'all' } = options;
   const isWanted = (stream: LogEntry['stream']): boolean => streams === 'all' || streams === stream;
   // Before the first look, or what is written between the two would not wake us.
-  const leftMs = (): number => (present?.ended.aborted === true ? 0 : untilMs - nowMs());
+  const ended = present?.ended ?? options.ending;
+  const leftMs = (): number => (ended?.aborted === true ? 0 : untilMs - nowMs());
   const files: OpenFile[] = [];
   const tail = new LogTail(dir, files);
   const isFollowed = options.follow === true && !previous;
   const wakeup = isFollowed
     ? new Wakeup(dir, {
         signal,
-        ...(present === undefined ? {} : { ended: present.ended }),
+        ...(ended === undefined ? {} : { ended }),
         onName: () => {
           if (present !== undefined) tail.hold();
         },

@@ -21,6 +21,8 @@ export interface LogOptions {
   readonly sinceMs?: number | undefined;
   /** The last moment that is of interest; a reader that follows is done when it has passed. */
   readonly untilMs?: number | undefined;
+  /** Once it is aborted, a reader that follows gives what is written by then and is done. */
+  readonly ending?: AbortSignal | undefined;
   /** Default: all. */
   readonly streams?: 'all' | 'stdout' | 'stderr' | undefined;
   /** Only the run that ended last: before the present one, while one goes on. Never followed. */
@@ -35,6 +37,8 @@ export interface TerminalSize {
 
 /** A process's standard streams, as one client has them. Whoever opens it reads stdout and stderr to their ends. */
 export interface StreamSession {
+  /** The run that it is of has not begun (AttachRequest.run). */
+  readonly isWaiting?: boolean | undefined;
   /** Of an exec: the process's on the host. */
   readonly pid?: number | undefined;
   /** undefined if none was asked for. Ending it is the process's end of input. */
@@ -172,6 +176,8 @@ export interface ArchiveStat {
   readonly mtimeMs: number;
   /** Of a link, which is not followed. */
   readonly linkTarget?: string | undefined;
+  /** Where that link leads in the end, as an absolute path without links; undefined if nothing is there. */
+  readonly resolvedTarget?: string | undefined;
 }
 
 export interface Archive {

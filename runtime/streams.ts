@@ -34,6 +34,7 @@ import {
   RuntimeOperationError,
   type Stats,
   type StreamSession,
+  type TerminalSize,
   type WriteArchiveOptions,
 } from './interface.ts';
 import type { Json } from './json.ts';
@@ -284,14 +285,22 @@ export class ContainerStreams {
             ...{ id, dir: paths.logDir, options: { follow: true, tailLines }, isRunning: true, present },
             ...{ nowMs: this.#deps.nowMs, signal: detached },
           }),
-        async resize(size) {
-          await sendControl(paths.winsz, formatConmonSize(size));
-        },
+        resize: (size) => this.#sendSize(entry, size),
       };
     } catch (error) {
       forget();
       throw error;
     }
+  }
+
+  /** Throws ContainerNotRunningError. */
+  async resize(entry: ContainerEntry, size: TerminalSize): Promise<void> {
+    this.#initOf(entry);
+    if (entry.record.config.hasTerminal === true) await this.#sendSize(entry, size);
+  }
+
+  async #sendSize({ paths }: ContainerEntry, size: TerminalSize): Promise<void> {
+    await sendControl(paths.winsz, formatConmonSize(size));
   }
 
   /** The view must be that of the container when it is called. */

@@ -318,6 +318,7 @@ export function createSimulatedRuntime({
       stats: async () => notSimulated('stats'),
       processes: async () => notSimulated('processes'),
       exportRoot: async () => notSimulated('exportRoot'),
+      resize: async () => notSimulated('resize'),
       changes: async () => notSimulated('changes'),
       dial: async () => notSimulated('dial'),
     },

@@ -4,7 +4,7 @@
  */
 import { createServer, type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
-import { Duplex, PassThrough, type Readable } from 'node:stream';
+import { Duplex, type Readable } from 'node:stream';
 import type { Logger } from 'pino';
 import { badParameter, DockerError } from './docker-error.ts';
 import { listenOnSocket, type SocketAccess } from './listen.ts';
@@ -71,7 +71,7 @@ export async function startHttpServer(deps: HttpServerDeps): Promise<{ close(): 
       void serve(linkOf(request, response, headers), request.method ?? '', request.url ?? '', request);
     },
   );
-  // Only what may be taken over is an upgrade; it has left the HTTP parser behind, body included.
+  // Only what may be taken over is an upgrade.
   server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
     const link = upgradedLinkOf(request, socket, head, headers);
     void serve(link, request.method ?? '', request.url ?? '', request);
@@ -170,7 +170,8 @@ function upgradedLinkOf(request: IncomingMessage, socket: Socket, head: Buffer, 
   let isAnswered = false;
   const closed = (): void => gone.abort(new ClientGoneError());
   socket.once('close', closed);
-  const { body, rest } = splitBody(socket, head, request.headers['content-length']);
+  // Node gives the request's body as it does without an upgrade; what comes after it stays in the socket.
+  if (head.length > 0) socket.unshift(head);
   const write = (status: number, headers: Headers, text: string, isWhole: boolean): void => {
     isAnswered = true;
     const length: Headers = isWhole ? { 'Content-Length': String(Buffer.byteLength(text)), Connection: 'close' } : {};
@@ -178,7 +179,7 @@ function upgradedLinkOf(request: IncomingMessage, socket: Socket, head: Buffer, 
   };
   return {
     signal: gone.signal,
-    input: body,
+    input: request,
     isAnswered: () => isAnswered,
     answer: (status, headers, text) => {
       write(status, headers, text, true);
@@ -190,52 +191,13 @@ function upgradedLinkOf(request: IncomingMessage, socket: Socket, head: Buffer, 
       return socket;
     },
     hijack: async (contentType) => {
-      await drained(body);
+      await drained(request);
       write(101, { 'Content-Type': contentType, Connection: 'Upgrade', Upgrade: 'tcp' }, '', false);
       socket.off('close', closed);
-      return rest();
+      return socket;
     },
     destroy: () => void socket.destroy(),
   };
-}
-
-/**
- * What follows the headers of an upgraded request: first its body, of a length that is known, then the raw stream.
- * `rest` may be taken when the body has been read.
- */
-function splitBody(
-  socket: Socket,
-  head: Buffer,
-  contentLength: string | undefined,
-): { readonly body: Readable; readonly rest: () => Duplex } {
-  const length = contentLength === undefined ? 0 : Number(contentLength);
-  if (!Number.isSafeInteger(length) || length < 0 || length > maxBodyBytes) {
-    const body = new PassThrough();
-    body.destroy(
-      badParameter(`the Content-Length ${contentLength} of a request to take the connection over is refused`),
-    );
-    return { body, rest: () => socket };
-  }
-  const body = new PassThrough({ highWaterMark: maxBodyBytes });
-  let missing = length;
-  const take = (chunk: Buffer): void => {
-    const own = chunk.subarray(0, missing);
-    missing -= own.length;
-    if (own.length > 0) body.write(own);
-    if (missing > 0) return;
-    socket.off('data', take);
-    socket.off('end', cut);
-    socket.pause();
-    body.end();
-    if (chunk.length > own.length) socket.unshift(chunk.subarray(own.length));
-  };
-  const cut = (): void => {
-    body.destroy(badParameter('the connection ended before the body of the request did'));
-  };
-  socket.on('data', take);
-  socket.on('end', cut);
-  take(head);
-  return { body, rest: () => socket };
 }
 
 async function drained(body: Readable): Promise<void> {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdir, readFile, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Instance, run } from '../instance.ts';
-import { kubectl } from '../tools.ts';
+import { docker, kubectl } from '../tools.ts';
 import { importExampleImages } from './images.ts';
 import { useInstance } from './use-instance.ts';
 
@@ -14,6 +14,7 @@ const documents = [
   'docs/streams.md',
   'docs/configuration.md',
   'docs/images.md',
+  'docs/docker.md',
   'examples/website-monitor/README.md',
   'examples/website-farm/README.md',
   'examples/lamp/README.md',
@@ -30,9 +31,10 @@ function blocksOf(markdown: string): string[] {
  * A block as it can be run here: with this instance's folders and ports; `make` only says what it would do (the suites
  * are what it runs); what follows without end is followed for a moment.
  */
-function adapt(block: string, { dataDir, storeUrl, metricsUrl }: Instance): string {
+function adapt(block: string, { dataDir, runDir, storeUrl, metricsUrl }: Instance): string {
   return block
     .replaceAll('/var/lib/holdfast', dataDir)
+    .replaceAll('/run/holdfast/', `${runDir}/`)
     .replaceAll('https://127.0.0.1:7443', storeUrl)
     .replaceAll('http://127.0.0.1:7444', metricsUrl)
     .replaceAll(/^make /gm, 'make -n ')
@@ -51,6 +53,7 @@ describe('the documents', function () {
     await instance.kubectl(['wait', '--for=condition=Ready', 'ctr', '--all', '--timeout=60s']);
     await mkdir(join(instance.dataDir, 'bin'));
     await symlink(kubectl(), join(instance.dataDir, 'bin', 'kubectl'));
+    await symlink(docker(), join(instance.dataDir, 'bin', 'docker'));
   });
 
   for (const name of documents) {

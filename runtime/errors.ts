@@ -110,6 +110,8 @@ export class VolumeInUseError extends Error {
 export class ImagePullError extends Error {
   override readonly name = 'ImagePullError';
   readonly kind: 'invalid-name' | 'not-found' | 'unauthorized' | 'unreachable' | 'registry' | 'corrupt' | 'disk';
+  /** What stood in the way, in the words of who said so, without what to do. */
+  readonly problem: string;
   constructor(
     image: string,
     problem: { readonly kind: ImagePullError['kind']; readonly what: string; readonly fix: string },
@@ -117,6 +119,24 @@ export class ImagePullError extends Error {
   ) {
     super(`cannot pull image "${image}": ${problem.what}; ${problem.fix}`, options);
     this.kind = problem.kind;
+    this.problem = problem.what;
+  }
+}
+
+/** A registry refused something other than a pull, or could not be asked for it. `kind` and `problem` as ImagePullError's. */
+export class RegistryError extends Error {
+  override readonly name = 'RegistryError';
+  readonly kind: ImagePullError['kind'];
+  readonly problem: string;
+  /** `deed`: what could not be done, after "cannot". */
+  constructor(
+    deed: string,
+    { kind, what, fix }: { readonly kind: ImagePullError['kind']; readonly what: string; readonly fix: string },
+    options?: ErrorOptions,
+  ) {
+    super(`cannot ${deed}: ${what}; ${fix}`, options);
+    this.kind = kind;
+    this.problem = what;
   }
 }
 

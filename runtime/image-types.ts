@@ -3,7 +3,7 @@ import type { Readable, Writable } from 'node:stream';
 
 export type PullPolicy = 'always' | 'if-not-present' | 'never';
 
-/** A user name and password for a registry. It is written to no log, error or argument list. */
+/** A user name and password for a registry. The password is written to no log, error or argument list. */
 export interface RegistryCredential {
   /** As in a config.json: a host, a host and path, or a URL; "*" stands for a part of a host's label. */
   readonly registry: string;
@@ -17,6 +17,18 @@ export interface PullProgress {
   readonly doneBytes: number;
   /** undefined: not known, or not yet. When all is there, the layers are still to be unpacked. */
   readonly totalBytes?: number | undefined;
+  /** The lowest first, those that were here among them; undefined: not known, or not yet. */
+  readonly layers?: readonly LayerProgress[] | undefined;
+}
+
+/** A layer of an image that is being fetched. Which bytes are whose is a good guess while several come at once. */
+export interface LayerProgress {
+  /** sha256:… of the blob, as the registry has it. */
+  readonly digest: string;
+  readonly sizeBytes: number;
+  readonly doneBytes: number;
+  /** present: it was on this host before; stored: it is unpacked. */
+  readonly state: 'present' | 'waiting' | 'downloading' | 'downloaded' | 'stored';
 }
 
 export interface PullOptions {
@@ -29,6 +41,14 @@ export interface PullOptions {
   readonly platform?: string | undefined;
   /** Called a few times a second at most, while bytes come. Must not throw. */
   readonly onProgress?: ((progress: PullProgress) => void) | undefined;
+  /** The layers are asked for at once and reported to the last, which costs one more request; else after a while, if at all. */
+  readonly reportsLayers?: boolean | undefined;
+}
+
+/** Whom a registry takes the one who asks for. */
+export interface RegistryAccess {
+  /** As those of PullOptions. */
+  readonly credentials?: readonly RegistryCredential[] | undefined;
 }
 
 export interface ImageInfo {
@@ -39,6 +59,54 @@ export interface ImageInfo {
   readonly sizeBytes: number;
   /** The OCI image configuration's `config` object, as far as the runtime and its callers use it. */
   readonly config: ImageConfig;
+}
+
+/** All that is known of an image. */
+export interface ImageDescription extends ImageInfo {
+  /** The OCI image configuration as it came: each member is unknown until it is looked at. */
+  readonly configuration: Readonly<Record<string, unknown>>;
+  /** What the image says of itself; '' where it says nothing. */
+  readonly platform: { readonly os: string; readonly architecture: string; readonly variant: string };
+  /** undefined: it does not say, or not in RFC 3339. */
+  readonly createdAtMs: number | undefined;
+  readonly labels: Readonly<Record<string, string>>;
+  /** The lowest first. */
+  readonly layers: readonly { readonly diffID: string; readonly sizeBytes: number }[];
+  /** By which registries know it, that of an index where it came by one; empty: it came by an archive. */
+  readonly manifestDigests: readonly string[];
+}
+
+/** What a registry was given. */
+export interface PushedImage {
+  /** sha256:… of the manifest. */
+  readonly digest: string;
+  /** Of the manifest; undefined: the registry did not say it afterwards. */
+  readonly sizeBytes: number | undefined;
+}
+
+/** An image in a registry, before it is fetched. */
+export interface RemoteImage {
+  /** sha256:… of the manifest or index. */
+  readonly digest: string;
+  readonly mediaType: string;
+  readonly sizeBytes: number;
+  readonly platforms: readonly { readonly os: string; readonly architecture: string; readonly variant: string }[];
+}
+
+export interface ImportedImage extends ImageInfo {
+  /** Those of its names that the archive gave it. */
+  readonly importedNames: readonly string[];
+}
+
+/** What an image that is made of a root file system says about running it; members of `config` of the OCI image configuration. */
+export interface RootFsImport {
+  /** undefined: it gets no name. */
+  readonly name?: string | undefined;
+  readonly config: Readonly<Record<string, unknown>>;
+  /** Stands in its history. */
+  readonly comment: string;
+  /** os/architecture[/variant]; undefined: this host's. */
+  readonly platform?: string | undefined;
 }
 
 /** `config` of the OCI image configuration. Source: opencontainers/image-spec config.md. */
@@ -105,7 +173,12 @@ export interface Images {
     source: string | Readable,
     options: { readonly name?: string | undefined; readonly onProgress?: PullOptions['onProgress'] },
     signal: AbortSignal,
-  ): Promise<readonly ImageInfo[]>;
+  ): Promise<readonly ImportedImage[]>;
+  /**
+   * Makes an image of one layer out of a tar archive of a root file system (also compressed by gzip, bzip2, xz or zstd).
+   * Throws ImagePullError (corrupt, invalid-name).
+   */
+  importRootFs(source: string | Readable, request: RootFsImport, signal: AbortSignal): Promise<ImageInfo>;
   /**
    * Writes images, by reference or id, to a file or a stream, which is ended. A reference is kept as a name in the archive.
    * Throws ImageNotPresentError, RuntimeOperationError.
@@ -117,8 +190,30 @@ export interface Images {
   ): Promise<void>;
   /** undefined if there is none. Takes a reference or an id; `platform` goes with a reference (os/architecture[/variant]). */
   inspect(referenceOrID: string, platform?: string): Promise<ImageInfo | undefined>;
-  /** Throws ImageInUseError. No error if it is not there. */
+  /** As inspect, with all that is known of it. */
+  describe(referenceOrID: string, platform?: string): Promise<ImageDescription | undefined>;
+  /**
+   * Gives an image one more name, which another image may lose by it. Throws ImageNotPresentError, ImagePullError
+   * (invalid-name: also one with a digest, which only a registry gives).
+   */
+  tag(referenceOrID: string, name: string): Promise<void>;
+  /** Takes a name from its image, which stays, be it without any. No error if none has it. */
+  untag(name: string): Promise<void>;
+  /** One of several names is taken from it; the last one, or an id, removes the image. Throws ImageInUseError. No error if it is not there. */
   remove(referenceOrID: string): Promise<void>;
+  /**
+   * Copies the image that has this name to the registry that the name says. `onLayer` hears of each layer, by its diff ID,
+   * when it is begun. Returns what the registry has now. Throws ImageNotPresentError, RegistryError.
+   */
+  push(
+    name: string,
+    options: RegistryAccess & { readonly onLayer?: ((diffID: string) => void) | undefined },
+    signal: AbortSignal,
+  ): Promise<PushedImage>;
+  /** Asks the registry of a reference what it has there. Throws RegistryError. */
+  describeRemote(reference: string, access: RegistryAccess, signal: AbortSignal): Promise<RemoteImage>;
+  /** Asks a registry whether it knows this user and password. Throws RegistryError (unauthorized: it does not). */
+  checkCredential(credential: RegistryCredential, signal: AbortSignal): Promise<void>;
   /**
    * Removes images that no container has and that are not among `wanted`, the longest unused first, and what broken pulls
    * left. Those of the name localhost/… stay: no registry has them. One at a time; a second call waits for the first.

@@ -2,6 +2,7 @@
  * Images out of archives and into archives, whole files and streams. Effects; what an archive holds is decided in
  * plan-import.ts. What is written on the way lies in a scratch folder that goes at the end, or at the next start.
  */
+import type { ChildProcessByStdio } from 'node:child_process';
 import { createReadStream, createWriteStream } from 'node:fs';
 import { mkdir, open, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -22,36 +23,39 @@ export async function openArchive(
   { scratch, name }: { readonly scratch: string; readonly name: string | undefined },
   signal: AbortSignal,
 ): Promise<readonly PlannedImport[]> {
-  const given = join(scratch, 'given');
-  if (typeof source === 'string') await symlink(source, given);
-  else await pipeline(source, createWriteStream(given, { mode: 0o600 }), { signal });
-  const path = await unpack(given, join(scratch, 'archive'), signal);
+  const path = await takeArchive(source, scratch, signal);
   const title = typeof source === 'string' ? source : 'the archive';
   const manifest = await readMember(path, 'manifest.json', signal);
   const index = manifest === undefined ? await readMember(path, 'index.json', signal) : undefined;
   return planImport({ title, path, manifest, index, name });
 }
 
-/** skopeo 1.9.3 reads a member of a docker-archive by its index only if the archive is not compressed. */
-async function unpack(from: string, to: string, signal: AbortSignal): Promise<string> {
-  const decompress = await findDecompressor(from);
-  if (decompress === undefined) return from;
-  try {
-    await pipeline(createReadStream(from), decompress, createWriteStream(to, { mode: 0o600 }), { signal });
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && /^(?:Z_|ZSTD_)/.test(String(error.code))) {
-      const fix = 'it is cut short or damaged: write or copy it again';
-      throw new ImagePullError('the archive', { kind: 'corrupt', what: error.message, fix }, { cause: error });
-    }
-    throw error;
-  }
-  await rm(from);
-  return to;
+/** Brings an archive into `scratch`, not compressed: skopeo 1.9.3 reads a member of one by its index only so. Throws ImagePullError. */
+export async function takeArchive(source: string | Readable, scratch: string, signal: AbortSignal): Promise<string> {
+  const given = join(scratch, 'given');
+  if (typeof source === 'string') await symlink(source, given);
+  else await pipeline(source, createWriteStream(given, { mode: 0o600 }), { signal });
+  const compression = await observeCompression(given);
+  if (compression === undefined) return given;
+  const path = join(scratch, 'archive');
+  await decompress(compression, { from: given, to: path }, signal);
+  await rm(given);
+  return path;
 }
 
-/** By the first bytes. undefined: not compressed, or in a way that is not known here. Throws ImagePullError if it is not there. */
-async function findDecompressor(path: string): Promise<Transform | undefined> {
-  const start = Buffer.alloc(4);
+type Compression = { readonly transform: () => Transform } | { readonly program: 'xz' | 'bzip2' };
+
+/** The bytes with which each begins. */
+const compressions: readonly (readonly [string, Compression])[] = [
+  ['1f8b', { transform: createGunzip }],
+  ['28b52ffd', { transform: createZstdDecompress }],
+  ['fd377a585a00', { program: 'xz' }],
+  ['425a68', { program: 'bzip2' }],
+];
+
+/** undefined: not compressed, or in a way that is not known here. Throws ImagePullError if it is not there. */
+async function observeCompression(path: string): Promise<Compression | undefined> {
+  const start = Buffer.alloc(6);
   const file = await open(path, 'r').catch((cause: NodeJS.ErrnoException) => {
     const fix = 'check the path';
     throw new ImagePullError('the archive', { kind: 'not-found', what: cause.message, fix }, { cause });
@@ -61,8 +65,35 @@ async function findDecompressor(path: string): Promise<Transform | undefined> {
   } finally {
     await file.close();
   }
-  if (start.readUInt16BE() === 0x1f8b) return createGunzip();
-  return start.readUInt32LE() === 0xfd2fb528 ? createZstdDecompress() : undefined;
+  return compressions.find(([magic]) => start.toString('hex').startsWith(magic))?.[1];
+}
+
+async function decompress(
+  compression: Compression,
+  { from, to }: { readonly from: string; readonly to: string },
+  signal: AbortSignal,
+): Promise<void> {
+  const target = createWriteStream(to, { mode: 0o600 });
+  if ('program' in compression) return decompressBy(compression.program, from, target, signal);
+  try {
+    await pipeline(createReadStream(from), compression.transform(), target, { signal });
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && /^(?:Z_|ZSTD_)/.test(String(error.code)))
+      throw damaged(error.message, error);
+    throw error;
+  }
+}
+
+/** What zlib does not know. */
+async function decompressBy(program: string, from: string, target: Writable, signal: AbortSignal): Promise<void> {
+  const child = spawnChild(program, ['--decompress', '--stdout', '--', from], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const { code, stderr } = await drain(child, target, signal);
+  if (code !== 0) throw damaged(stderr === '' ? `${program} ended with ${code ?? 'a signal'}` : stderr);
+}
+
+function damaged(what: string, cause?: unknown): ImagePullError {
+  const fix = 'it is cut short or damaged: write or copy it again';
+  return new ImagePullError('the archive', { kind: 'corrupt', what, fix }, { cause });
 }
 
 /** The text of a file at the top of an archive; undefined: it is not there, or this is no archive. */
@@ -149,6 +180,16 @@ async function tar(args: readonly string[], signal: AbortSignal): Promise<void> 
 async function packTo(tree: string, target: Writable, signal: AbortSignal): Promise<void> {
   const args = ['--create', '--file=-', '--sort=name', '--owner=0', '--group=0', '--numeric-owner', '--mtime=@0'];
   const child = spawnChild('tar', [...args, `--directory=${tree}`, '.'], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const { code, stderr } = await drain(child, target, signal);
+  if (code !== 0) throw new RuntimeOperationError('image_export', `tar ended with ${code ?? 'a signal'}: ${stderr}`);
+}
+
+/** Pipes all that a child says to the target, and tells how it ended and the end of its complaints. A broken pipe ends it. */
+async function drain(
+  child: ChildProcessByStdio<null, Readable, Readable>,
+  target: Writable,
+  signal: AbortSignal,
+): Promise<{ readonly code: number | null; readonly stderr: string }> {
   let stderr = '';
   child.stderr.on('data', (chunk: Buffer) => {
     stderr = (stderr + chunk.toString('utf8')).slice(-4096);
@@ -157,13 +198,12 @@ async function packTo(tree: string, target: Writable, signal: AbortSignal): Prom
     child.on('error', reject);
     child.on('close', resolve);
   });
-  ended.catch(() => undefined); // looked at below, also when the pipe breaks first
+  ended.catch(() => undefined); // awaited below, also when the pipe breaks first
   try {
     await pipeline(child.stdout, target, { signal });
-  } finally {
-    child.kill('SIGKILL'); // nothing happens to one that has ended
+  } catch (error) {
+    child.kill('SIGKILL');
+    throw error;
   }
-  const code = await ended;
-  if (code !== 0)
-    throw new RuntimeOperationError('image_export', `tar ended with ${code ?? 'a signal'}: ${stderr.trim()}`);
+  return { code: await ended, stderr: stderr.trim() };
 }

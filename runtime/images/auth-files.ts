@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { RegistryCredential } from '../interface.ts';
+import { ImagePullError, type RegistryCredential, RegistryError } from '../interface.ts';
 import { formatAuthFile, hasCredentialFor, matchCredentials } from './credentials.ts';
 import type { ImageReference, RegistryReference } from './reference.ts';
 import { removeStale } from './stale-files.ts';
@@ -28,6 +28,8 @@ export interface AuthFiles {
     },
     work: (file: string | undefined) => Promise<T>,
   ): Promise<T>;
+  /** A path for a file of credentials that `work` may write; what is there is removed afterwards. */
+  withFile<T>(work: (path: string) => Promise<T>): Promise<T>;
 }
 
 /** `dir`: on a tmpfs; made if missing. `hostFiles`: auth.json or config.json of this host; the first that is there counts. */
@@ -58,15 +60,22 @@ export async function openAuthFiles(dir: string, hostFiles: readonly string[]): 
     async use({ login, reference, credentials }, work) {
       if (login.kind === 'host' || reference.kind === 'archive')
         return work(login.kind === 'host' ? login.file : undefined);
-      const path = join(dir, `${process.pid}-${randomBytes(8).toString('hex')}.json`);
-      try {
+      return withFile(async (path) => {
         await writeFile(path, await textFor(reference, login.credential, credentials), { mode: 0o600, flag: 'wx' });
-        return await work(path);
-      } finally {
-        await rm(path, { force: true });
-      }
+        return work(path);
+      });
     },
+    withFile,
   };
+
+  async function withFile<T>(work: (path: string) => Promise<T>): Promise<T> {
+    const path = join(dir, `${process.pid}-${randomBytes(8).toString('hex')}.json`);
+    try {
+      return await work(path);
+    } finally {
+      await rm(path, { force: true });
+    }
+  }
 
   async function textFor(
     reference: RegistryReference,
@@ -75,6 +84,33 @@ export async function openAuthFiles(dir: string, hostFiles: readonly string[]): 
   ): Promise<string> {
     return formatAuthFile({ reference, credential, others, hostFile: (await readHostFile())?.content });
   }
+}
+
+/**
+ * Runs `attempt` with one login after the other until one is not refused. When all are, what the first heard counts: it is
+ * what the caller gave.
+ */
+export async function tryLogins<T>(
+  auth: Pick<AuthFiles, 'use'>,
+  request: {
+    readonly logins: readonly Login[];
+    readonly reference: ImageReference;
+    readonly credentials: readonly RegistryCredential[];
+  },
+  attempt: (login: { readonly authFile: string | undefined; readonly isLoggedIn: boolean }) => Promise<T>,
+): Promise<T> {
+  let refusal: unknown;
+  for (const login of request.logins) {
+    try {
+      const isLoggedIn = login.kind === 'given' || login.isKnown;
+      return await auth.use({ ...request, login }, (authFile) => attempt({ authFile, isLoggedIn }));
+    } catch (error) {
+      const isAnswer = error instanceof ImagePullError || error instanceof RegistryError;
+      if (!isAnswer || error.kind !== 'unauthorized') throw error;
+      refusal ??= error;
+    }
+  }
+  throw refusal;
 }
 
 /** skopeo says what is wrong with a file that is no JSON; here it is as if empty. */

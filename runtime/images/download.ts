@@ -5,72 +5,121 @@
  */
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { PullProgress } from '../interface.ts';
+import type { LayerProgress, PullProgress } from '../interface.ts';
+import { type Blob, type ManifestBlobs, missingBytes, observeLayers } from './layer-progress.ts';
 import { isFor, type Platform } from './platform.ts';
 
 export interface DownloadWatch {
   /** skopeo's --tmpdir, which holds nothing else. */
   readonly dir: string;
-  /** Asked once, when the download takes longer than `totalAfterMs`; undefined: it cannot be known. */
-  readonly askTotal: () => Promise<number | undefined>;
+  /** Asked once, when the download takes longer than `blobsAfterMs`; undefined: it cannot be known. */
+  readonly askBlobs: () => Promise<ManifestBlobs | undefined>;
+  /** Blobs whose content was here before. */
+  readonly known: ReadonlySet<string>;
+  /** Those whose content is here now. */
+  readonly stored: () => Promise<ReadonlySet<string>>;
   readonly onProgress: (progress: PullProgress) => void;
   readonly intervalMs: number;
   /** Most downloads are over before anybody wants to know: the question costs a process and a request. */
-  readonly totalAfterMs: number;
+  readonly blobsAfterMs: number;
 }
 
-/** Reports what changed until the returned function is called, which waits for nothing. */
-export function watchDownload({ dir, askTotal, onProgress, intervalMs, totalAfterMs }: DownloadWatch): () => void {
+export interface Watching {
+  /** Waits for nothing. */
+  stop(): void;
+  /** All is here: says so of each layer, for which it may have to wait until it is known which there are. */
+  finish(): Promise<void>;
+}
+
+/** Reports what changed until it is stopped or finished. */
+export function watchDownload(watch: DownloadWatch): Watching {
+  const { dir, known, onProgress } = watch;
   const startedMs = performance.now();
-  let totalBytes: number | undefined;
-  let hasAsked = false;
+  let blobs: ManifestBlobs | undefined;
+  let asking: Promise<void> | undefined;
   let last = '';
   let isLooking = false;
   let isOver = false;
 
-  async function look(): Promise<void> {
-    const doneBytes = await sizeOfFolder(dir);
-    if (!hasAsked && performance.now() - startedMs >= totalAfterMs) {
-      hasAsked = true;
-      totalBytes = await askTotal().catch(() => undefined); // the pull itself will say what is wrong
-    }
-    // A tag that moved between the two requests gives a total of another image.
-    const total = totalBytes === undefined || totalBytes < doneBytes ? undefined : totalBytes;
-    const text = `${doneBytes}/${total}`;
-    if (isOver || text === last || doneBytes === 0) return;
-    last = text;
-    onProgress({ doneBytes, totalBytes: total });
+  function ask(): Promise<void> {
+    // The pull itself will say what is wrong.
+    asking ??= watch.askBlobs().then(
+      (answer) => {
+        blobs = answer;
+      },
+      () => undefined,
+    );
+    return asking;
   }
 
-  const timer = setInterval(() => {
+  function report(progress: PullProgress): void {
+    const text = JSON.stringify(progress);
+    if (isOver || text === last || (progress.doneBytes === 0 && progress.layers === undefined)) return;
+    last = text;
+    onProgress(progress);
+  }
+
+  async function look(): Promise<void> {
+    const files = await sizesOfFiles(dir);
+    const doneBytes = files.reduce((sum, size) => sum + size, 0);
+    if (performance.now() - startedMs >= watch.blobsAfterMs) await ask();
+    const missing = blobs === undefined ? undefined : missingBytes(blobs, known);
+    // A tag that moved between the two requests gives a total of another image.
+    const totalBytes = missing === undefined || missing < doneBytes ? undefined : missing;
+    const layers =
+      blobs === undefined
+        ? undefined
+        : observeLayers({ layers: blobs.layers, files, known, stored: await watch.stored() });
+    report({ doneBytes, totalBytes, layers });
+  }
+
+  const tick = () => {
     if (isLooking) return;
     isLooking = true;
-    look().finally(() => {
-      isLooking = false;
-    });
-  }, intervalMs);
-  return () => {
+    look()
+      .catch(() => undefined) // the store's lists cannot be read: the pull itself will say so
+      .finally(() => {
+        isLooking = false;
+      });
+  };
+  const timer = setInterval(tick, watch.intervalMs);
+  if (watch.blobsAfterMs === 0) tick();
+  const stop = () => {
     isOver = true;
     clearInterval(timer);
   };
+  return {
+    stop,
+    async finish() {
+      clearInterval(timer);
+      if (watch.blobsAfterMs === 0) await ask();
+      if (blobs !== undefined) {
+        const bytes = missingBytes(blobs, known);
+        const layers = blobs.layers.map((layer): LayerProgress => {
+          const state = known.has(layer.digest) ? 'present' : 'stored';
+          return { ...layer, doneBytes: layer.sizeBytes, state };
+        });
+        report({ doneBytes: bytes, totalBytes: bytes, layers });
+      }
+      stop();
+    },
+  };
 }
 
-/** Bytes of the files in a folder and in its folders. What vanishes meanwhile does not count. */
-async function sizeOfFolder(dir: string): Promise<number> {
+/** Sizes of the files in a folder and in its folders, in the order of their numbers. What vanishes meanwhile does not count. */
+async function sizesOfFiles(dir: string): Promise<readonly number[]> {
   const entries = await readdir(dir, { recursive: true, withFileTypes: true }).catch(() => []);
   const sizes = await Promise.all(
-    entries.map(async (entry) => {
-      if (!entry.isFile()) return 0;
-      const found = await stat(join(entry.parentPath, entry.name)).catch(() => undefined);
-      return found?.size ?? 0;
-    }),
+    entries
+      .filter((entry) => entry.isFile())
+      .sort((a, b) => Number(a.name) - Number(b.name))
+      .map((entry) => stat(join(entry.parentPath, entry.name)).catch(() => undefined)),
   );
-  return sizes.reduce((sum, size) => sum + size, 0);
+  return sizes.flatMap((found) => (found === undefined ? [] : found.size));
 }
 
 export type Manifest =
-  /** One image: its blobs, by digest. */
-  | { readonly kind: 'image'; readonly blobs: readonly { readonly digest: string; readonly sizeBytes: number }[] }
+  | ({ readonly kind: 'image' } & ManifestBlobs)
   /** An image for several platforms: the digest of the manifest for this one; undefined: there is none. */
   | { readonly kind: 'index'; readonly digest: string | undefined }
   | { readonly kind: 'unknown' };
@@ -93,11 +142,13 @@ export function parseManifest(text: string, platform: Platform): Manifest {
     return { kind: 'index', digest: asText(fitting?.digest) };
   }
   if (!Array.isArray(layers)) return { kind: 'unknown' };
-  const blobs = [config, ...layers].map(asObject).map(({ digest, size }) => ({
-    digest: asText(digest) ?? '',
-    sizeBytes: typeof size === 'number' && Number.isSafeInteger(size) && size > 0 ? size : 0,
-  }));
-  return { kind: 'image', blobs };
+  return { kind: 'image', config: blobOf(config), layers: layers.map(blobOf) };
+}
+
+function blobOf(descriptor: unknown): Blob {
+  const { digest, size } = asObject(descriptor);
+  const sizeBytes = typeof size === 'number' && Number.isSafeInteger(size) && size > 0 ? size : 0;
+  return { digest: asText(digest) ?? '', sizeBytes };
 }
 
 function dropUndefined(words: Record<'os' | 'architecture' | 'variant', string | undefined>): Partial<Platform> {

@@ -13,7 +13,7 @@ import {
   RuntimeOperationError,
 } from '../interface.ts';
 import { type ArchiveRecords, archiveFingerprint } from './archive-records.ts';
-import type { AuthFiles, Login } from './auth-files.ts';
+import { type AuthFiles, type Login, tryLogins } from './auth-files.ts';
 import type { Platform } from './platform.ts';
 import { createSharedRuns } from './pulls.ts';
 import type { StorageCommands } from './storage-commands.ts';
@@ -50,6 +50,7 @@ interface FetchRequest {
   readonly logins: readonly Login[];
   readonly credentials: NonNullable<PullOptions['credentials']>;
   readonly onProgress: (progress: PullProgress) => void;
+  readonly reportsLayers: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -60,23 +61,12 @@ export function createFetcher(deps: FetcherDeps): Fetcher {
   let held: Promise<unknown> = Promise.resolve();
   let underWay = 0;
 
-  /** Asks with one login after the other. When all are refused, what the first heard counts: it is what the caller gave. */
-  async function copy(wanted: Wanted, request: FetchRequest): Promise<void> {
+  function copy(wanted: Wanted, request: FetchRequest): Promise<void> {
     const { reference, name, title, platform = host } = wanted;
-    const { logins, credentials, onProgress, signal } = request;
-    let refusal: unknown;
-    for (const login of logins) {
-      try {
-        const isLoggedIn = login.kind === 'given' || login.isKnown;
-        return await auth.use({ login, reference, credentials }, (authFile) =>
-          commands.copy({ reference, platform, name, title, authFile, isLoggedIn, onProgress }, signal),
-        );
-      } catch (error) {
-        if (!(error instanceof ImagePullError) || error.kind !== 'unauthorized') throw error;
-        refusal ??= error;
-      }
-    }
-    throw refusal;
+    const { logins, credentials, onProgress, reportsLayers, signal } = request;
+    return tryLogins(auth, { logins, reference, credentials }, (login) =>
+      commands.copy({ reference, platform, name, title, ...login, onProgress, reportsLayers }, signal),
+    );
   }
 
   /** One pull, from the start of skopeo to the image's record, measured and logged. */
@@ -120,7 +110,8 @@ export function createFetcher(deps: FetcherDeps): Fetcher {
         await held;
         underWay += 1;
         try {
-          return await pull(wanted, { logins, credentials, onProgress, signal: shared });
+          const reportsLayers = options.reportsLayers ?? false;
+          return await pull(wanted, { logins, credentials, onProgress, reportsLayers, signal: shared });
         } finally {
           underWay -= 1;
         }

@@ -1,8 +1,8 @@
 /**
- * Makes an ImagePullError of what skopeo printed. Pure. Its messages are the only interface it has, so the table
+ * Makes an ImagePullError or a RegistryError of what skopeo printed. Pure. Its messages are the only interface it has, so the table
  * here is tested against each failure provoked for real. Seen with skopeo 1.9.3; other versions word them alike.
  */
-import { ImagePullError } from '../interface.ts';
+import { ImagePullError, RegistryError } from '../interface.ts';
 
 type Problem = ConstructorParameters<typeof ImagePullError>[1];
 
@@ -128,6 +128,20 @@ export function parsePullError(image: string, stderr: string, circumstances: Pul
   return new ImagePullError(image, { ...problem, fix: fixFor(problem, circumstances) });
 }
 
+/** As parsePullError, for what is no pull. `deed`: what could not be done, after "cannot". */
+export function parseRegistryError(
+  deed: string,
+  stderr: string,
+  { isLoggedIn }: Pick<PullCircumstances, 'isLoggedIn'>,
+): RegistryError {
+  const problem = registryProblem(fatalMessage(stderr));
+  if (problem.kind !== 'unauthorized' || problem.fix !== giveCredentials) return new RegistryError(deed, problem);
+  const fix = isLoggedIn
+    ? 'the registry was given a user name and password and did not take them: check both, and what this user may do'
+    : 'give credentials that may do it';
+  return new RegistryError(deed, { ...problem, fix });
+}
+
 function fixFor({ kind, fix }: Problem, { isLoggedIn, isByDigest, tags }: PullCircumstances): string {
   if (kind === 'unauthorized' && isLoggedIn && fix === giveCredentials)
     return 'the registry was given a user name and password and did not take them: check both, and whether this user may read the image';
@@ -165,7 +179,10 @@ function splitMirrors(message: string): readonly string[] {
 function match(message: string, table: readonly Rule[]): Problem {
   const rule = table.find(({ pattern }) => pattern.test(message));
   // The name of the image stands in front already; with the mirrors' errors it is needed to tell them apart.
-  const text = message.replace(/^(?:initializing source|determining manifest MIME type for) \S+: (?=.)/, '');
+  const text = message.replace(
+    /^(?:(?:initializing source|determining manifest MIME type for) \S+|trying to reuse blob \S+ at destination|(?:logging into|authenticating creds for) "[^"]*"): (?=.)/,
+    '',
+  );
   const what = text === '' ? 'skopeo failed and said nothing' : clip(text);
   if (rule !== undefined) return { kind: rule.kind, what, fix: rule.fix };
   return { kind: 'registry', what, fix: 'see the message; it is tried again' };

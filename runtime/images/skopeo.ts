@@ -5,6 +5,7 @@
  */
 import { spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
+import { createInterface } from 'node:readline';
 
 export interface ToolRun {
   readonly command: 'skopeo' | 'containers-storage' | 'sync' | 'umount' | 'tar';
@@ -15,6 +16,10 @@ export interface ToolRun {
   readonly signal?: AbortSignal | undefined;
   /** Whether `stdout` is wanted; at most 4 MiB, which a manifest never has. */
   readonly keepsOutput?: boolean | undefined;
+  /** Hears each line of `stdout`. */
+  readonly onLine?: ((line: string) => void) | undefined;
+  /** What it reads from `stdin`; undefined: nothing. */
+  readonly input?: string | undefined;
 }
 
 export type ToolResult =
@@ -35,9 +40,15 @@ export async function runTool(run: ToolRun): Promise<ToolResult> {
   run.signal?.throwIfAborted();
   // A group of its own (detached), so that the unpacking child is killed with it.
   const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', run.command, ...run.args], {
-    stdio: ['ignore', run.keepsOutput === true ? 'pipe' : 'ignore', 'pipe'],
+    stdio: [
+      run.input === undefined ? 'ignore' : 'pipe',
+      run.keepsOutput === true || run.onLine !== undefined ? 'pipe' : 'ignore',
+      'pipe',
+    ],
     detached: true,
   });
+  child.stdin?.on('error', () => {}); // it ended without reading: its code and its words tell why
+  child.stdin?.end(run.input);
   let ended: Extract<ToolResult, { kind: 'stalled' | 'too-slow' }> | { readonly kind: 'aborted' } | undefined;
   const end = (reason: NonNullable<typeof ended>) => {
     ended ??= reason;
@@ -47,8 +58,10 @@ export async function runTool(run: ToolRun): Promise<ToolResult> {
   let outputBytes = 0;
   child.stdout?.on('data', (chunk: Buffer) => {
     outputBytes += chunk.length;
-    if (outputBytes <= keptStdoutBytes) output.push(chunk);
+    if (run.keepsOutput === true && outputBytes <= keptStdoutBytes) output.push(chunk);
   });
+  if (run.onLine !== undefined && child.stdout !== null)
+    createInterface({ input: child.stdout }).on('line', run.onLine);
   let stderr = '';
   child.stderr?.on('data', (chunk: Buffer) => {
     stderr = (stderr + chunk.toString('utf8')).slice(-keptStderrBytes);

@@ -6,16 +6,19 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ImagePullError, type PullProgress, RuntimeOperationError } from '../interface.ts';
 import { type Manifest, parseManifest, watchDownload } from './download.ts';
+import type { ManifestBlobs } from './layer-progress.ts';
 import type { Platform } from './platform.ts';
 import { isManifestUnknown, type PullCircumstances, parsePullError } from './pull-errors.ts';
 import type { ImageReference } from './reference.ts';
 import { runTool, type ToolResult } from './skopeo.ts';
-import { isThere, removeStale } from './stale-files.ts';
+import { hostOptions, platformOptions, storageLocation, storageOptions } from './skopeo-options.ts';
+import { removeStale } from './stale-files.ts';
 
 export interface StorageCommandsDeps {
   readonly root: string;
   readonly runRoot: string;
   readonly registriesConf: string | undefined;
+  readonly hasPolicy: boolean;
   readonly limits: { readonly pullDeadlineMs: number; readonly stallMs: number };
   /** Digests of blobs that need not be fetched any more. */
   blobDigests(): Promise<ReadonlySet<string>>;
@@ -34,6 +37,7 @@ export interface CopyRequest {
   /** Whether the file holds a user name and password for it. */
   readonly isLoggedIn: boolean;
   readonly onProgress: (progress: PullProgress) => void;
+  readonly reportsLayers: boolean;
 }
 
 export interface StorageCommands {
@@ -54,20 +58,18 @@ export interface StorageCommands {
   removeStale(): Promise<void>;
 }
 
-const progressTimes = { intervalMs: 500, totalAfterMs: 1_000 };
+const progressTimes = { intervalMs: 500, blobsAfterMs: 1_000 };
+/** For one who watches it layer by layer. */
+const layerTimes = { intervalMs: 100, blobsAfterMs: 0 };
 const manifestDeadlineMs = 30_000;
 /** It only makes an error clearer. */
 const tagsDeadlineMs = 5_000;
 /** For storage's own program, sync included. */
 const storageDeadlineMs = 120_000;
-/** Without it storage mounts its folder over itself, and leaves that behind. */
-const storageOptions = 'overlay.skip_mount_home=true';
 
 export async function createStorageCommands(deps: StorageCommandsDeps): Promise<StorageCommands> {
   const scratch = join(deps.root, 'holdfast-tmp');
   await removeStale(scratch, 'own-too');
-  // The host's rules on signatures hold where there are some. Debian's skopeo installs permissive ones.
-  const hasPolicy = await isThere('/etc/containers/policy.json');
 
   async function storage(args: readonly string[]): Promise<void> {
     const place = ['--graph', deps.root, '--run', deps.runRoot, '--storage-driver', 'overlay'];
@@ -76,13 +78,8 @@ export async function createStorageCommands(deps: StorageCommandsDeps): Promise<
     assertSuccess('image_change', await runTool({ ...run, deadlineMs: storageDeadlineMs }));
   }
 
-  function globalOptions({ os, architecture, variant }: Platform): readonly string[] {
-    return [
-      ...(deps.registriesConf === undefined ? [] : ['--registries-conf', deps.registriesConf]),
-      ...(hasPolicy ? [] : ['--insecure-policy']),
-      ...['--override-os', os, '--override-arch', architecture],
-      ...(variant === undefined ? [] : ['--override-variant', variant]),
-    ];
+  function globalOptions(platform: Platform): readonly string[] {
+    return [...hostOptions(deps), ...platformOptions(platform)];
   }
 
   async function readManifest(source: string, request: CopyRequest, signal: AbortSignal): Promise<Manifest> {
@@ -92,12 +89,8 @@ export async function createStorageCommands(deps: StorageCommandsDeps): Promise<
     return result.kind === 'success' ? parseManifest(result.stdout, request.platform) : { kind: 'unknown' };
   }
 
-  /** Bytes of the blobs that are still to be fetched. undefined: the manifest does not say, or cannot be read. */
-  async function askTotal(
-    request: CopyRequest,
-    known: ReadonlySet<string>,
-    signal: AbortSignal,
-  ): Promise<number | undefined> {
+  /** undefined: the manifest does not say, or cannot be read. */
+  async function askBlobs(request: CopyRequest, signal: AbortSignal): Promise<ManifestBlobs | undefined> {
     const { reference } = request;
     if (reference.kind === 'archive') return undefined;
     let manifest = await readManifest(sourceOf(reference), request, signal);
@@ -105,9 +98,7 @@ export async function createStorageCommands(deps: StorageCommandsDeps): Promise<
       const source = `docker://${reference.registry}/${reference.repository}@${manifest.digest}`;
       manifest = await readManifest(source, request, signal);
     }
-    if (manifest.kind !== 'image') return undefined;
-    const missing = new Map(manifest.blobs.map(({ digest, sizeBytes }) => [digest, sizeBytes]));
-    return [...missing].reduce((sum, [digest, sizeBytes]) => (known.has(digest) ? sum : sum + sizeBytes), 0);
+    return manifest.kind === 'image' ? manifest : undefined;
   }
 
   async function pullError(request: CopyRequest, failure: Failure, signal: AbortSignal): Promise<Error> {
@@ -140,7 +131,7 @@ export async function createStorageCommands(deps: StorageCommandsDeps): Promise<
     return result.kind === 'success' ? parseTags(result.stdout) : undefined;
   }
 
-  const location = `[overlay@${deps.root}+${deps.runRoot}:${storageOptions}]`;
+  const location = storageLocation(deps);
 
   async function withScratch<T>(work: (dir: string) => Promise<T>): Promise<T> {
     await mkdir(scratch, { recursive: true, mode: 0o700 });
@@ -171,11 +162,13 @@ export async function createStorageCommands(deps: StorageCommandsDeps): Promise<
       // Before the download: a layer that is done while it runs was to be fetched.
       const known = await deps.blobDigests();
       await withScratch(async (temporary) => {
-        const stopWatch = watchDownload({
+        const watching = watchDownload({
           dir: temporary,
-          askTotal: () => askTotal(request, known, signal),
+          askBlobs: () => askBlobs(request, signal),
+          known,
+          stored: deps.blobDigests,
           onProgress: request.onProgress,
-          ...progressTimes,
+          ...(request.reportsLayers ? layerTimes : progressTimes),
         });
         try {
           const args = [
@@ -187,8 +180,9 @@ export async function createStorageCommands(deps: StorageCommandsDeps): Promise<
           const { pullDeadlineMs: deadlineMs, stallMs } = deps.limits;
           const result = await runTool({ command: 'skopeo', args, deadlineMs, stallMs, signal });
           if (result.kind !== 'success') throw await pullError(request, result, signal);
+          await watching.finish();
         } finally {
-          stopWatch();
+          watching.stop();
         }
       });
       // The records are fsynced by storage, the layers are not: a power cut must not leave empty files behind them.

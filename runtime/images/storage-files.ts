@@ -5,7 +5,8 @@
  */
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type ImageConfig, ImageNotPresentError, RuntimeOperationError } from '../interface.ts';
+import { type ImageConfig, type ImageDescription, ImageNotPresentError, RuntimeOperationError } from '../interface.ts';
+import { type DescribedConfiguration, describeConfiguration, diffIDsOf, registryDigests } from './image-description.ts';
 import type { Platform } from './platform.ts';
 
 /** One entry of images.json. */
@@ -42,11 +43,19 @@ export interface ImageDetails {
   readonly platform: Partial<Platform>;
 }
 
+/** What is read again at each call, since nothing small would hold it. */
+export interface StoredDescription extends DescribedConfiguration {
+  readonly layers: ImageDescription['layers'];
+  readonly manifestDigests: readonly string[];
+}
+
 export interface StorageFiles {
   /** All images. Cheap: one stat while nothing changed. */
   records(): Promise<ImageIndex>;
   /** Size and configuration; kept once read, because an id names its content. */
   detailsOf(record: ImageRecord): Promise<ImageDetails>;
+  /** Throws ImageNotPresentError when it is not whole. */
+  describe(record: ImageRecord): Promise<StoredDescription>;
   /** The overlay lower folders, topmost first. Throws ImageNotPresentError when one of them is not whole. */
   layersOf(record: ImageRecord): Promise<readonly string[]>;
   /** Its layers, topmost first. Throws ImageNotPresentError when one of them is not whole. */
@@ -85,6 +94,10 @@ export function createStorageFiles(root: string): StorageFiles {
     return chain;
   }
 
+  function configFile({ id }: ImageRecord): string {
+    return join(root, 'overlay-images', id, bigDataName(`sha256:${id}`));
+  }
+
   async function foldersOf(record: ImageRecord): Promise<readonly string[]> {
     const chain = await chainOf(record);
     return Promise.all(
@@ -103,13 +116,30 @@ export function createStorageFiles(root: string): StorageFiles {
       const kept = details.get(record.id);
       if (kept !== undefined) return kept;
       const chain = await chainOf(record);
-      const file = join(root, 'overlay-images', record.id, bigDataName(`sha256:${record.id}`));
       const read: ImageDetails = {
         sizeBytes: chain.reduce((sum, layer) => sum + layer.sizeBytes, 0),
-        ...parseImageDocument(await readConfig(file, record)),
+        ...parseImageDocument(await readConfig(configFile(record), record)),
       };
       details.set(record.id, read);
       return read;
+    },
+    async describe(record) {
+      const described = describeConfiguration(await readConfig(configFile(record), record));
+      const chain = (await chainOf(record)).toReversed();
+      const manifests = await Promise.all(
+        record.manifestDigests.map(async (digest) => {
+          const file = join(root, 'overlay-images', record.id, bigDataName(`manifest-${digest}`));
+          return [digest, await readFile(file, 'utf8').catch(() => '')] as const; // one without a text says nothing
+        }),
+      );
+      return {
+        ...described,
+        layers: diffIDsOf(described.configuration).map((diffID, index) => ({
+          diffID,
+          sizeBytes: chain[index]?.sizeBytes ?? 0,
+        })),
+        manifestDigests: registryDigests(new Map(manifests)),
+      };
     },
     async layersOf(record) {
       const index = await layers();

@@ -216,6 +216,24 @@ export function createSimulatedRuntime({
       remove: async (reference) => {
         images.delete(reference);
       },
+      describe: async (reference) =>
+        isPresent(reference)
+          ? {
+              ...imageOf(reference),
+              configuration: {},
+              platform: { os: 'linux', architecture: 'amd64', variant: '' },
+              createdAtMs: undefined,
+              labels: {},
+              layers: [],
+              manifestDigests: [],
+            }
+          : undefined,
+      tag: async () => notSimulated('tag'),
+      untag: async () => notSimulated('untag'),
+      push: async () => notSimulated('push'),
+      describeRemote: async () => notSimulated('describeRemote'),
+      checkCredential: async () => notSimulated('checkCredential'),
+      importRootFs: async () => notSimulated('importRootFs'),
       importArchive: async () => notSimulated('importArchive'),
       exportArchive: async () => notSimulated('exportArchive'),
       collect: async (request) => {

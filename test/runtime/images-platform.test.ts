@@ -50,8 +50,8 @@ describe('parseManifest', () => {
     };
     assert.deepEqual(parseManifest(JSON.stringify(image), amd64), {
       kind: 'image',
-      blobs: [
-        { digest: 'c', sizeBytes: 1 },
+      config: { digest: 'c', sizeBytes: 1 },
+      layers: [
         { digest: 'a', sizeBytes: 10 },
         { digest: 'b', sizeBytes: 0 },
       ],

@@ -29,17 +29,15 @@ export function diffIDsOf(configuration: Json): readonly string[] {
 
 /**
  * By which digests registries know an image, of the manifests that are kept for it (digest → text). An index stands for those
- * that it lists. One with layers that are not compressed was made here from an archive, and no registry has it.
+ * that it lists. One whose layers are not compressed (named by their diff ids) was made here of an archive: no registry has it.
  */
-export function registryDigests(manifests: ReadonlyMap<string, string>): readonly string[] {
+export function registryDigests(manifests: ReadonlyMap<string, string>, diffIDs: readonly string[]): readonly string[] {
   const parsed = [...manifests].map(([digest, text]) => ({ digest, document: parseDocument(text) }));
-  const listed = new Set(
-    parsed.flatMap(({ document }) => objectsIn(document.manifests).map((entry) => textOf(entry.digest))),
-  );
+  const digestsIn = (value: unknown): readonly string[] => objectsIn(value).map(({ digest }) => textOf(digest));
+  const listed = new Set(parsed.flatMap(({ document }) => digestsIn(document.manifests)));
   const isRemote = ({ document }: { document: Json }): boolean =>
     Array.isArray(document.manifests) ||
-    (Array.isArray(document.layers) &&
-      objectsIn(document.layers).every(({ mediaType }) => !/[.]tar$/.test(textOf(mediaType))));
+    (Array.isArray(document.layers) && !digestsIn(document.layers).some((digest) => diffIDs.includes(digest)));
   return parsed.filter((one) => isRemote(one) && !listed.has(one.digest)).map(({ digest }) => digest);
 }
 

@@ -132,13 +132,11 @@ export function createStorageFiles(root: string): StorageFiles {
           return [digest, await readFile(file, 'utf8').catch(() => '')] as const; // one without a text says nothing
         }),
       );
+      const diffIDs = diffIDsOf(described.configuration);
       return {
         ...described,
-        layers: diffIDsOf(described.configuration).map((diffID, index) => ({
-          diffID,
-          sizeBytes: chain[index]?.sizeBytes ?? 0,
-        })),
-        manifestDigests: registryDigests(new Map(manifests)),
+        layers: diffIDs.map((diffID, index) => ({ diffID, sizeBytes: chain[index]?.sizeBytes ?? 0 })),
+        manifestDigests: registryDigests(new Map(manifests), diffIDs),
       };
     },
     async layersOf(record) {

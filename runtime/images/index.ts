@@ -5,4 +5,4 @@
 export { ImageNotPresentError } from '../interface.ts';
 export { createImageStore, type ImageStore, type ImageStoreDeps, type PullLimits } from './image-store.ts';
 export { imageStoragePaths } from './paths.ts';
-export { parseReference } from './reference.ts';
+export { type ImageReference, parseReference, type RegistryReference } from './reference.ts';

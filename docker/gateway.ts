@@ -1,5 +1,6 @@
 /** The gateway: puts the subjects of the Engine API together over one view of the objects. Effects. */
 import { attachRoutes } from './attach.ts';
+import { buildRoutes } from './builds.ts';
 import { containerRoutes } from './containers.ts';
 import { createEventLog, eventRoutes } from './events.ts';
 import { execRoutes } from './exec.ts';
@@ -8,9 +9,13 @@ import { fileRoutes } from './files.ts';
 import { findContainer } from './find.ts';
 import type { Gateway, GatewayDeps } from './gateway-parts.ts';
 import { standingHeaders, startHttpServer } from './http-server.ts';
+import { imageTransferRoutes } from './image-transfers.ts';
+import { imageUsers } from './image-users.ts';
+import { imageRoutes } from './images.ts';
 import { lifecycleRoutes } from './lifecycle.ts';
 import { logRoutes } from './logs.ts';
 import { createObjects } from './objects.ts';
+import { registryRoutes } from './registries.ts';
 import { statsRoutes } from './stats.ts';
 import { systemRoutes } from './system.ts';
 import { topRoutes } from './top.ts';
@@ -28,6 +33,13 @@ export async function startDockerGateway(deps: GatewayDeps): Promise<{ close(): 
     events,
     execIDsOf: (id) => execs.idsOf(id),
     find: (reference) => findContainer(objects.list(), reference, namespace),
+  };
+  const imageDeps = {
+    images: deps.runtime.images,
+    users: () => imageUsers(objects.list(), deps.now()),
+    emit: events.emit,
+    now: deps.now,
+    fetch: globalThis.fetch,
   };
   const close = async (): Promise<void> => {
     execs.close();
@@ -51,6 +63,10 @@ export async function startDockerGateway(deps: GatewayDeps): Promise<{ close(): 
         ...statsRoutes(gateway),
         ...topRoutes(gateway),
         ...fileRoutes(gateway),
+        ...registryRoutes(imageDeps),
+        ...imageRoutes(imageDeps),
+        ...imageTransferRoutes(imageDeps),
+        ...buildRoutes(),
       ],
     });
     return {

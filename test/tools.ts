@@ -57,6 +57,13 @@ export const docker = (): string =>
     join(tools, 'docker-cli/usr/bin/docker'),
     join(tools, 'docker.io/usr/bin/docker'),
   ]);
+/** That one, and Debian's, which speaks the oldest version of the API that must work. */
+export const dockers = (): readonly string[] => [
+  ...new Set([
+    docker(),
+    findTool("Debian's docker", [join(tools, 'docker-cli/usr/bin/docker'), join(tools, 'docker.io/usr/bin/docker')]),
+  ]),
+];
 /** What dockerd looks for in its PATH: containerd, its shims, runc, docker-proxy, tini. */
 export const dockerdPath = (): string =>
   ['containerd/usr/bin', 'docker.io/usr/bin', 'docker.io/usr/sbin', 'runc/usr/sbin', 'tini/usr/bin']

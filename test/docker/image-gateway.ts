@@ -12,7 +12,6 @@ import { type ImageEvent, imageRoutes } from '../../docker/images.ts';
 import { registryRoutes } from '../../docker/registries.ts';
 import type { Route } from '../../docker/route.ts';
 import type { Images } from '../../runtime/index.ts';
-import { docker } from '../tools.ts';
 
 export interface ImageGateway {
   readonly socketPath: string;
@@ -39,7 +38,11 @@ export interface DockerResult {
   readonly stderr: string;
 }
 
-export async function startImageGateway(images: Images, answer: typeof fetch = fetch): Promise<ImageGateway> {
+/** `program`: the docker command line. `answer`: what the world outside says. */
+export async function startImageGateway(
+  images: Images,
+  { program, answer }: { readonly program: string; readonly answer: typeof fetch },
+): Promise<ImageGateway> {
   const dir = await mkdtemp(join(tmpdir(), 'holdfast-docker-images-'));
   const socketPath = join(dir, 'docker.sock');
   const events: ImageEvent[] = [];
@@ -52,7 +55,7 @@ export async function startImageGateway(images: Images, answer: typeof fetch = f
     docker: (args, options = {}) =>
       new Promise((resolve, reject) => {
         const child = execFile(
-          docker(),
+          program,
           [...args],
           {
             env: { ...process.env, ...gateway.environment },

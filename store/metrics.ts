@@ -16,10 +16,18 @@ export interface StoreMetrics {
   commitFailed(): void;
   /** A watch of this resource was ended because nobody read it. */
   watcherCut(resource: string): void;
+  /** When certificates end, in milliseconds since the epoch. */
+  certified(ends: CertificateEnds): void;
   /** A backup was taken, in milliseconds since the epoch. */
   backedUp(atMs: number): void;
   /** Takes them out of the registry. */
   close(): void;
+}
+
+/** `authority`: the one that signs. */
+export interface CertificateEnds {
+  readonly serverMs: number;
+  readonly authorityMs: number;
 }
 
 /** How many objects there are, by resource: those served, and those on disk that cannot be read. */
@@ -107,6 +115,12 @@ export function createMetrics(registry: Registry, counts: ObjectCounts): StoreMe
     labelNames: ['resource'],
     registers,
   });
+  const certificates = new Gauge({
+    name: 'holdfast_store_certificate_expiry_timestamp_seconds',
+    help: 'When the certificates of the server and of the authority that signs end; both are renewed long before.',
+    labelNames: ['certificate'],
+    registers,
+  });
   const backedUp = counts.sizes === undefined ? () => {} : createFileMetrics(registers, counts.sizes);
   const own = registry.getMetricsAsArray().flatMap(({ name }) => (others.has(name) ? [] : [name]));
   return {
@@ -124,6 +138,10 @@ export function createMetrics(registry: Registry, counts: ObjectCounts): StoreMe
       revision.set(at);
     },
     commitFailed: () => commitFailures.inc(),
+    certified: ({ serverMs, authorityMs }) => {
+      certificates.set({ certificate: 'server' }, serverMs / 1000);
+      certificates.set({ certificate: 'authority' }, authorityMs / 1000);
+    },
     watcherCut: (resource) => cut.inc({ resource }),
     backedUp,
     close: () => {

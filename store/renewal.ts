@@ -1,6 +1,8 @@
 /** Renews certificates while the store runs, and tells all who need to know: the listener, the kubeconfigs, the log. Effects. */
+import { X509Certificate } from 'node:crypto';
 import type { Logger } from 'pino';
 import { renewHostKubeconfigs, writeAdminKubeconfig } from './kubeconfigs.ts';
+import type { CertificateEnds } from './metrics.ts';
 import { type Credentials, ensureCredentials } from './pki.ts';
 
 export interface RenewalDeps {
@@ -9,6 +11,7 @@ export interface RenewalDeps {
   readonly url: string;
   readonly present: Credentials;
   readonly server: { renew(credentials: Credentials): void };
+  readonly metrics: { certified(ends: CertificateEnds): void };
   readonly now: () => number;
   readonly log: Logger;
 }
@@ -23,7 +26,9 @@ export interface Renewal {
 const checkMs = 12 * 60 * 60 * 1000;
 
 /** A daemon may run for longer than its certificates are valid. */
-export function startRenewal({ dataDir, listenHost, url, present, server, now, log }: RenewalDeps): Renewal {
+export function startRenewal(deps: RenewalDeps): Renewal {
+  const { dataDir, listenHost, url, present, server, metrics, now, log } = deps;
+  metrics.certified(endsOf(present));
   let { certificate, caCertificate } = present;
   let looking: Promise<void> = Promise.resolve();
   const look = async (): Promise<void> => {
@@ -35,6 +40,7 @@ export function startRenewal({ dataDir, listenHost, url, present, server, now, l
     // Before what can fail: this process's own clients follow, whatever becomes of the files.
     certificate = credentials.certificate;
     caCertificate = credentials.caCertificate;
+    metrics.certified(endsOf(credentials));
     await writeAdminKubeconfig(dataDir, { url, ...credentials });
     if (isNewAuthority) {
       log.warn(
@@ -59,4 +65,12 @@ export function startRenewal({ dataDir, listenHost, url, present, server, now, l
     check,
     close: () => clearInterval(timer),
   };
+}
+
+function endsOf({ certificate, caCertificate }: Credentials): CertificateEnds {
+  // Of several in one text the first is read, which is the authority that signs.
+  const [serverMs, authorityMs] = [certificate, caCertificate].map((pem) =>
+    new X509Certificate(pem).validToDate.getTime(),
+  );
+  return { serverMs: serverMs ?? 0, authorityMs: authorityMs ?? 0 };
 }

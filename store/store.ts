@@ -246,7 +246,16 @@ async function serve(
   const door = new Door({ access, audit, clients, limits, now });
   const server = await startHttpServer({ api, door, kinds, credentials, listen, metrics, healthy, log });
   const { url } = server;
-  const renewal = startRenewal({ dataDir, listenHost: listen.host, url, present: credentials, server, now, log });
+  const renewal = startRenewal({
+    dataDir,
+    listenHost: listen.host,
+    url,
+    present: credentials,
+    server,
+    metrics,
+    now,
+    log,
+  });
   try {
     const adminKubeconfigPath = await writeAdminKubeconfig(dataDir, { url, caCertificate, adminToken });
     log.info({ url, revision: writer.revision, adminKubeconfigPath }, 'store is serving');

@@ -19,7 +19,7 @@ export class BackupTooSlowError extends Error {
   override readonly name = 'BackupTooSlowError';
 }
 
-/** Rows read at once, for which the event loop waits. */
+/** Rows read at once, for which the event loop waits; fewer if they are large. */
 const slice = 200;
 
 /** Rows that were stored while the reader of the backup was busy. */

@@ -14,8 +14,9 @@ export interface Upkeep {
 const spareBytes = 1024 * 1024;
 const intervalMs = 5_000;
 /** Pages given back at once; each is copied to another place. */
-const pagesAtOnce = 64;
+const pagesAtOnce = 32;
 const pauseMs = 20;
+/** Fewer if they are large. */
 const rowsAtOnce = 50;
 
 export function startUpkeep(database: DatabaseFile, log: Logger): Upkeep {

@@ -131,6 +131,24 @@ describe('openDatabase', () => {
     database.close();
   });
 
+  it('takes fewer rows at once where they are large', async () => {
+    const path = await place('large-slices');
+    const database = openDatabase(path);
+    for (let index = 0; index < 40; index++) {
+      database.commit([row(index, index + 2, 'x'.repeat(index % 4 === 0 ? 400_000 : 100_000))]);
+    }
+    const reader = new BackupReader();
+    const sizes: number[] = [];
+    for await (const lines of takeBackup(database, { instance: undefined, nowMs: 0, revision: () => 41 })) {
+      sizes.push(lines.length);
+      for (const line of lines.trimEnd().split('\n')) reader.line(line);
+    }
+    assert.equal(reader.finish().rows.length, 40);
+    // A slice ends behind the row that makes 256 KB full.
+    assert.ok(Math.max(...sizes) < 256 * 1024 + 400_000 + 10_000, `a slice of ${Math.max(...sizes)} bytes`);
+    database.close();
+  });
+
   it('says so when its file system is read-only', async () => {
     const mountPoint = join(dir, 'read-only');
     await mkdir(mountPoint);

@@ -101,13 +101,8 @@ async function restore(
       kind: 'Namespace',
       metadata: { name },
     });
-  for (const { kind, namespace, name, body } of await readRememberedSources(dir))
-    if (namespaces.has(namespace))
-      await create(
-        `${kind.toLowerCase()} ${namespace}/${name}`,
-        `/api/v1/namespaces/${namespace}/${kind === 'Secret' ? 'secrets' : 'configmaps'}`,
-        { apiVersion: 'v1', kind, metadata: { name, namespace }, ...body },
-      );
+  for (const { kind, namespace, name, path, body } of await readRememberedSources(dir))
+    if (namespaces.has(namespace)) await create(`${kind.toLowerCase()} ${namespace}/${name}`, path, body);
   for (const { held, object } of all) {
     if (object === undefined) {
       say(`${held.key}: what was asked for is not known; apply its document, and it takes the container over`);

@@ -17,6 +17,7 @@ import { RuntimeCallTimeoutError } from './guarded-runtime.ts';
 import { hideInError, hideSecrets } from './hide-secrets.ts';
 import { accountForReplacement, withdrawStop } from './history.ts';
 import { identityFields } from './identity.ts';
+import { defaultNetworks } from './networks.ts';
 import { deleteVolumes, killCheckMs } from './orphans.ts';
 import { securityFields } from './security.ts';
 import { decideSignal, type SignalRequest } from './signal-request.ts';
@@ -88,7 +89,9 @@ export async function applyStep(step: Step, work: Work, deps: ReconcileDeps, sig
       return again;
     case 'update': {
       const mutable = provideMutable(work);
-      await runtime.containers.update(id, { ...mutable, labels: labelsOf(object, desired, mutable) });
+      // What was given up is said, since what is left out stays as it is.
+      const { dns = desired.config.dns, networks = defaultNetworks } = mutable;
+      await runtime.containers.update(id, { ...mutable, dns, networks, labels: labelsOf(object, desired, mutable) });
       return again;
     }
     default:
@@ -152,7 +155,8 @@ async function createOrStart(
       const mutable = provideMutable(work);
       const labels = labelsOf(object, desired, mutable);
       view.claim(keyOf(object), id);
-      await runtime.containers.create({ ...desired.config, ...mutable, imageID: step.imageID, labels }, signal);
+      const { dns = desired.config.dns } = mutable;
+      await runtime.containers.create({ ...desired.config, ...mutable, dns, imageID: step.imageID, labels }, signal);
       // The next creation asks for the image anew, as imagePullPolicy says.
       puller.forget(id);
       entry.prepareAtMs = undefined;

@@ -7,6 +7,7 @@ import type { ContainerConfig, EnvVar, HostEntry, LogLimits, PullPolicy } from '
 import { environmentSpec, findEnvironmentProblems } from './environment.ts';
 import { parseExitCodes } from './exit-codes.ts';
 import { dnsConfigOf, findIdentityProblems, identityOf } from './identity.ts';
+import { findNetworkProblems } from './networks.ts';
 import { parsePorts } from './ports.ts';
 import { type HealthPlan, parseHealth } from './probe-spec.ts';
 import { parseBytes, parseDurationMs, parseSignal } from './quantity.ts';
@@ -41,7 +42,10 @@ export interface Desired {
   readonly needs: readonly Need[];
   readonly health: HealthPlan;
   /** All of the configuration that is known before the image, the links and what the environment refers to are. */
-  readonly config: Omit<ContainerConfig, 'imageID' | 'labels' | 'dnsNames' | 'isDualStack' | keyof Environment>;
+  readonly config: Omit<
+    ContainerConfig,
+    'imageID' | 'labels' | 'dnsNames' | 'isDualStack' | 'networks' | keyof Environment
+  >;
   /** Named volumes, by their names on this host, that go with the object; undefined without any. */
   readonly volumesToDelete: readonly string[] | undefined;
   /** Changes when the container must be replaced. */
@@ -181,7 +185,7 @@ export function parseDesired(object: Container): Desired {
       `metadata.annotations["${renamedFromAnnotation}"]: ${JSON.stringify(rename.value)} names no other object; write it like NAME/UID, or remove it`,
     );
   }
-  problems.push(...findEnvironmentProblems(spec), ...findIdentityProblems(spec));
+  problems.push(...findEnvironmentProblems(spec), ...findIdentityProblems(spec), ...findNetworkProblems(spec));
   const { volumes, mounts, problems: volumeProblems } = parseVolumes(object);
   problems.push(...volumeProblems);
 
@@ -259,6 +263,9 @@ export interface Mutable {
   readonly limits: ContainerConfig['limits'];
   readonly log: LogLimits;
   readonly dnsNames: readonly string[];
+  /** Of one on networks of its own; undefined: as in Desired.config. */
+  readonly dns: ContainerConfig['dns'];
+  readonly networks: ContainerConfig['networks'];
   readonly isDualStack: boolean | undefined;
   readonly files: ContainerConfig['files'];
   readonly keepsImageVolumes: boolean;

@@ -2,7 +2,7 @@
 import { isIP } from 'node:net';
 import type { ContainerSpec } from '../crds/index.ts';
 import type { ContainerConfig, DnsConfig, HostEntry } from '../runtime/index.ts';
-import { dnsOf } from './names.ts';
+import { dnsOf, type NetworkSearches } from './names.ts';
 
 type Identity = Pick<ContainerConfig, 'user' | 'group' | 'groups' | 'refusesRoot'>;
 
@@ -37,6 +37,7 @@ export function hostAliasesOf({ hostAliases = [] }: Pick<ContainerSpec, 'hostAli
 export function dnsConfigOf(
   namespace: string,
   { dnsPolicy, dnsConfig }: Pick<ContainerSpec, 'dnsPolicy' | 'dnsConfig'>,
+  networks?: NetworkSearches,
 ): DnsConfig {
   const { nameservers = [], searches = [], options = [] } = dnsConfig ?? {};
   const own: DnsConfig = {
@@ -51,7 +52,7 @@ export function dnsConfigOf(
       return { ...own, base: 'host' };
     case 'ClusterFirst':
     case 'ClusterFirstWithHostNet': {
-      const names = dnsOf(namespace);
+      const names = dnsOf(namespace, networks);
       return {
         servers: own.servers,
         searches: [...names.searches, ...own.searches],

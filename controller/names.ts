@@ -1,18 +1,29 @@
-/** Names under which containers find each other: NAME in their own namespace, NAME.NAMESPACE from everywhere. Pure. */
-import type { Container, ContainerSpec } from '../crds/index.ts';
+/**
+ * Names under which containers find each other on the default network: NAME in their own namespace, NAME.NAMESPACE from
+ * everywhere; networks.ts has the others. Pure.
+ */
+import type { ContainerSpec } from '../crds/index.ts';
 import { type DnsConfig, resolverDomain } from '../runtime/index.ts';
 
-/** What the resolver answers to with the container's addresses. */
-export function dnsNamesOf({ metadata }: Pick<Container, 'metadata'>): readonly string[] {
-  return [`${metadata.name}.${metadata.namespace}`];
+/** Where names are looked up by one that is on networks of its own. */
+export interface NetworkSearches {
+  /** Below the resolver's. */
+  readonly domains: readonly string[];
+  /** It is on the default network, too. */
+  readonly isOnDefault: boolean;
 }
 
 /**
- * How a container looks names up. As in a Pod: its own namespace first, then all; and with two dots or more as it is.
+ * How a container looks names up. As in a Pod: its own namespace first, then all; and with two dots or more as it is. On
+ * networks of its own it finds who shares one with it, and nobody whom it could not reach.
  */
-export function dnsOf(namespace: string): DnsConfig {
-  return { servers: [], searches: [`${namespace}.${resolverDomain}`, resolverDomain], options: ['ndots:2'] };
+export function dnsOf(namespace: string, { domains, isOnDefault }: NetworkSearches = onDefault): DnsConfig {
+  const common = isOnDefault ? [`${namespace}.${resolverDomain}`, resolverDomain] : [];
+  const searches = [...domains.map((domain) => `${domain}.${resolverDomain}`), ...common];
+  return { servers: [], searches, options: ['ndots:2'] };
 }
+
+const onDefault: NetworkSearches = { domains: [], isOnDefault: true };
 
 /** Whether its names stand for its IPv6 address too. undefined: the default, no. */
 export function isDualStack({ ipFamilyPolicy }: Pick<ContainerSpec, 'ipFamilyPolicy'>): true | undefined {

@@ -13,7 +13,8 @@ import { meaningOf, parseExitCodes } from './exit-codes.ts';
 import { observeHostIP } from './host-address.ts';
 import { hostAliasesOf } from './identity.ts';
 import { type Dependency, findCycle, linkEnv, linkHosts } from './links.ts';
-import { dnsNamesOf, isDualStack } from './names.ts';
+import { isDualStack } from './names.ts';
+import { dnsNamesOf, networkDnsOf, resolveNetworks } from './networks.ts';
 import { healthForOthers } from './observe-health.ts';
 import type { Sources } from './sources.ts';
 import { resolveFiles } from './volume-files.ts';
@@ -143,10 +144,11 @@ export async function observeMutable(
   // It waits for its links already.
   if (desired.links.some(hasNoAddress)) return { kind: 'unknown', obstacle: undefined, secrets };
   const { files, ...lacking } = resolveFiles(object, host.sources);
+  const { networks, ...absent } = resolveNetworks(object, host.sources);
   const obstacle = findObstacle({
-    environment: missing,
+    environment: [...missing, ...absent.missing],
     files: lacking.missing,
-    unknown: [...new Set([...unknown, ...lacking.unknown])],
+    unknown: [...new Set([...unknown, ...lacking.unknown, ...absent.unknown])],
   });
   if (obstacle !== undefined) return { kind: 'unknown', obstacle, secrets };
   return {
@@ -159,6 +161,8 @@ export async function observeMutable(
       limits,
       log,
       dnsNames: dnsNamesOf(object),
+      dns: networkDnsOf(object.metadata.namespace, object.spec),
+      networks,
       isDualStack: isDualStack(object.spec),
       files,
       keepsImageVolumes: object.spec.imageVolumes?.reclaimPolicy === 'Retain',
@@ -169,7 +173,7 @@ export async function observeMutable(
 
 /** Pure. Reasons are the kubelet's. */
 function findObstacle(lacking: {
-  /** What is not there. */
+  /** What is not there: of the environment, or a network. */
   readonly environment: readonly string[];
   readonly files: readonly string[];
   /** What was not heard of yet. */

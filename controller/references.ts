@@ -1,5 +1,6 @@
-/** Which Secrets and ConfigMaps a container refers to, wherever in its spec. Pure. */
+/** Which Secrets, ConfigMaps and Networks a container refers to, wherever in its spec. Pure. */
 import type { ContainerSpec } from '../crds/index.ts';
+import { networkReferences } from './networks.ts';
 import type { SourceRef } from './sources.ts';
 import { volumeReferences } from './volume-files.ts';
 
@@ -20,5 +21,6 @@ export function referencesOf(spec: ContainerSpec): readonly SourceRef[] {
   }
   for (const ref of spec.imagePullSecrets ?? []) add('Secret', ref);
   for (const ref of volumeReferences(spec)) add(ref.kind, ref);
+  for (const name of networkReferences(spec)) add('Network', { name });
   return refs;
 }

@@ -87,7 +87,7 @@ function parseNamespaces(spec: ContainerSpec): NamespaceConfig | undefined {
   return definedOrNothing<NamespaceConfig>({
     pid: spec.hostPID ? 'host' : undefined,
     ipc: spec.hostIPC ? 'host' : undefined,
-    network: spec.hostNetwork ? 'host' : undefined,
+    network: spec.hostNetwork ? 'host' : spec.noNetwork === true ? 'none' : undefined,
     user: spec.hostUsers ? undefined : 'mapped',
   });
 }

@@ -1,11 +1,12 @@
 /**
- * The Secrets and ConfigMaps that containers of this host refer to, as last known, on the host's disk: without the API server
+ * The Secrets, ConfigMaps and Networks that containers of this host refer to, as last known, on the host's disk: without the API server
  * a container could not be made again from them. Only what is referred to; mode 0600; written anew as a whole, so that a
  * value that was replaced or is not referred to any more does not stay behind. Effects.
  */
 import type { Logger } from 'pino';
+import { apiVersion } from '../crds/index.ts';
 import { type Journal, type JournalRecord, openJournal, readJournal } from './checkpoint-journal.ts';
-import type { Source } from './sources.ts';
+import { isInternalNetwork, type Source, sourceKinds, sourcePath } from './sources.ts';
 
 export interface SourceMemory {
   /** `name`: KIND namespace/name. */
@@ -45,22 +46,33 @@ export async function openSourceMemory(deps: SourceMemoryDeps): Promise<SourceMe
 }
 
 /** As the API takes them; for those who put them back into a store that lost them. */
-export async function readRememberedSources(
-  dir: string,
-): Promise<
-  readonly { readonly kind: string; readonly namespace: string; readonly name: string; readonly body: object }[]
+export async function readRememberedSources(dir: string): Promise<
+  readonly {
+    readonly kind: string;
+    readonly namespace: string;
+    readonly name: string;
+    /** Where such objects are made. */
+    readonly path: string;
+    readonly body: object;
+  }[]
 > {
   const known = [...(await readJournal(dir, fileName))].flatMap(([name, value]) => parseEntry(name, value));
-  return known.map(([id, { type, data, binaryKeys }]) => {
-    const [, kind = '', namespace = '', name = ''] = /^(\w+) ([^/]+)\/(.+)$/.exec(id) ?? [];
+  return known.flatMap(([id, { type, data, binaryKeys }]) => {
+    const [, kindName = '', namespace = '', name = ''] = /^(\w+) ([^/]+)\/(.+)$/.exec(id) ?? [];
+    const kind = sourceKinds.find((one) => one === kindName);
+    if (kind === undefined) return [];
     const encode = (keys: readonly string[], encoding: 'base64' | 'utf8'): Record<string, string> =>
       Object.fromEntries(keys.map((key) => [key, data.get(key)?.toString(encoding) ?? '']));
     const texts = [...data.keys()].filter((key) => !binaryKeys.has(key));
     const body =
       kind === 'Secret'
         ? { type, data: encode([...data.keys()], 'base64') }
-        : { data: encode(texts, 'utf8'), binaryData: encode([...binaryKeys], 'base64') };
-    return { kind, namespace, name, body };
+        : kind === 'Network'
+          ? { spec: { internal: isInternalNetwork({ data }) } }
+          : { data: encode(texts, 'utf8'), binaryData: encode([...binaryKeys], 'base64') };
+    const version = kind === 'Network' ? apiVersion : 'v1';
+    const object = { apiVersion: version, kind, metadata: { name, namespace }, ...body };
+    return [{ kind, namespace, name, path: sourcePath(kind, namespace), body: object }];
   });
 }
 

@@ -1,12 +1,13 @@
 /**
- * The Secrets and ConfigMaps that containers of this host refer to, kept in memory. Effects: lists and watches both kinds,
+ * The Secrets, ConfigMaps and Networks that containers of this host refer to, kept in memory. Effects: lists and watches them,
  * and reads single objects that become wanted later. Data of others is dropped as soon as it was read; none is ever logged.
  */
 import type { Logger } from 'pino';
 import { type ApiAccess, ApiError, type ListWatch, startListWatch } from '../client/index.ts';
+import { apiVersion, networkPlural } from '../crds/index.ts';
 import type { ContainerApi } from './api.ts';
 
-export type SourceKind = 'Secret' | 'ConfigMap';
+export type SourceKind = 'Secret' | 'ConfigMap' | 'Network';
 
 /** A reference of a container to an object of its own namespace. */
 export interface SourceRef {
@@ -17,7 +18,7 @@ export interface SourceRef {
 export interface Source {
   /** Of a Secret: kubernetes.io/dockerconfigjson … */
   readonly type: string | undefined;
-  /** By key; a ConfigMap's binaryData is among it. */
+  /** By key; a ConfigMap's binaryData is among it. Of a Network: whether it is internal. */
   readonly data: ReadonlyMap<string, Buffer>;
   /** Keys whose values the API server holds as bytes rather than text (binaryData). */
   readonly binaryKeys: ReadonlySet<string>;
@@ -29,7 +30,7 @@ export type SourceLookup =
   /** Not heard of yet: the API server did not answer so far, or nothing refers to it. */
   | { readonly kind: 'unknown' };
 
-/** What is known of Secrets and ConfigMaps. While the API server is away the last known values count. */
+/** What is known of Secrets, ConfigMaps and Networks. While the API server is away the last known values count. */
 export interface Sources {
   get(kind: SourceKind, namespace: string, name: string): SourceLookup;
 }
@@ -65,35 +66,45 @@ export interface SourceCacheDeps {
   readonly log: Logger;
 }
 
-const plurals = { Secret: 'secrets', ConfigMap: 'configmaps' } as const;
+export const sourceKinds = ['Secret', 'ConfigMap', 'Network'] as const satisfies readonly SourceKind[];
+
+/** Where its objects are: of all namespaces, or of one. */
+export function sourcePath(kind: SourceKind, namespace?: string): string {
+  const within = namespace === undefined ? '' : `/namespaces/${namespace}`;
+  if (kind === 'Network') return `/apis/${apiVersion}${within}/${networkPlural}`;
+  return `/api/v1${within}/${kind === 'Secret' ? 'secrets' : 'configmaps'}`;
+}
+
 const retryMs = 5_000;
 
 export function createSourceCache(deps: SourceCacheDeps): SourceCache {
-  const shelves = { Secret: createShelf('Secret', deps), ConfigMap: createShelf('ConfigMap', deps) };
+  const shelves = {
+    Secret: createShelf('Secret', deps),
+    ConfigMap: createShelf('ConfigMap', deps),
+    Network: createShelf('Network', deps),
+  };
   return {
     get: (kind, namespace, name) => shelves[kind].get(`${namespace}/${name}`),
     refer: (key, refs) => {
       const namespace = key.slice(0, key.indexOf('/'));
-      for (const kind of ['Secret', 'ConfigMap'] as const)
+      for (const kind of sourceKinds)
         shelves[kind].refer(
           key,
           new Set(refs.filter((ref) => ref.kind === kind).map((ref) => `${namespace}/${ref.name}`)),
         );
     },
     start: () => {
-      shelves.Secret.start();
-      shelves.ConfigMap.start();
+      for (const kind of sourceKinds) shelves[kind].start();
     },
     *present() {
-      for (const kind of ['Secret', 'ConfigMap'] as const)
+      for (const kind of sourceKinds)
         for (const [name, source] of shelves[kind].present()) yield [`${kind} ${name}`, source];
     },
     heldNoMore: (key) => {
-      shelves.Secret.verify(key);
-      shelves.ConfigMap.verify(key);
+      for (const kind of sourceKinds) shelves[kind].verify(key);
     },
     close: async () => {
-      await Promise.all([shelves.Secret.close(), shelves.ConfigMap.close()]);
+      await Promise.all(sourceKinds.map((kind) => shelves[kind].close()));
     },
   };
 }
@@ -116,7 +127,7 @@ interface Shelf {
 /** The objects of one kind; `name` is namespace/name throughout. */
 function createShelf(kind: SourceKind, deps: SourceCacheDeps): Shelf {
   const { access, api, wake, log } = deps;
-  const path = `/api/v1/${plurals[kind]}`;
+  const path = sourcePath(kind);
   const held = new Map<string, SourceLookup>();
   /** Names of which `held` has what was known earlier, and may not be so any more. */
   const stale = new Set<string>();
@@ -126,6 +137,7 @@ function createShelf(kind: SourceKind, deps: SourceCacheDeps): Shelf {
   const fetching = new Set<Promise<void>>();
   const timers = new Set<NodeJS.Timeout>();
   let isListed = false;
+  let isStarted = false;
   let listWatch: ListWatch | undefined;
 
   const parse = (raw: unknown): Taken | undefined => {
@@ -162,7 +174,7 @@ function createShelf(kind: SourceKind, deps: SourceCacheDeps): Shelf {
     const request = api
       .call({
         method: 'GET',
-        path: `/api/v1/namespaces/${namespace}/${plurals[kind]}/${encodeURIComponent(own ?? '')}`,
+        path: `${sourcePath(kind, namespace)}/${encodeURIComponent(own ?? '')}`,
         signal: stop.signal,
       })
       .then(
@@ -185,6 +197,40 @@ function createShelf(kind: SourceKind, deps: SourceCacheDeps): Shelf {
       )
       .finally(() => fetching.delete(request));
     fetching.add(request);
+  };
+  /** A kind that nothing refers to is not asked for: an older API server may not have it. */
+  const begin = (): void => {
+    const isWanted = kind !== 'Network' || usersOf.size > 0;
+    if (!isStarted || !isWanted || listWatch !== undefined || stop.signal.aborted) return;
+    listWatch = startListWatch<Taken>({
+      access,
+      path,
+      kind: `${kind}List`,
+      list: async (query, signal) => {
+        if (query.continue === undefined) await deps.checkStore(signal);
+        return await api.call({ method: 'GET', path, query, signal });
+      },
+      parse,
+      onReplace: (objects) => {
+        isListed = true;
+        const present = new Map(objects.map((one) => [one.name, one]));
+        for (const name of [...usersOf.keys()]) {
+          const object = present.get(name);
+          if (object !== undefined) take(object);
+          else if (held.get(name)?.kind === 'present') doubt(name);
+          else putMissing(name);
+        }
+      },
+      onChange: (change, object) => {
+        if (change === 'applied') take(object);
+        else if (usersOf.has(object.name)) putMissing(object.name);
+      },
+      onActivity: () => {},
+      onReconnect: deps.onReconnect,
+      now: deps.now,
+      random: deps.random,
+      log,
+    });
   };
   return {
     get: (name) => held.get(name) ?? { kind: 'unknown' },
@@ -211,6 +257,7 @@ function createShelf(kind: SourceKind, deps: SourceCacheDeps): Shelf {
         }
         if (isListed) fetchOne(name);
       }
+      begin();
     },
     *present() {
       for (const [name, lookup] of held) if (lookup.kind === 'present') yield [name, lookup.source];
@@ -219,38 +266,11 @@ function createShelf(kind: SourceKind, deps: SourceCacheDeps): Shelf {
       for (const name of refsOf.get(key) ?? []) if (stale.has(name) && isListed) fetchOne(name);
     },
     start: () => {
-      listWatch = startListWatch<Taken>({
-        access,
-        path,
-        kind: `${kind}List`,
-        list: async (query, signal) => {
-          if (query.continue === undefined) await deps.checkStore(signal);
-          return await api.call({ method: 'GET', path, query, signal });
-        },
-        parse,
-        onReplace: (objects) => {
-          isListed = true;
-          const present = new Map(objects.map((one) => [one.name, one]));
-          for (const name of [...usersOf.keys()]) {
-            const object = present.get(name);
-            if (object !== undefined) take(object);
-            else if (held.get(name)?.kind === 'present') doubt(name);
-            else putMissing(name);
-          }
-        },
-        onChange: (change, object) => {
-          if (change === 'applied') take(object);
-          else if (usersOf.has(object.name)) putMissing(object.name);
-        },
-        onActivity: () => {},
-        onReconnect: deps.onReconnect,
-        now: deps.now,
-        random: deps.random,
-        log,
-      });
+      isStarted = true;
+      begin();
     },
     close: async () => {
-      stop.abort(new Error('the cache of Secrets and ConfigMaps was closed'));
+      stop.abort(new Error('the cache of what containers refer to was closed'));
       for (const timer of timers) clearTimeout(timer);
       await listWatch?.close();
       await Promise.allSettled([...fetching]);
@@ -265,9 +285,24 @@ function nameOf(raw: unknown): string | undefined {
   return typeof name === 'string' && typeof namespace === 'string' ? `${namespace}/${name}` : undefined;
 }
 
-/** The data of a Secret (base64) or a ConfigMap (text, and binaryData in base64). Values that are no strings are left out. Pure. */
+const internalKey = 'internal';
+
+/** Of what is kept of a Network. */
+export function isInternalNetwork({ data }: Pick<Source, 'data'>): boolean {
+  return data.get(internalKey)?.toString() === 'true';
+}
+
+/** The data of a Secret (base64) or a ConfigMap (text, and binaryData in base64), and what counts of a Network. Values that are no strings are left out. Pure. */
 export function parseSource(kind: SourceKind, raw: unknown): Source {
   const object = isRecord(raw) ? raw : {};
+  if (kind === 'Network') {
+    const isInternalNow = isRecord(object.spec) && object.spec.internal === true;
+    return {
+      type: undefined,
+      data: new Map([[internalKey, Buffer.from(String(isInternalNow))]]),
+      binaryKeys: new Set(),
+    };
+  }
   const entriesOf = (value: unknown, encoding: 'base64' | 'utf8'): (readonly [string, Buffer])[] =>
     Object.entries(isRecord(value) ? value : {}).flatMap(([key, text]) =>
       typeof text === 'string' ? [[key, Buffer.from(text, encoding)] as const] : [],

@@ -39,7 +39,7 @@ export interface NetworkRequest {
 }
 
 const aliasForm = /^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?)*$/;
-const maxAlias = 120;
+const maxAlias = 72;
 const noStaticAddress = 'addresses are given by Holdfast; leave it out';
 /** What is told of an endpoint, and means nothing in a request. */
 const toldOnly = [

@@ -28,6 +28,7 @@ export function checkConfig(config: ContainerConfig): void {
     );
   }
   checkDnsNames(config);
+  checkNetworks(config);
   const [problem] = findSecurityProblems(config);
   if (problem !== undefined) throw problem;
   for (const port of config.ports) {
@@ -41,6 +42,16 @@ export function checkConfig(config: ContainerConfig): void {
       (hostIP === undefined || isIP(hostIP) > 0);
     if (!isSound) throw new ContainerConfigError('ports', `${JSON.stringify(port)} is not a port mapping`);
   }
+}
+
+/** Throws ContainerConfigError for a network whose name cannot be. */
+export function checkNetworks({ networks = [] }: Pick<MutableConfig, 'networks'>): void {
+  const wrong = networks.find(({ name }) => !/^[A-Za-z0-9][A-Za-z0-9_.-]{0,254}$/.test(name));
+  if (wrong === undefined) return;
+  throw new ContainerConfigError(
+    'networks',
+    `"${wrong.name}" cannot be a network's name; use letters, digits, _ . and -`,
+  );
 }
 
 /** Throws ContainerConfigError for a name that the resolver could not answer to. */

@@ -170,6 +170,14 @@ export interface NamespaceConfig {
   readonly user?: 'mapped' | undefined;
 }
 
+/** A network that a container is part of: it reaches those that share one with it, and no others. */
+export interface NetworkMembership {
+  /** Unique on this host; "default" is the network of all that are given none. */
+  readonly name: string;
+  /** Those that are on such ones only have no way out, and their ports are not published. */
+  readonly isInternal: boolean;
+}
+
 /** What of a container can change without restarting its process. All of it is kept across restarts. */
 export interface MutableConfig {
   /** For people: in logs of ours. Not interpreted. */
@@ -191,6 +199,10 @@ export interface MutableConfig {
    * itself and for "web.shop.holdfast.internal". Lower-case labels with dots between.
    */
   readonly dnsNames?: readonly string[] | undefined;
+  /** undefined: the default one; empty: none, so that nobody reaches it, nor it anybody. A change counts at once. */
+  readonly networks?: readonly NetworkMembership[] | undefined;
+  /** undefined: as the host has it, with the runtime's resolver. A running container sees a change at once. */
+  readonly dns?: DnsConfig | undefined;
   /**
    * Its names answer with its IPv6 address too. Not by default: most clients would try that first, many of them nothing
    * else, and many servers listen on IPv4 only.
@@ -232,8 +244,6 @@ export interface ContainerConfig extends MutableConfig {
   readonly ports: readonly PortMapping[];
   /** A small init as process 1, which hands signals on and reaps. */
   readonly hasInit?: boolean | undefined;
-  /** undefined: as the host has it, with the runtime's resolver. */
-  readonly dns?: DnsConfig | undefined;
   readonly namespaces?: NamespaceConfig | undefined;
   /** Of /dev/shm; undefined: 64 MiB. */
   readonly shmSizeBytes?: number | undefined;

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import type { Addresses } from './addresses.ts';
 import type { Damage } from './drift.ts';
 import type { ContainerInfo, ContainerState, Exit } from './interface.ts';
+import { hasNoWayOut } from './isolation-rules.ts';
 import type { ContainerPaths } from './layout.ts';
 import type { ContainerLog } from './log-rotator.ts';
 import type { Monitor } from './monitor.ts';
@@ -24,6 +25,8 @@ export interface ContainerEntry {
   /** Of the run that goes on, or that ended and is not cleaned up. */
   processes: RunProcesses | undefined;
   network: Network | undefined;
+  /** What /etc/resolv.conf was changed to in this run; undefined: as it was when the run began. */
+  resolvConf?: string | undefined;
   /** Of the host, for containers that have its network. */
   readonly hostAddresses: Addresses;
   /** Only for a monitor that we started ourselves. */
@@ -106,7 +109,8 @@ export function infoOf(entry: ContainerEntry, isPaused: boolean): Omit<Container
     state: stateOf(entry, isPaused),
     ...(addresses === undefined ? {} : { ip: addresses.ip }),
     ...(addresses?.ip6 === undefined ? {} : { ip6: addresses.ip6 }),
-    ports,
+    ...(entry.network?.mac === undefined ? {} : { mac: entry.network.mac }),
+    ports: hasNoWayOut(config.networks) ? [] : ports,
     stopSignal,
     ...(hasLostFiles(entry) ? { lacksFiles: true } : {}),
   };

@@ -18,12 +18,25 @@ async function hostsText(entry: ContainerEntry): Promise<string> {
   return formatHosts({ hostname, addresses: namedAddresses(entry), entries: hosts, hostFile });
 }
 
-/** Changes /etc/hosts of a container that has one, in place: a running container has this very inode mounted. */
+/** Changes /etc/hosts of a container that has one. */
 export async function rewriteHosts(entry: ContainerEntry): Promise<void> {
-  const handle = await open(entry.paths.hosts, 'r+').catch(() => undefined); // never started: start writes it
+  await rewrite(entry.paths.hosts, await hostsText(entry));
+}
+
+/** Changes /etc/resolv.conf of a container that has one. */
+export async function rewriteResolvConf(deps: EtcDeps, entry: ContainerEntry): Promise<void> {
+  const text = await resolvConfText(deps, entry);
+  // Before the file: whoever looks whether it was changed behind our back sees that we did.
+  entry.resolvConf = text;
+  await rewrite(entry.paths.resolvConf, text);
+}
+
+/** In place: a running container has this very inode mounted. */
+async function rewrite(path: string, content: string): Promise<void> {
+  const handle = await open(path, 'r+').catch(() => undefined); // never started: start writes it
   if (handle === undefined) return;
   try {
-    const text = Buffer.from(await hostsText(entry));
+    const text = Buffer.from(content);
     if (text.equals(await handle.readFile())) return;
     await handle.write(text, 0, text.length, 0);
     await handle.truncate(text.length);
@@ -32,21 +45,26 @@ export async function rewriteHosts(entry: ContainerEntry): Promise<void> {
   }
 }
 
-/** Before a run. */
-export async function writeEtcFiles(deps: EtcDeps, entry: ContainerEntry): Promise<void> {
-  const { paths, record } = entry;
-  const { hostname, dns, namespaces } = record.config;
+async function resolvConfText(deps: EtcDeps, { record }: ContainerEntry): Promise<string> {
+  const { dns, namespaces } = record.config;
   const hostFiles = await Promise.all(resolvConfFiles.map((file) => readFile(file, 'utf8').catch(() => ''))); // lacks it
-  const resolvConf = formatResolvConf({
+  return formatResolvConf({
     hostFiles,
     dns,
     // It cannot reach a resolver without a network, and needs none.
     resolver: namespaces?.network === 'none' ? undefined : deps.resolverAddress(),
     hasHostLoopback: namespaces?.network === 'host',
   });
+}
+
+/** Before a run. */
+export async function writeEtcFiles(deps: EtcDeps, entry: ContainerEntry): Promise<void> {
+  const { paths, record } = entry;
+  entry.resolvConf = undefined;
+  const resolvConf = await resolvConfText(deps, entry);
   await Promise.all([
     writeFile(paths.hosts, await hostsText(entry), { mode: 0o644 }),
-    writeFile(paths.hostname, `${hostname}\n`, { mode: 0o644 }),
+    writeFile(paths.hostname, `${record.config.hostname}\n`, { mode: 0o644 }),
     writeFile(paths.resolvConf, resolvConf, { mode: 0o644 }),
   ]);
   for (const path of [paths.hosts, paths.hostname, paths.resolvConf]) await giveTo(record.idMap, path);

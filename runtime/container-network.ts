@@ -7,11 +7,14 @@ import { mkdir, rm } from 'node:fs/promises';
 import type { Addresses, Subnet } from './addresses.ts';
 import type { ContainerEntry } from './container-entry.ts';
 import type { SecurityConfig } from './interface.ts';
+import type { Isolation } from './isolation.ts';
+import { isOnDefault, type Member } from './isolation-rules.ts';
 import { hasNetns, isOfSubnets, type NetnsPool, type Network } from './netns-pool.ts';
 import { ensureUserNamespace, type UserNamespaceDeps } from './user-namespace.ts';
 
 export interface NetworkDeps extends UserNamespaceDeps {
   readonly pool: NetnsPool;
+  readonly isolation: Isolation;
   readonly subnet: Subnet;
   readonly subnet6: Subnet | undefined;
 }
@@ -54,11 +57,23 @@ export async function ensureNetwork(deps: NetworkDeps, entry: ContainerEntry): P
   return entry.network;
 }
 
+/** What keeps it apart from others; undefined: it is on the default network alone, or has no network of its own. Pure. */
+export function memberOf({ record, network }: Pick<ContainerEntry, 'record' | 'network'>): Member | undefined {
+  const { networks } = record.config;
+  if (network === undefined || networks === undefined || (networks.length === 1 && isOnDefault(networks))) {
+    return undefined;
+  }
+  const { hostInterface, ip, ip6, mac } = network;
+  return { hostInterface, ip, ip6, mac, networks };
+}
+
 /** Takes the network down; the next start gets a fresh one. */
-export async function dropNetwork(deps: Pick<NetworkDeps, 'pool'>, entry: ContainerEntry): Promise<void> {
+export async function dropNetwork(deps: Pick<NetworkDeps, 'pool' | 'isolation'>, entry: ContainerEntry): Promise<void> {
   const { network } = entry;
   if (network === undefined) return;
   entry.network = undefined;
   await deps.pool.release(network.name);
   await rm(entry.paths.network, { force: true });
+  // Last: until its cable is gone it stays apart.
+  await deps.isolation.set(entry.record.config.id, undefined);
 }

@@ -8,6 +8,7 @@ import { addressesOf, type ContainerEntry, isRunning } from './container-entry.t
 import type { ForeignPorts } from './foreign-ports.ts';
 import type { HostNetwork } from './host-network.ts';
 import { ContainerConfigError, type ContainerID, type PortMapping, PortTakenError } from './interface.ts';
+import { hasNoWayOut } from './isolation-rules.ts';
 import type { PublishedPort } from './nft-rules.ts';
 import { findFreePort, observePort, portsConflict } from './port-check.ts';
 
@@ -179,9 +180,10 @@ export function hasHostPorts(entry: ContainerEntry): boolean {
   return entry.record.config.namespaces?.network === 'host';
 }
 
-/** The ports as the kernel is to know them: on both families of addresses unless one is asked for. None without a network of its own. */
+/** The ports as the kernel is to know them: on both families of addresses unless one is asked for. None without a network of its own, and none of one that has no way out. */
 export function publishedPorts(entry: ContainerEntry): readonly PublishedPort[] {
-  const { ip, ip6 }: Partial<Addresses> = hasHostPorts(entry) ? {} : (addressesOf(entry) ?? {});
+  const isHidden = hasHostPorts(entry) || hasNoWayOut(entry.record.config.networks);
+  const { ip, ip6 }: Partial<Addresses> = isHidden ? {} : (addressesOf(entry) ?? {});
   return entry.record.ports.flatMap((port): PublishedPort[] => {
     const family = port.hostIP === undefined ? 0 : isIP(port.hostIP);
     const targets = [family === 6 ? undefined : ip, family === 4 ? undefined : ip6];

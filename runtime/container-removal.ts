@@ -13,7 +13,7 @@ import { removeTree } from './remove-tree.ts';
 import { endRun, type RunDeps } from './run.ts';
 import { dropVolumes, type VolumeDeps } from './volumes/index.ts';
 
-export interface RemovalDeps extends Pick<NetworkDeps, 'pool'>, RunDeps, VolumeDeps {
+export interface RemovalDeps extends Pick<NetworkDeps, 'pool' | 'isolation'>, RunDeps, VolumeDeps {
   readonly hostNetwork: HostNetwork;
   readonly debugs: { end(id: ContainerID): Promise<void> };
   readonly streams: { logEnds(id: ContainerID): Promise<void> };
@@ -51,7 +51,7 @@ export async function removeContainer(
 
 /** Its published ports, then the network itself; the next start makes both anew. */
 export async function dropPortsAndNetwork(
-  deps: Pick<RemovalDeps, 'hostNetwork' | 'pool'>,
+  deps: Pick<RemovalDeps, 'hostNetwork' | 'pool' | 'isolation'>,
   entry: ContainerEntry,
 ): Promise<void> {
   await deps.hostNetwork.publish(entry.record.config.id, []);

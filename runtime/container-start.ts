@@ -6,7 +6,7 @@ import { mkdir, rm } from 'node:fs/promises';
 import { replaceFile } from './atomic-file.ts';
 import { ensureControllers } from './cgroups.ts';
 import { type ContainerEntry, nameRecordOf, writeLastRun } from './container-entry.ts';
-import { ensureNetwork, type NetworkDeps } from './container-network.ts';
+import { ensureNetwork, memberOf, type NetworkDeps } from './container-network.ts';
 import { claimPorts, type PortsDeps, publishedPorts, refuseForeign } from './container-ports.ts';
 import { dropPortsAndNetwork } from './container-removal.ts';
 import { ensureRootfs, type SetupDeps, writeBundle } from './container-setup.ts';
@@ -67,6 +67,7 @@ export async function startContainer(deps: StartDeps, entry: ContainerEntry, sig
         await hostNetwork.publish(config.id, publishedPorts(entry));
       }),
       deps.resolver.set(config.id, nameRecordOf(entry)),
+      deps.isolation.set(config.id, memberOf(entry)),
     ]);
     entry.monitor = prepared.monitor;
     // Before anything else can happen: while it does not run, nobody changes the file.

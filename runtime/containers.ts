@@ -8,12 +8,12 @@ import { type ArchiveView, prepareStoppedView } from './archive.ts';
 import { replaceFile } from './atomic-file.ts';
 import type { CgroupPrimer } from './cgroup-primer.ts';
 import { applyLimits, observeCgroupPids } from './cgroups.ts';
-import { checkDnsNames, isContainerID } from './config-check.ts';
+import { checkDnsNames, checkNetworks, isContainerID } from './config-check.ts';
 import { type CreationDeps, createContainer } from './container-creation.ts';
 import { type ContainerEntry, infoOf, isRunning, logOf, nameRecordOf, stateOf } from './container-entry.ts';
-import { rewriteHosts } from './container-etc.ts';
-import type { NetworkDeps } from './container-network.ts';
-import { type PortsDeps, releaseClaim } from './container-ports.ts';
+import { rewriteHosts, rewriteResolvConf } from './container-etc.ts';
+import { memberOf, type NetworkDeps } from './container-network.ts';
+import { type PortsDeps, publishedPorts, releaseClaim } from './container-ports.ts';
 import { type RemovalDeps, removeContainer } from './container-removal.ts';
 import { ensureRootfs, type SetupDeps } from './container-setup.ts';
 import { type StartDeps, startContainer } from './container-start.ts';
@@ -166,7 +166,9 @@ export class LocalContainers implements Containers {
       const before = entry.record.config;
       const config = { ...before, ...withoutUndefined(change) };
       checkDnsNames(config);
-      const isLimitChanged = JSON.stringify(config.limits) !== JSON.stringify(before.limits);
+      checkNetworks(config);
+      const isSame = (one: unknown, other: unknown): boolean => JSON.stringify(one) === JSON.stringify(other);
+      const isLimitChanged = !isSame(config.limits, before.limits);
       if (isLimitChanged && isRunning(entry)) {
         await applyLimits(this.#deps.cgroups, cgroupPathOf(this.#deps.layout, id), config.limits, before.limits);
       }
@@ -174,6 +176,8 @@ export class LocalContainers implements Containers {
       entry.record = { ...record, config };
       try {
         await rewriteHosts(entry);
+        if (!isSame(before.dns, config.dns)) await rewriteResolvConf(this.#deps, entry);
+        if (!isSame(before.networks, config.networks)) await this.#moveToNetworks(entry);
         if (change.files !== undefined) await writeFiles(this.#deps, entry);
         await this.#deps.resolver.set(id, nameRecordOf(entry));
         const text = formatRecord(entry.record);
@@ -184,6 +188,12 @@ export class LocalContainers implements Containers {
         throw error;
       }
     });
+  }
+
+  /** Its ports are to be as its networks have it: one that has no way out publishes none. */
+  async #moveToNetworks(entry: ContainerEntry): Promise<void> {
+    await this.#deps.isolation.set(entry.record.config.id, memberOf(entry));
+    if (isRunning(entry)) await this.#deps.hostNetwork.publish(entry.record.config.id, publishedPorts(entry));
   }
 
   /** Waits for no other operation, so that a container can be stopped while something else goes on. */

@@ -257,6 +257,7 @@ function observeEtc(entry: ContainerEntry, memory: RunMemory): RunFacts['etc'] {
   const { paths, record } = entry;
   const { hostname, hosts, namespaces } = record.config;
   const wanted = new Map(memory.etc);
+  if (entry.resolvConf !== undefined) wanted.set(paths.resolvConf, entry.resolvConf);
   // The host's own file, which may change at any time, is part of it where the host's network is the container's.
   if (namespaces?.network !== 'host') {
     wanted.set(paths.hosts, formatHosts({ hostname, addresses: namedAddresses(entry), entries: hosts }));

@@ -70,6 +70,8 @@ export interface ContainerInfo {
   readonly ip?: string | undefined;
   /** IPv6 likewise; undefined too where the host has no IPv6. */
   readonly ip6?: string | undefined;
+  /** Of its end of the cable, 02:42:ac:11:00:02; undefined without a network of its own, and of one made by an earlier version. */
+  readonly mac?: string | undefined;
   /** Published ports as they are. */
   readonly ports: readonly PortMapping[];
   /** Signal number that asks it to stop: from the image, or SIGTERM. A caller may prefer another. */
@@ -238,10 +240,23 @@ export interface Volumes {
   prune(isChosen: (volume: VolumeInfo) => boolean): Promise<readonly string[]>;
 }
 
+/** 10.76.0.0/16, 16 and 10.76.0.1. */
+export interface SubnetInfo {
+  readonly cidr: string;
+  readonly prefixLength: number;
+  readonly gateway: string;
+}
+
 export interface RuntimeInfo {
   readonly name: string;
   /** e.g. { crun: '1.8.1', conmon: '2.1.6' } */
   readonly versions: Readonly<Record<string, string>>;
+  /** The containers' subnets and the bridge's addresses in them; undefined: containers have no addresses. */
+  readonly network?: {
+    readonly bridge: string;
+    readonly ipv4: SubnetInfo;
+    readonly ipv6?: SubnetInfo | undefined;
+  };
 }
 
 export interface Runtime {

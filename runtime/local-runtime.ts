@@ -13,7 +13,7 @@ import { ownCapabilities } from './capabilities.ts';
 import { CgroupPrimer } from './cgroup-primer.ts';
 import { parseCgroupLayout } from './cgroups.ts';
 import { isRunning, nameRecordOf } from './container-entry.ts';
-import { hostAddresses } from './container-network.ts';
+import { hostAddresses, memberOf } from './container-network.ts';
 import { publishedPorts } from './container-ports.ts';
 import { LocalContainers } from './containers.ts';
 import type { DriftKind } from './drift.ts';
@@ -22,6 +22,7 @@ import { HostNetwork, hasIPv6 } from './host-network.ts';
 import { createImageStore, type ImageStore, type ImageStoreDeps } from './images/index.ts';
 import { checkBridge, claimRunDir, markBridge, openInstance } from './instance.ts';
 import type { Runtime, RuntimeEvent } from './interface.ts';
+import { Isolation } from './isolation.ts';
 import { thermalPathsOf } from './kernel-mounts.ts';
 import { createLayout } from './layout.ts';
 import { LogRotator } from './log-rotator.ts';
@@ -147,6 +148,12 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
       hostInterfaces: () => [...containers.hostInterfaces(), ...pool.readyInterfaces()],
       log,
     });
+    const isolation = new Isolation({
+      ...{ bridge: layout.bridge, table: layout.nftTable, subnet, subnet6, log },
+      nftGeneration: () => syscalls.nftGeneration(),
+      found: (detail) => found('rules', detail),
+    });
+    closers.push(() => isolation.close());
     const pool = new NetnsPool({
       layout,
       subnet,
@@ -185,6 +192,7 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
         capabilities,
         thermalPaths,
         hostNetwork,
+        isolation,
         subnet,
         subnet6,
         resolver,
@@ -204,10 +212,11 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
     if ([...entries.values()].some(({ record }) => record.idMap !== undefined)) await takeBackDevNull();
     for (const [id, entry] of entries) {
       resolver.adopt(id, nameRecordOf(entry));
+      isolation.adopt(id, memberOf(entry));
       if (!isRunning(entry)) continue;
       hostNetwork.adopt(id, publishedPorts(entry));
     }
-    await hostNetwork.ensure('rebuild');
+    await Promise.all([hostNetwork.ensure('rebuild'), isolation.open()]);
     closers.push(() => resolver.close());
     await resolver.open();
     closers.push(() => pool.close());
@@ -237,7 +246,8 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
         if (!isMending) {
           isMending = true;
           const mend = looks % looksPerNetworkCheck === 0 ? hostNetwork.ensure('thorough') : hostNetwork.mend();
-          mending = mend
+          mending = Promise.all([mend, isolation.mend()])
+            .then(() => {})
             .catch((error: unknown) => log.error({ err: error }, 'the network cannot be mended'))
             .finally(() => {
               isMending = false;
@@ -261,7 +271,11 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
       images,
       containers,
       volumes,
-      info: () => ({ name: 'holdfast', versions: { [runtime.name]: runtime.version, conmon: conmon.version } }),
+      info: () => ({
+        name: 'holdfast',
+        versions: { [runtime.name]: runtime.version, conmon: conmon.version },
+        network: { bridge: layout.bridge, ipv4: subnet, ...(subnet6 === undefined ? {} : { ipv6: subnet6 }) },
+      }),
       subscribe(listener) {
         listeners.add(listener);
         for (const event of early.splice(0)) listener(event);

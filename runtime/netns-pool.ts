@@ -22,6 +22,8 @@ export interface Network extends Addresses {
   readonly netnsPath: string;
   /** Host end of the cable. */
   readonly hostInterface: string;
+  /** Of the container's end; undefined in a record of an earlier version. */
+  readonly mac?: string | undefined;
 }
 
 export interface NetnsPoolDeps {
@@ -51,8 +53,12 @@ const retryDelayMs = 5_000;
 export function parseNetwork(json: Readonly<Record<string, unknown>> | undefined): Network | undefined {
   if (typeof json?.name !== 'string' || typeof json.netnsPath !== 'string') return undefined;
   if (typeof json.ip !== 'string' || typeof json.hostInterface !== 'string') return undefined;
-  const { name, netnsPath, ip, ip6, hostInterface } = json;
-  return { name, netnsPath, ip, hostInterface, ...(typeof ip6 === 'string' ? { ip6 } : {}) };
+  const { name, netnsPath, ip, ip6, hostInterface, mac } = json;
+  return {
+    ...{ name, netnsPath, ip, hostInterface },
+    ...(typeof ip6 === 'string' ? { ip6 } : {}),
+    ...(typeof mac === 'string' ? { mac } : {}),
+  };
 }
 
 /** Whether a network's addresses are of the subnets that the instance has now. Pure. */
@@ -97,12 +103,12 @@ export function formatCniConfig(input: {
   });
 }
 
-/** Addresses and host end of the cable in a CNI result. Throws RuntimeOperationError if it has none. */
-export function parseCniResult(text: string, bridge: string): Addresses & { readonly hostInterface: string } {
+/** Addresses, and both ends of the cable, in a CNI result. Throws RuntimeOperationError if it has none. */
+export function parseCniResult(text: string, bridge: string): Addresses & Pick<Network, 'hostInterface' | 'mac'> {
   // Whatever the plugin printed is looked at member by member.
   const result = JSON.parse(text) as {
     ips?: { address?: unknown }[];
-    interfaces?: { name?: unknown; sandbox?: unknown }[];
+    interfaces?: { name?: unknown; sandbox?: unknown; mac?: unknown }[];
   };
   const addresses = (result.ips ?? []).flatMap(({ address }) =>
     typeof address === 'string' ? [address.replace(/\/.*$/, '')] : [],
@@ -113,7 +119,12 @@ export function parseCniResult(text: string, bridge: string): Addresses & { read
   if (ip === undefined || typeof cable !== 'string') {
     throw new RuntimeOperationError('network_attach', `the bridge plugin gave no address: ${text.slice(0, 500)}`);
   }
-  return { ip, hostInterface: cable, ...(ip6 === undefined ? {} : { ip6 }) };
+  const mac = result.interfaces?.find((one) => one.sandbox)?.mac;
+  return {
+    ...{ ip, hostInterface: cable },
+    ...(ip6 === undefined ? {} : { ip6 }),
+    ...(typeof mac === 'string' && /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/.test(mac) ? { mac } : {}),
+  };
 }
 
 export class NetnsPool {

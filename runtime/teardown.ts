@@ -108,7 +108,7 @@ async function removeNetwork(bridge: string, nftTable: string): Promise<void> {
     if (existsSync(bridgeDir)) throw new RuntimeOperationError('teardown', `the bridge ${bridge} cannot be deleted`);
   }
   const tables = await runCommand('teardown', ['nft', 'list', 'tables'], { deadlineMs });
-  for (const family of ['ip', 'ip6'] as const) {
+  for (const family of ['ip', 'ip6', 'bridge', 'inet'] as const) {
     if (!tables.stdout.split('\n').includes(`table ${family} ${nftTable}`)) continue;
     await runSuccessfully('teardown', ['nft', 'delete', 'table', family, nftTable], { deadlineMs });
   }

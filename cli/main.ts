@@ -124,6 +124,9 @@ async function present(
   const curl = `curl --cacert ${dataDir}/pki/ca.crt -H "Authorization: Bearer $(cat ${dataDir}/pki/admin-token)"`;
   const hints = [
     `Look:   export KUBECONFIG=${store.adminKubeconfigPath}; kubectl get ctr -w; kubectl describe ctr web; kubectl get events`,
+    ...(config.docker === undefined
+      ? []
+      : [`Docker: export DOCKER_HOST=unix://${config.docker.socket}; docker ps; docker logs -f agent`]),
     `Ask:    ${curl} ${store.url}${containersPath.replace('/containers', '/namespaces/default/containers')}/agent/log`,
     `Break:  kill -9 $(kubectl --kubeconfig ${store.adminKubeconfigPath} get ctr web -o jsonpath={.status.pid})   and see it heal`,
   ];

@@ -1,5 +1,6 @@
 /** Containers: create, list, inspect, update, remove, prune. Effects; what they mean is in the pure files that they call. */
 import { type Container, containerIDOf } from '../crds/index.ts';
+import { ContainerNotFoundError, type ImageInfo } from '../runtime/index.ts';
 import { chooseContainers, type ListContext, listFilters } from './container-list.ts';
 import { isUp, stateOf } from './container-state.ts';
 import { imageOfRequest, parseCreateRequest, parseRestartPolicy, type SpecDraft } from './create-request.ts';
@@ -12,7 +13,7 @@ import { createImageLookup, type ImageLookup } from './image-lookup.ts';
 import { formatInspect, formatSummary } from './inspect.ts';
 import { nameConflict } from './lifecycle.ts';
 import { dockerNameOf, generateName, isDockerName } from './names.ts';
-import { createParts, viewOf } from './parts.ts';
+import { createParts, type View, viewOf } from './parts.ts';
 import { parseResources } from './resources-spec.ts';
 import { booleanOf, type Call, type Route } from './route.ts';
 
@@ -126,13 +127,48 @@ async function list(gateway: Gateway, call: Call): Promise<void> {
   };
   const options = { all: booleanOf(call.query, 'all'), limit: limit > 0 ? limit : undefined, filters };
   const chosen = chooseContainers(objects.list(), options, context);
-  const entries = await Promise.all(
-    chosen.map(async (object) => {
+  call.json(
+    200,
+    await summarize(gateway, { objects: chosen, images, view, withSizes: booleanOf(call.query, 'size') }, call.signal),
+  );
+}
+
+export interface Summarized {
+  readonly objects: readonly Container[];
+  readonly images: ImageLookup;
+  readonly view: View;
+  /** Reads what each has written. */
+  readonly withSizes: boolean;
+}
+
+/** Lines of `docker ps`. */
+export async function summarize(
+  gateway: Gateway,
+  { objects, images, view, withSizes }: Summarized,
+  signal: AbortSignal,
+): Promise<readonly object[]> {
+  const { namespace, now } = gateway;
+  return Promise.all(
+    objects.map(async (object) => {
       const image = await images.of(object);
-      return formatSummary({ object, image, namespace, nowMs: now(), ...view.summary(object, image) });
+      const summary = formatSummary({ object, image, namespace, nowMs: now(), ...view.summary(object, image) });
+      return withSizes ? { ...summary, ...(await sizesOf(gateway, object, image, signal)) } : summary;
     }),
   );
-  call.json(200, entries);
+}
+
+/** SizeRootFs is what the container sees: its image, and what it wrote. */
+async function sizesOf(
+  { runtime }: Gateway,
+  object: Container,
+  image: ImageInfo | undefined,
+  signal: AbortSignal,
+): Promise<{ readonly SizeRw: number; readonly SizeRootFs: number }> {
+  const SizeRw = await runtime.containers.usage(containerIDOf(object), signal).catch((error: unknown) => {
+    if (error instanceof ContainerNotFoundError) return 0; // it has none yet, or none any more
+    throw error;
+  });
+  return { SizeRw, SizeRootFs: SizeRw + (image?.sizeBytes ?? 0) };
 }
 
 async function inspect(gateway: Gateway, object: Container, call: Call): Promise<void> {
@@ -140,9 +176,9 @@ async function inspect(gateway: Gateway, object: Container, call: Call): Promise
   const image = await createImageLookup(runtime).of(object);
   const view = await viewOf(gateway);
   const details = await view.details(object, image);
-  call.json(
-    200,
-    formatInspect({
+  const sizes = booleanOf(call.query, 'size') ? await sizesOf(gateway, object, image, call.signal) : {};
+  call.json(200, {
+    ...formatInspect({
       object,
       image,
       namespace,
@@ -154,7 +190,8 @@ async function inspect(gateway: Gateway, object: Container, call: Call): Promise
       },
       ...details,
     }),
-  );
+    ...sizes,
+  });
 }
 
 async function update(gateway: Gateway, object: Container, call: Call): Promise<void> {

@@ -2,6 +2,7 @@
 import { attachRoutes } from './attach.ts';
 import { buildRoutes } from './builds.ts';
 import { containerRoutes } from './containers.ts';
+import { diskUsageRoutes } from './disk-usage.ts';
 import { createEventLog, eventRoutes } from './events.ts';
 import { execRoutes } from './exec.ts';
 import { createExecInstances } from './exec-instances.ts';
@@ -63,6 +64,7 @@ export async function startDockerGateway(deps: GatewayDeps): Promise<{ close(): 
         ...statsRoutes(gateway),
         ...topRoutes(gateway),
         ...fileRoutes(gateway),
+        ...diskUsageRoutes(gateway),
         ...registryRoutes(imageDeps),
         ...imageRoutes(imageDeps),
         ...imageTransferRoutes(imageDeps),

@@ -2,6 +2,7 @@
 import type { Container } from '../crds/index.ts';
 import { type ImageInfo, ImagePullError, type Runtime } from '../runtime/index.ts';
 import { badParameter } from './docker-error.ts';
+import { findAmong } from './image-find.ts';
 import { imageAsWritten } from './inspect.ts';
 
 export interface FoundImage {
@@ -33,9 +34,11 @@ export function createImageLookup({ images }: Pick<Runtime, 'images'>): ImageLoo
   };
   return {
     find: async (reference, platform) => {
-      const info = await inspect(reference, platform);
+      const named = await inspect(reference, platform);
+      // The beginning of an id is for people alone: the runtime takes whole ones.
+      const info = named ?? (isBegunID(reference) ? findAmong(await images.list(), reference)?.info : undefined);
       if (info === undefined) return undefined;
-      const isID = /^(sha256:)?[0-9a-f]+$/.test(reference) && info.id.includes(reference.replace(/^sha256:/, ''));
+      const isID = isBegunID(reference) && info.id.includes(reference.replace(/^sha256:/, ''));
       return { info, reference: isID ? (info.names[0] ?? info.id) : reference };
     },
     of: async (object) => {
@@ -44,4 +47,8 @@ export function createImageLookup({ images }: Pick<Runtime, 'images'>): ImageLoo
       return byID ?? (await inspect(imageAsWritten(object)).catch(() => undefined)); // what cannot be read is not there
     },
   };
+}
+
+function isBegunID(reference: string): boolean {
+  return /^(sha256:)?[0-9a-f]{1,64}$/.test(reference);
 }

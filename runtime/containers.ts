@@ -57,6 +57,7 @@ import { cgroupPathOf, type RunDeps } from './run.ts';
 import { RunSupervisor } from './run-supervisor.ts';
 import { isDiskFull } from './shortage.ts';
 import { ContainerStreams } from './streams.ts';
+import { observeTreeBytes } from './tree-size.ts';
 import { dropVolumes, prepareMounts, type VolumeDeps, writeFiles } from './volumes/index.ts';
 
 export interface ContainersDeps extends SetupDeps, NetworkDeps, RunDeps, VolumeDeps {
@@ -337,6 +338,10 @@ export class LocalContainers implements Containers {
     const { cgroups, layout } = this.#deps;
     this.#get(id);
     return [...(await observeCgroupPids(cgroups, cgroupPathOf(layout, id)))];
+  }
+
+  async usage(id: ContainerID, signal: AbortSignal): Promise<number> {
+    return observeTreeBytes('container usage', this.#get(id).paths.upper, signal);
   }
 
   async changes(id: ContainerID, signal: AbortSignal): Promise<readonly FileChange[]> {

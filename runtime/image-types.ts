@@ -159,7 +159,8 @@ export interface CollectionReport {
 export interface Images {
   /**
    * Makes the image present by the policy and returns it. Concurrent calls for one reference, platform and credentials
-   * share one pull. Takes docker names (short ones are docker.io/library/…), docker-archive:, oci-archive: and oci:.
+   * share one pull. Takes docker names (short ones are docker.io/library/…), docker-archive:, oci-archive: and oci:, and
+   * ids (sha256:…), which can only be present.
    * Throws ImagePullError, ImageNotPresentError (policy never), RuntimeClosedError, or the signal's reason.
    */
   ensure(reference: string, policy: PullPolicy, signal: AbortSignal, options?: PullOptions): Promise<ImageInfo>;

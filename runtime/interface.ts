@@ -175,6 +175,8 @@ export interface Containers {
   stats(id: ContainerID, options?: { readonly isDetailed?: boolean }): Promise<Stats | undefined>;
   /** Pids on the host of all that runs in it, further processes included. Throws ContainerNotFoundError. */
   processes(id: ContainerID): Promise<readonly number[]>;
+  /** Bytes of the disk that what its root file system differs by takes. Reads that tree. Throws ContainerNotFoundError, RuntimeOperationError. */
+  usage(id: ContainerID, signal: AbortSignal): Promise<number>;
   /**
    * In what its root file system differs from its image, in the order of the paths: a folder is changed when something
    * directly in it came or went, or it has another mode, owner or time. What was only made to mount something on is left out.

@@ -147,6 +147,18 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
     }
   }
 
+  /** No registry knows an image by its id, so it is here or nowhere. */
+  async function presentByID(imageID: string): Promise<ImageInfo> {
+    const record = await lookUp(imageID);
+    if (record === undefined)
+      throw new ImageNotPresentError(
+        `the image "${imageID}" is not on this host, and no registry knows it by its id; import it, or give its name`,
+      );
+    await files.layersOf(record);
+    usage.used(record.id, nowMs());
+    return infoOf(record);
+  }
+
   async function removeDamaged(record: ImageRecord): Promise<void> {
     await archives.forget(record.id);
     try {
@@ -196,6 +208,7 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
     async ensure(text, policy, signal, options = {}) {
       signal.throwIfAborted();
       assertOpen();
+      if (isWholeID(text)) return presentByID(text);
       const wanted = parseWanted(text, options.platform, host);
       const present = policy === 'always' ? undefined : await findWhole(wanted);
       if (present !== undefined && (policy === 'never' || (await isUnchanged(wanted)))) return present;
@@ -304,4 +317,9 @@ export async function createImageStore(deps: ImageStoreDeps): Promise<ImageStore
 /** A damaged image is as if not there: ensure fetches it again. */
 function ignoreDamaged(error: unknown): undefined {
   if (!(error instanceof ImageNotPresentError)) throw error;
+}
+
+/** "sha256:" and 64 digits: as a name it would be a tag of that length of a repository of that name. */
+function isWholeID(text: string): boolean {
+  return text.startsWith('sha256:') && parseImageID(text) !== undefined;
 }

@@ -338,6 +338,7 @@ export function createSimulatedRuntime({
       exportRoot: async () => notSimulated('exportRoot'),
       resize: async () => notSimulated('resize'),
       changes: async () => notSimulated('changes'),
+      usage: async () => 0,
       dial: async () => notSimulated('dial'),
     },
     volumes,

@@ -9,7 +9,6 @@ import { chmod, mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/prom
 import { dirname, join } from 'node:path';
 import type { Logger } from 'pino';
 import { readJsonObject, replaceFile } from '../atomic-file.ts';
-import { runSuccessfully } from '../command.ts';
 import type { IdMap } from '../id-map.ts';
 import {
   ContainerConfigError,
@@ -21,6 +20,7 @@ import {
 import { KeyedLock } from '../keyed-lock.ts';
 import type { Layout } from '../layout.ts';
 import { observeMountsWithin, removeTree } from '../remove-tree.ts';
+import { observeTreeBytes } from '../tree-size.ts';
 import { fillVolume } from './copy-up.ts';
 import { imageVolumePrefix } from './plan-mounts.ts';
 
@@ -35,7 +35,6 @@ export interface VolumeStoreDeps {
 
 const nameForm = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,254}$/;
 const idForm = /^[0-9a-f]{64}$/;
-const usageDeadlineMs = 600_000;
 
 /** Which volume: a named one, or one of a container's own. */
 export type VolumeKey = { readonly name: string } | { readonly owner: ContainerID; readonly volume: string };
@@ -101,11 +100,7 @@ export class VolumeStore implements Volumes {
   async usage(name: string, signal: AbortSignal): Promise<number> {
     const info = await this.inspect(name);
     if (info === undefined) return 0;
-    const { stdout } = await runSuccessfully('volume usage', ['du', '-sx', '--block-size=1', '--', info.path], {
-      deadlineMs: usageDeadlineMs,
-      signal,
-    });
-    return Number.parseInt(stdout, 10);
+    return observeTreeBytes('volume usage', info.path, signal);
   }
 
   async remove(name: string): Promise<void> {

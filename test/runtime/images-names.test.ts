@@ -230,6 +230,13 @@ describe('images beside pulls', function () {
     assert.ok((await rejection(store.tag('nothing', 'x'))) instanceof ImageNotPresentError);
     for (const name of [`a@${digest}`, 'A', 'docker-archive:/x'])
       assert.ok((await rejection(store.tag('localhost/two:1', name))) instanceof ImagePullError, name);
+    assert.equal(
+      (await store.ensure(first.id, 'always', patient())).id,
+      first.id,
+      'one without a name is known by its id',
+    );
+    const other = `sha256:${'0'.repeat(64)}`;
+    assert.ok((await rejection(store.ensure(other, 'always', patient()))) instanceof ImageNotPresentError);
     users = ['web'];
     assert.ok((await rejection(store.remove(first.id))) instanceof ImageInUseError);
     users = [];

@@ -1,14 +1,13 @@
 /** What an answer promises when the process is killed, and when the disk is full: real processes, a real small disk. */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { askStore, textOf } from '../../store/index.ts';
 import { getString, type JsonObject } from '../../store/json.ts';
 import { type Client, container, containers, type Fixture, metaOf, startStore } from './fixture.ts';
+import { fillDisk, mountSmallDisk, type SmallDisk } from './full-disk.ts';
 import { KillRig } from './kill-rig.ts';
 import { Follower, Ledger } from './ledger.ts';
 
@@ -157,26 +156,24 @@ describe('store: kill -9 in the middle of its own work', function () {
 const changes = ['update', 'patch', 'delete', 'create again', 'update of old', 'patch'] as const;
 
 describe('store: a full disk', () => {
-  let mountPoint: string;
+  let disk: SmallDisk;
   let fixture: Fixture;
 
   before(async () => {
-    mountPoint = await mkdtemp(join(tmpdir(), 'holdfast-disk-'));
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=6m', 'tmpfs', mountPoint]);
-    fixture = await startStore({ dataDir: join(mountPoint, 'data') });
+    disk = await mountSmallDisk(6);
+    fixture = await startStore({ dataDir: join(disk.path, 'data') });
   });
   after(async () => {
     await fixture.close();
-    execFileSync('umount', [mountPoint]);
-    await rm(mountPoint, { recursive: true });
+    await disk.close();
   });
 
   it('is answered with 507 and changes nothing; with space again, all goes on', async () => {
     const { client, store } = fixture;
     const made = await client.expect(201, 'POST', containers, { body: container('kept') });
     const watch = await client.watch(`${containers}?watch=1&resourceVersion=${String(metaOf(made).resourceVersion)}`);
-    const ballast = join(mountPoint, 'ballast');
-    await fill(ballast);
+    const ballast = join(disk.path, 'ballast');
+    await fillDisk(ballast);
     const acknowledged: string[] = [];
     const refused: string[] = [];
     for (let index = 0; refused.length < 5; index++) {
@@ -207,19 +204,8 @@ describe('store: a full disk', () => {
     watch.close();
     await client.close();
     await store.close();
-    fixture = await startStore({ dataDir: join(mountPoint, 'data') });
+    fixture = await startStore({ dataDir: join(disk.path, 'data') });
     const list = await fixture.client.expect(200, 'GET', containers);
     assert.equal((list.items as readonly unknown[]).length, acknowledged.length + 2);
   });
 });
-
-/** Writes until the disk is full. */
-async function fill(path: string): Promise<void> {
-  for (let sizeBytes = 16 * 1024 * 1024; sizeBytes >= 4096; sizeBytes /= 2) {
-    try {
-      await writeFile(path, Buffer.alloc(sizeBytes), { flag: 'a' });
-    } catch (error) {
-      assert.equal((error as NodeJS.ErrnoException).code, 'ENOSPC');
-    }
-  }
-}

@@ -81,7 +81,10 @@ export interface FailedExec {
   readonly exitCode: number | undefined;
 }
 
-export function explainFailedExec(error: unknown, { args: [program = ''] }: Pick<ExecRequest, 'args'>): FailedExec {
+export function explainFailedExec(
+  error: unknown,
+  { args: [program = ''], user = '' }: Pick<ExecRequest, 'args' | 'user'>,
+): FailedExec {
   const oci = (what: string): string =>
     `OCI runtime exec failed: exec failed: unable to start container process: ${what}: unknown`;
   if (error instanceof StartError) {
@@ -97,7 +100,9 @@ export function explainFailedExec(error: unknown, { args: [program = ''] }: Pick
     return { message: oci(error.message), exitCode };
   }
   if (error instanceof ContainerConfigError) {
-    const message = error.field === 'user' ? `unable to find user: ${error.message}` : oci(error.message);
+    const isGroup = error.message.includes('group');
+    const missing = `unable to find user ${user}: no matching entries in ${isGroup ? 'group' : 'passwd'} file`;
+    const message = error.field === 'user' ? missing : oci(error.message);
     return { message, exitCode: 126 };
   }
   return { message: error instanceof Error ? error.message : String(error), exitCode: undefined };

@@ -170,6 +170,8 @@ function upgradedLinkOf(request: IncomingMessage, socket: Socket, head: Buffer, 
   let isAnswered = false;
   const closed = (): void => gone.abort(new ClientGoneError());
   socket.once('close', closed);
+  // Each tells of a client that breaks off by an error of its own; 'close' follows.
+  for (const stream of [socket, request]) stream.on('error', () => {});
   // Node gives the request's body as it does without an upgrade; what comes after it stays in the socket.
   if (head.length > 0) socket.unshift(head);
   const write = (status: number, headers: Headers, text: string, isWhole: boolean): void => {

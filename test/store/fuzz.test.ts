@@ -1,19 +1,48 @@
 /**
  * Hostile requests by chance (HOLDFAST_TEST_SEED; HOLDFAST_FUZZ_SECONDS for longer): each is refused with a well-formed
- * Status of 400 to 499, in time, and changes nothing; afterwards the store serves as before.
+ * Status of 400 to 499, in time, and changes nothing; afterwards the store serves as before, and holds no more memory,
+ * sockets or timers than before.
  */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { open } from 'node:fs/promises';
 import { connect } from 'node:tls';
 import fc from 'fast-check';
 import { isJsonObject } from '../../store/json.ts';
 import { takeSeed } from '../seed.ts';
+import { until } from '../until.ts';
 import { configMap, type Fixture, startStore } from './fixture.ts';
+import { type Footprint, growthOf, observeFootprint } from './footprint.ts';
 import { badShots, type Shot } from './fuzz-inputs.ts';
 
 const collection = '/api/v1/namespaces/default/configmaps';
 const object = `${collection}/target`;
+/** What comes and goes by itself: a connection more, code that is compiled anew. */
+const allowed = { bytes: 16 * 1024 * 1024, handles: 4 };
 const seconds = Number(process.env.HOLDFAST_FUZZ_SECONDS ?? 5);
+
+describe('growthOf', () => {
+  it('sees memory, descriptors and timers that are held, and that they are let go', async () => {
+    const first = observeFootprint();
+    const files = await Promise.all(Array.from({ length: 10 }, () => open('/proc/self/status')));
+    const timers = files.map(() => setTimeout(() => {}, 60_000));
+    const held = {
+      objects: Array.from({ length: 300_000 }, (_, index) => ({ text: `held ${index}` })),
+      buffer: Buffer.alloc(2e7),
+    };
+    const grown = growthOf(first, observeFootprint(), { bytes: 1e7, handles: 4 });
+    assert.deepEqual(
+      grown.map((line) => line.split(':')[0]).sort(),
+      ['Timeout', 'bytes of buffers', 'bytes of the heap', 'file descriptors'],
+      `${held.objects.length} ${held.buffer.length}`,
+    );
+    for (const timer of timers) clearTimeout(timer);
+    for (const file of files) await file.close();
+    held.objects.length = 0;
+    held.buffer = Buffer.alloc(0);
+    assert.deepEqual(growthOf(first, observeFootprint(), { bytes: 1e7, handles: 4 }), []);
+  });
+});
 
 describe('store: hostile requests', () => {
   let fixture: Fixture;
@@ -33,10 +62,11 @@ describe('store: hostile requests', () => {
 
   const refused = async ({ method, path, headers, body }: Shot): Promise<void> => {
     const call = { headers, ...(body === undefined ? {} : { body }) };
-    const late = new Promise<never>((_resolve, reject) => {
-      setTimeout(() => reject(new Error('no answer came in a minute')), 60_000).unref();
-    });
-    const answer = await Promise.race([fixture.client.call(method, path, call), late]);
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const timer = setTimeout(() => reject(new Error('no answer came in a minute')), 60_000);
+    const answer = await Promise.race([fixture.client.call(method, path, call), late]).finally(() =>
+      clearTimeout(timer),
+    );
     assert.ok(answer.code >= 400 && answer.code < 500, `answered ${answer.code}: ${answer.text.slice(0, 300)}`);
     const status = answer.body;
     assert.equal(status.kind, 'Status');
@@ -47,13 +77,29 @@ describe('store: hostile requests', () => {
     assert.ok(answer.text.length < 100_000, 'the answer is larger than what caused it');
   };
 
+  /** Sockets take a moment to go. */
+  const untilNothingGrew = async (first: Footprint): Promise<void> => {
+    let grown: readonly string[] = [];
+    const isFine = (): boolean => {
+      grown = growthOf(first, observeFootprint(), allowed);
+      return grown.length === 0;
+    };
+    await until(isFine, 'what the requests held to be let go').catch((error: unknown) => {
+      throw new Error(`after them it holds more than before: ${grown.join('; ')}`, { cause: error });
+    });
+  };
+
   it('are refused with a 4xx Status and change nothing', async () => {
     const before = await state();
     const seed = takeSeed(20261124);
     const options = { seed, numRuns: Number.MAX_SAFE_INTEGER, interruptAfterTimeLimit: seconds * 1_000 };
     const property = fc.asyncProperty(badShots(collection, object), refused);
+    // What is made once, caches and compiled code among it, is there before it is measured.
+    await fc.assert(property, { seed: seed + 1, numRuns: 500 });
+    const first = observeFootprint();
     await fc.assert(property, { ...options, markInterruptAsFailure: false, endOnFailure: true });
     assert.equal(await state(), before);
+    await untilNothingGrew(first);
     assert.equal(isJsonObject(Object.prototype) && 'polluted' in Object.prototype, false);
   });
 
@@ -66,6 +112,7 @@ describe('store: hostile requests', () => {
 
   it('that are sent by half, or whose answers nobody reads, hold up nobody', async () => {
     const before = await state();
+    const first = observeFootprint();
     const { hostname, port } = new URL(fixture.store.url);
     const { adminToken, caCertificate } = fixture.store;
     const head = `Host: x\r\nAuthorization: Bearer ${adminToken}\r\nContent-Type: application/json\r\n`;
@@ -89,6 +136,7 @@ describe('store: hostile requests', () => {
     await fixture.client.expect(200, 'GET', object);
     for (const socket of sockets) socket.destroy();
     assert.equal(await state(), before);
+    await untilNothingGrew(first);
     await fixture.client.expect(200, 'PATCH', object, {
       body: { data: { a: '2' } },
       headers: { 'content-type': 'application/merge-patch+json' },

@@ -7,7 +7,7 @@ import { meter, renameMethod, usesVariable, widenHas } from './cel-ast.ts';
 import type { Budget } from './cel-budget.ts';
 import { estimateCost } from './cel-cost.ts';
 import { RuleCosts } from './cel-cost-limits.ts';
-import { declaredElements, maxCardinality, type SizedType, sizedTypeOf } from './cel-cost-types.ts';
+import { declaredElements, maxCardinality, type SizedType, SizedTypes } from './cel-cost-types.ts';
 import type { CelLibrary } from './cel-library.ts';
 import type { CelType, TypeDeclarer } from './cel-types.ts';
 import type { FieldError } from './field-errors.ts';
@@ -63,7 +63,7 @@ export function compileRules(schema: JsonObject, field: string, library: CelLibr
   declarer.declare(schema, 'root');
   declareAll(schema, declarer);
   const costs = new RuleCosts();
-  const compiler = new Compiler({ environment, declarer, budget, errors, costs });
+  const compiler = new Compiler({ environment, declarer, budget, errors, costs, sizedTypes: new SizedTypes() });
   const root = compiler.compile(schema, { field, uncorrelatable: undefined, cardinality: 1, isRoot: true });
   return { root, errors: [...errors, ...costs.errorsOfAll(field)] };
 }
@@ -91,6 +91,7 @@ interface CompilerDeps {
   readonly budget: Budget;
   readonly errors: FieldError[];
   readonly costs: RuleCosts;
+  readonly sizedTypes: SizedTypes;
 }
 
 /** Where a schema is. */
@@ -165,11 +166,11 @@ class Compiler {
   }
 
   #compileRules(schema: JsonObject, { field, uncorrelatable, cardinality, isRoot }: Place): readonly CompiledRule[] {
-    const { environment, declarer, errors, costs } = this.#deps;
+    const { environment, declarer, errors, costs, sizedTypes } = this.#deps;
     const { name } = declarer.declare(schema);
     const sources = objectsOf(schema['x-kubernetes-validations']);
     if (sources.length === 0) return [];
-    const type = sizedTypeOf(schema, isRoot ? 'root' : 'inside');
+    const type = sizedTypes.of(schema, isRoot ? 'root' : 'inside');
     const times = cardinality ?? maxCardinality(type);
     return sources.flatMap((source, index) => {
       const at = `${field}.x-kubernetes-validations[${index}]`;

@@ -48,52 +48,65 @@ export function declaredElements(schema: JsonObject): number | undefined {
   return isJsonObject(schema.additionalProperties) ? numberOf(schema, 'maxProperties') : 1;
 }
 
-/** `root`: an object of Kubernetes, which has apiVersion, kind and metadata. */
-export function sizedTypeOf(schema: JsonObject, place: 'root' | 'inside' = 'inside'): SizedType {
-  if (schema['x-kubernetes-int-or-string'] === true) {
-    const maxLength = numberOf(schema, 'maxLength');
-    return sized('dyn', maxLength === undefined ? maxTextLength : maxLength * 4, 1);
-  }
-  switch (schema.type) {
-    case 'array': {
-      const items = isJsonObject(schema.items) ? sizedTypeOf(schema.items) : unknownType;
-      const most = Math.floor((maxRequestBytes - 2) / (items.minBytes + 1));
-      return sized('list', numberOf(schema, 'maxItems') ?? most, 2, items);
-    }
-    case 'object':
-      return sizedObject(schema, place);
-    case 'string':
-      return sizedText(schema);
-    case 'boolean':
-      return sized('scalar', 0, 4);
-    case 'number':
-    case 'integer':
-      return sized('scalar', 0, 1);
-    default:
-      return unknownType;
-  }
-}
+/** The types of one schema and of all below it, each made once. */
+export class SizedTypes {
+  readonly #known = new Map<JsonObject, SizedType>();
 
-function sizedObject(schema: JsonObject, place: 'root' | 'inside'): SizedType {
-  const { properties, additionalProperties, required } = schema;
-  const isObject = place === 'root' || schema['x-kubernetes-embedded-resource'] === true;
-  if (isJsonObject(additionalProperties) && !isObject) {
-    const values = sizedTypeOf(additionalProperties);
-    const most = Math.floor((maxRequestBytes - 2) / (values.minBytes + 6));
-    return sized('map', numberOf(schema, 'maxProperties') ?? most, 2, values);
+  /** `root`: an object of Kubernetes, which has apiVersion, kind and metadata. */
+  of(schema: JsonObject, place: 'root' | 'inside' = 'inside'): SizedType {
+    const known = this.#known.get(schema);
+    if (known !== undefined) return known;
+    const type = this.#make(schema, place);
+    this.#known.set(schema, type);
+    return type;
   }
-  const own = isJsonObject(properties) ? properties : {};
-  const isRequired = (name: string): boolean => isJsonArray(required) && required.includes(name);
-  const fields = new Map<string, SizedType>();
-  let minBytes = 2;
-  for (const [name, property] of Object.entries<Json | undefined>(isObject ? { ...own, ...headSchemas } : own)) {
-    if (!isJsonObject(property)) continue;
-    const type = sizedTypeOf(property);
-    const escaped = escapeName(name);
-    if (escaped !== undefined) fields.set(escaped, type);
-    if (isRequired(name) && property.default === undefined) minBytes += name.length + type.minBytes + 4;
+
+  #make(schema: JsonObject, place: 'root' | 'inside'): SizedType {
+    if (schema['x-kubernetes-int-or-string'] === true) {
+      const maxLength = numberOf(schema, 'maxLength');
+      return sized('dyn', maxLength === undefined ? maxTextLength : maxLength * 4, 1);
+    }
+    switch (schema.type) {
+      case 'array': {
+        const items = isJsonObject(schema.items) ? this.of(schema.items) : unknownType;
+        const most = Math.floor((maxRequestBytes - 2) / (items.minBytes + 1));
+        return sized('list', numberOf(schema, 'maxItems') ?? most, 2, items);
+      }
+      case 'object':
+        return this.#makeObject(schema, place);
+      case 'string':
+        return sizedText(schema);
+      case 'boolean':
+        return sized('scalar', 0, 4);
+      case 'number':
+      case 'integer':
+        return sized('scalar', 0, 1);
+      default:
+        return unknownType;
+    }
   }
-  return { kind: 'object', maxElements: 0, minBytes, fields, items: undefined };
+
+  #makeObject(schema: JsonObject, place: 'root' | 'inside'): SizedType {
+    const { properties, additionalProperties, required } = schema;
+    const isObject = place === 'root' || schema['x-kubernetes-embedded-resource'] === true;
+    if (isJsonObject(additionalProperties) && !isObject) {
+      const values = this.of(additionalProperties);
+      const most = Math.floor((maxRequestBytes - 2) / (values.minBytes + 6));
+      return sized('map', numberOf(schema, 'maxProperties') ?? most, 2, values);
+    }
+    const own = isJsonObject(properties) ? properties : {};
+    const needed = new Set(isJsonArray(required) ? required : []);
+    const fields = new Map<string, SizedType>();
+    let minBytes = 2;
+    for (const [name, property] of Object.entries<Json | undefined>(isObject ? { ...own, ...headSchemas } : own)) {
+      if (!isJsonObject(property)) continue;
+      const type = this.of(property);
+      const escaped = escapeName(name);
+      if (escaped !== undefined) fields.set(escaped, type);
+      if (needed.has(name) && property.default === undefined) minBytes += name.length + type.minBytes + 4;
+    }
+    return { kind: 'object', maxElements: 0, minBytes, fields, items: undefined };
+  }
 }
 
 function sizedText(schema: JsonObject): SizedType {

@@ -20,6 +20,8 @@ const pauseMs = 150;
 export class Book {
   /** What the shell knows: the book's CID and the like. */
   readonly env: Record<string, string>;
+  /** How long a command is run again until it shows what is wanted. */
+  deadlineMs = 90_000;
   readonly #dir: string;
   readonly #terminals: Terminal[] = [];
 
@@ -73,13 +75,17 @@ export class Book {
   /** Runs a script until what it prints on either output is as wanted. */
   async shows(script: string, wanted: RegExp): Promise<string> {
     let last = '';
-    await until(async () => {
-      const { stdout, stderr } = await this.sh(script);
-      last = stdout + stderr;
-      if (wanted.test(last)) return true;
-      await wait(pauseMs);
-      return false;
-    }, `${wanted}`).catch((cause: unknown) => {
+    await until(
+      async () => {
+        const { stdout, stderr } = await this.sh(script);
+        last = stdout + stderr;
+        if (wanted.test(last)) return true;
+        await wait(pauseMs);
+        return false;
+      },
+      `${wanted}`,
+      this.deadlineMs,
+    ).catch((cause: unknown) => {
       throw new Error(`${script}\ndoes not show ${wanted}, but:\n${last}`, { cause });
     });
     return last;

@@ -188,7 +188,7 @@ export function formatSummary(
     Names: [`/${dockerNameOf(object, namespace)}`],
     Image: imageAsWritten(object),
     ImageID: object.status?.imageID ?? image?.id ?? '',
-    Command: commandOf(object, image?.config).words.join(' '),
+    Command: formatCommand(commandOf(object, image?.config).words),
     Created: Math.floor(createdMs(object) / 1000),
     Ports: input.ports,
     Labels: { ...image?.labels, ...labelsOf(object) },
@@ -198,4 +198,9 @@ export function formatSummary(
     NetworkSettings: { Networks: input.networks },
     Mounts: input.mounts,
   };
+}
+
+/** Words with spaces are shown in quotes. Source: moby container/view.go, transform. */
+function formatCommand([program = '', ...args]: readonly string[]): string {
+  return [program, ...args.map((arg) => (arg.includes(' ') ? `'${arg}'` : arg))].join(' ');
 }

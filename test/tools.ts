@@ -39,10 +39,10 @@ export const supervisord = () => {
     env: { PYTHONPATH: modules.join(delimiter) },
   };
 };
-/** This machine's Python with Debian's python3-kubernetes and what that needs, each unpacked beside the project. */
+/** This machine's Python with Debian's python3-kubernetes, python3-docker and docker-compose and what those need, each unpacked beside the project. */
 export const python = () => {
   const modules = readdirSync(tools)
-    .filter((name) => name.startsWith('python3-'))
+    .filter((name) => name.startsWith('python3-') || name === 'docker-compose')
     .map((name) => join(tools, name, 'usr/lib/python3/dist-packages'));
   return {
     program: findTool('Python', ['/usr/bin/python3', ...inPath('python3')]),
@@ -70,6 +70,12 @@ export const dockerdPath = (): string =>
     .map((dir) => join(tools, dir))
     .concat(process.env.PATH ?? '/usr/sbin:/usr/bin:/sbin:/bin')
     .join(delimiter);
+
+/** docker-compose 1.29, the one in Python. */
+export const compose = () => {
+  const { program, env } = python();
+  return { program, args: [findTool('docker-compose', [join(tools, 'docker-compose/usr/bin/docker-compose')])], env };
+};
 
 /** A terminal for what runs only in one: the tmux in PATH, or Debian's. */
 export const tmux = (): string => findTool('tmux', [...inPath('tmux'), join(tools, 'tmux/usr/bin/tmux')]);

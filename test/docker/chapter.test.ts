@@ -3,17 +3,15 @@
  * asks for nothing but what Docker does.
  */
 import assert from 'node:assert/strict';
-import { startDockerd } from '../dockerd.ts';
 import { Book } from './book.ts';
 import { chapter } from './chapter-script.ts';
+import { type DockerEngine, startDockerdEngine, startHoldfastEngine } from './engines.ts';
 import { chapterImages } from './images.ts';
 
-interface Engine {
-  readonly socketPath: string;
-  close(): Promise<void>;
-}
-
-const engines: Readonly<Record<string, () => Promise<Engine>>> = { dockerd: startDockerd };
+const engines: Readonly<Record<string, () => Promise<DockerEngine>>> = {
+  Holdfast: startHoldfastEngine,
+  dockerd: startDockerdEngine,
+};
 
 describe('the chapter', () => {
   it('has some sixty checks', () => {
@@ -22,7 +20,7 @@ describe('the chapter', () => {
   for (const [name, start] of Object.entries(engines)) {
     describe(`by ${name}`, function () {
       this.timeout(300_000);
-      let engine: Engine | undefined;
+      let engine: DockerEngine | undefined;
       let book: Book | undefined;
       before(async () => {
         engine = await start();

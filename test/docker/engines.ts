@@ -1,7 +1,7 @@
 /** The engines that the same script runs against. Effects; close() undoes all of them and looks for what is left. */
 import { join } from 'node:path';
 import { startDockerd } from '../dockerd.ts';
-import { createInstance, type InstanceOptions } from '../instance.ts';
+import { createInstance, type Instance, type InstanceOptions } from '../instance.ts';
 import { assertNoLeaks, snapshotHost } from '../leaks.ts';
 
 export interface DockerEngine {
@@ -14,7 +14,11 @@ export interface DockerEngine {
   close(): Promise<void>;
 }
 
-export async function startHoldfastEngine(options: InstanceOptions = {}): Promise<DockerEngine> {
+export interface HoldfastEngine extends DockerEngine {
+  readonly instance: Instance;
+}
+
+export async function startHoldfastEngine(options: InstanceOptions = {}): Promise<HoldfastEngine> {
   const before = await snapshotHost();
   const instance = await createInstance(options);
   const close = async (): Promise<void> => {
@@ -24,6 +28,7 @@ export async function startHoldfastEngine(options: InstanceOptions = {}): Promis
   try {
     await instance.start();
     return {
+      instance,
       socketPath: join(instance.runDir, 'docker.sock'),
       pid: instance.pid,
       log: () => instance.log,

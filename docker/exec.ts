@@ -29,8 +29,9 @@ export function execRoutes(deps: ExecDeps): readonly Route[] {
 }
 
 async function create(deps: ExecDeps, call: Call): Promise<void> {
-  const object = deps.find(call.params.id ?? '');
-  checkAwake(deps, object, 'exec');
+  const reference = call.params.id ?? '';
+  const object = deps.find(reference);
+  checkAwake(deps, object, { what: 'exec', reference });
   const parsed = parseExec(await call.body());
   const id = randomBytes(32).toString('hex');
   deps.execs.add({ id, containerID: containerIDOf(object), ...parsed, state: 'created', pid: 0 });
@@ -42,7 +43,7 @@ async function start(deps: ExecDeps, call: Call): Promise<void> {
   const instance = deps.execs.get(call.params.id ?? '');
   const { isDetached, size } = parseExecStart(await call.body());
   const object = deps.find(instance.containerID);
-  checkAwake(deps, object, 'exec');
+  checkAwake(deps, object, { what: 'exec', reference: instance.containerID });
   // Texts: moby daemon/exec.go.
   if (instance.state === 'exited') throw conflict(`Error: Exec command ${instance.id} has already run`);
   if (instance.state !== 'created') throw conflict(`Error: Exec command ${instance.id} is already running`);

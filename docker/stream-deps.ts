@@ -24,12 +24,20 @@ export function notRunning(id: string): DockerError {
   return conflict(`Container ${id} is not running`);
 }
 
-/** It runs and answers. Throws DockerError. `before`: what is to be done, as "exec". */
-export function checkAwake({ now }: Pick<StreamDeps, 'now'>, object: Container, before: string): void {
+/** What is to be done in a container. */
+export interface Attempt {
+  /** As "exec". */
+  readonly what: string;
+  /** The container, as the client calls it. */
+  readonly reference: string;
+}
+
+/** It runs and answers. Throws DockerError. Source: moby daemon/exec.go, getActiveContainer. */
+export function checkAwake({ now }: Pick<StreamDeps, 'now'>, object: Container, { what, reference }: Attempt): void {
   const { name } = stateOf(object, now());
   const id = containerIDOf(object);
   if (name === 'restarting') throw conflict(`Container ${id} is restarting, wait until the container is running`);
-  if (name === 'paused') throw conflict(`Container ${id} is paused, unpause the container before ${before}`);
+  if (name === 'paused') throw conflict(`Container ${reference} is paused, unpause the container before ${what}`);
   if (name !== 'running') throw notRunning(id);
 }
 

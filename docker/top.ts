@@ -13,9 +13,10 @@ export function topRoutes(deps: StreamDeps): readonly Route[] {
 }
 
 async function giveTop(deps: StreamDeps, call: Call): Promise<void> {
-  const object = deps.find(call.params.id ?? '');
+  const reference = call.params.id ?? '';
+  const object = deps.find(reference);
   const args = parsePsArgs(call.query.get('ps_args') ?? '');
-  checkAwake(deps, object, 'top');
+  checkAwake(deps, object, { what: 'top', reference });
   try {
     const pids = new Set(await deps.runtime.containers.processes(containerIDOf(object)));
     // With the pids given, if ps takes that beside its other arguments: the host may have many others.

@@ -62,8 +62,9 @@ export function registryErrorOf(error: unknown): unknown {
 export function imageErrorOf(error: unknown): unknown {
   if (error instanceof ImageInUseError) return conflict(error.message);
   if (error instanceof ImageNotPresentError) return notFound(error.message);
-  if (error instanceof ImagePullError && (error.kind === 'invalid-name' || error.kind === 'corrupt'))
-    return badParameter(error.message);
+  if (error instanceof ImagePullError && error.kind === 'corrupt')
+    return badParameter(`the archive cannot be taken in: ${error.problem}`);
+  if (error instanceof ImagePullError && error.kind === 'invalid-name') return badParameter(error.message);
   return error;
 }
 

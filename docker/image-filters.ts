@@ -82,8 +82,7 @@ function untilIn(filters: Filters, nowMs: number): number | undefined {
   const durationMs = parseDuration(value);
   if (durationMs !== undefined) return nowMs - durationMs;
   const timeMs = /^\d{1,12}(?:\.\d{1,9})?$/.test(value) ? Number(value) * 1000 : Date.parse(value);
-  if (Number.isNaN(timeMs))
-    throw badParameter(`invalid filter 'until=${value}': give a time or a duration such as 24h`);
+  if (Number.isNaN(timeMs)) throw badParameter(`failed to parse value as time or duration: ${JSON.stringify(value)}`);
   return timeMs;
 }
 

@@ -4,10 +4,10 @@
  */
 import { Readable, Writable } from 'node:stream';
 import type { ImageInfo, LayerProgress, RegistryReference } from '../runtime/index.ts';
-import { badParameter, DockerError } from './docker-error.ts';
+import { badParameter, DockerError, notFound } from './docker-error.ts';
 import { applyChanges } from './image-changes.ts';
 import { imageErrorOf, pullErrorOf, registryErrorOf } from './image-errors.ts';
-import { findAmong, noSuchImage } from './image-find.ts';
+import { findAmong } from './image-find.ts';
 import {
   familiarRepository,
   formatFamiliar,
@@ -216,7 +216,7 @@ function savedNames(all: readonly ImageInfo[], name: string): readonly string[] 
     if (ofRepository.length > 0) return ofRepository.map(({ canonical }) => canonical);
   }
   const found = findAmong(all, name);
-  if (found === undefined) throw noSuchImage(name);
+  if (found === undefined) throw notFound(`No such image: ${name}`);
   return [found.name ?? found.info.id];
 }
 

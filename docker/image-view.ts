@@ -51,7 +51,9 @@ export function formatImageInspect(image: ImageDescription, { version }: { reado
     Parent: '',
     Comment: commentOf(configuration),
     Created: textIn(configuration.created) ?? '0001-01-01T00:00:00Z',
-    ...(version < 45 ? { Container: '', ContainerConfig: Config } : {}),
+    ...(version < 45
+      ? { Container: '', ContainerConfig: formatImageConfig(objectIn(configuration.container_config)) }
+      : {}),
     DockerVersion: textIn(configuration.docker_version) ?? '',
     Author: textIn(configuration.author) ?? '',
     Config,

@@ -57,13 +57,11 @@ export const docker = (): string =>
     join(tools, 'docker-cli/usr/bin/docker'),
     join(tools, 'docker.io/usr/bin/docker'),
   ]);
-/** That one, and Debian's, which speaks the oldest version of the API that must work. */
-export const dockers = (): readonly string[] => [
-  ...new Set([
-    docker(),
-    findTool("Debian's docker", [join(tools, 'docker-cli/usr/bin/docker'), join(tools, 'docker.io/usr/bin/docker')]),
-  ]),
-];
+/** Debian's, which speaks the oldest version of the API that must work. */
+export const debianDocker = (): string =>
+  findTool("Debian's docker", [join(tools, 'docker-cli/usr/bin/docker'), join(tools, 'docker.io/usr/bin/docker')]);
+/** All that there are, the newest first. */
+export const dockers = (): readonly string[] => [...new Set([docker(), debianDocker()])];
 /** What dockerd looks for in its PATH: containerd, its shims, runc, docker-proxy, tini. */
 export const dockerdPath = (): string =>
   ['containerd/usr/bin', 'docker.io/usr/bin', 'docker.io/usr/sbin', 'runc/usr/sbin', 'tini/usr/bin']

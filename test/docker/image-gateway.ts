@@ -26,8 +26,8 @@ export interface ImageGateway {
 }
 
 interface DockerOptions {
-  readonly input?: Buffer | string;
-  readonly signal?: AbortSignal;
+  readonly input?: Buffer | string | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface DockerResult {
@@ -52,28 +52,7 @@ export async function startImageGateway(
     users: [],
     events,
     environment: { DOCKER_HOST: `unix://${socketPath}`, DOCKER_CONFIG: dir },
-    docker: (args, options = {}) =>
-      new Promise((resolve, reject) => {
-        const child = execFile(
-          program,
-          [...args],
-          {
-            env: { ...process.env, ...gateway.environment },
-            encoding: 'buffer',
-            maxBuffer: 64 * 2 ** 20,
-            timeout: 120_000,
-            killSignal: 'SIGKILL',
-            ...(options.signal === undefined ? {} : { signal: options.signal }),
-          },
-          (error, stdout, stderr) => {
-            if (error !== null && typeof error.code !== 'number') return reject(error);
-            const code = error === null ? 0 : Number(error.code);
-            resolve({ code, stdout: stdout.toString(), bytes: stdout, stderr: stderr.toString() });
-          },
-        );
-        child.stdin?.on('error', () => {}); // it ended without reading all, which its code tells
-        child.stdin?.end(options.input);
-      }),
+    docker: (args, options = {}) => runDocker(program, args, { ...options, environment: gateway.environment }),
     async close() {
       await server.close();
       await rm(dir, { recursive: true, force: true });
@@ -101,4 +80,32 @@ export async function startImageGateway(
     ],
   });
   return gateway;
+}
+
+export function runDocker(
+  program: string,
+  args: readonly string[],
+  { environment, input, signal }: DockerOptions & { readonly environment: Readonly<Record<string, string>> },
+): Promise<DockerResult> {
+  return new Promise((resolve, reject) => {
+    const child = execFile(
+      program,
+      [...args],
+      {
+        env: { ...process.env, ...environment },
+        encoding: 'buffer',
+        maxBuffer: 64 * 2 ** 20,
+        timeout: 120_000,
+        killSignal: 'SIGKILL',
+        ...(signal === undefined ? {} : { signal }),
+      },
+      (error, stdout, stderr) => {
+        if (error !== null && typeof error.code !== 'number') return reject(error);
+        const code = error === null ? 0 : Number(error.code);
+        resolve({ code, stdout: stdout.toString(), bytes: stdout, stderr: stderr.toString() });
+      },
+    );
+    child.stdin?.on('error', () => {}); // it ended without reading all, which its code tells
+    child.stdin?.end(input);
+  });
 }

@@ -265,7 +265,7 @@ describe('filters of images', () => {
     );
     assert.match(
       refusal(() => filter({ until: ['soon'] })),
-      /^400 invalid filter 'until=soon'/,
+      /^400 failed to parse value as time or duration: "soon"/,
     );
     assert.match(
       refusal(() => filter({ until: ['1s', '2s'] })),

@@ -325,7 +325,7 @@ for (const program of dockers())
         again.stdout,
         new RegExp(`The image one:1 already exists, renaming the old one with ID ${two.id} to empty string`),
       );
-      assert.match(await refused('save', 'nothing'), /No such image: nothing:latest/);
+      assert.match(await refused('save', 'nothing'), /No such image: nothing/);
       const broken = await gateway.docker(['load'], { input: 'no archive at all' });
       assert.equal(broken.code, 1);
       assert.match(broken.stderr, /holds neither manifest\.json nor index\.json/);
@@ -352,7 +352,7 @@ for (const program of dockers())
       );
       const garbage = await gateway.docker(['import', '-', 'bad'], { input: 'x'.repeat(2000) });
       assert.equal(garbage.code, 1);
-      assert.match(garbage.stderr, /cannot pull image|archive/);
+      assert.match(garbage.stderr, /the archive cannot be taken in: .*invalid tar header/);
       const change = await gateway.docker(['import', '--change', 'RUN x', '-', 'bad'], { input: stdout });
       assert.match(change.stderr, /run is not a valid change command/);
       answers = async () => new Response(new Uint8Array(stdout));

@@ -58,3 +58,8 @@ export function matchesPattern(pattern: string, text: string): boolean {
     return text.includes(pattern); // no regular expression
   }
 }
+
+/** label!: one that it must not have. */
+export function hasLabelOf(filters: Filters, labels: Readonly<Record<string, string>>): boolean {
+  return (filters.get('label!') ?? []).some((value) => matchesLabels(new Map([['label', [value]]]), labels));
+}

@@ -15,11 +15,13 @@ import { imageUsers } from './image-users.ts';
 import { imageRoutes } from './images.ts';
 import { lifecycleRoutes } from './lifecycle.ts';
 import { logRoutes } from './logs.ts';
+import { networkRoutes } from './networks.ts';
 import { createObjects } from './objects.ts';
 import { registryRoutes } from './registries.ts';
 import { statsRoutes } from './stats.ts';
 import { systemRoutes } from './system.ts';
 import { topRoutes } from './top.ts';
+import { volumeRoutes } from './volumes.ts';
 import { waitRoutes } from './wait.ts';
 
 /** Listens on the socket until it is closed. Throws DockerListenError. */
@@ -58,6 +60,8 @@ export async function startDockerGateway(deps: GatewayDeps): Promise<{ close(): 
         ...containerRoutes(gateway),
         ...lifecycleRoutes(gateway),
         ...waitRoutes(gateway),
+        ...networkRoutes(gateway),
+        ...volumeRoutes(gateway),
         ...attachRoutes(gateway),
         ...logRoutes(gateway),
         ...execRoutes({ ...gateway, execs }),

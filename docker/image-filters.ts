@@ -1,7 +1,7 @@
 /** Which images a list or a prune means. Pure. Source: moby daemon/images/images.go and image_prune.go. */
 import type { ImageDescription } from '../runtime/index.ts';
 import { badParameter } from './docker-error.ts';
-import { type Filters, matchesLabels } from './filters.ts';
+import { type Filters, hasLabelOf, matchesLabels } from './filters.ts';
 import { matchesReference, namesOf } from './image-reference.ts';
 
 export const listFilters = ['dangling', 'label', 'before', 'since', 'reference', 'until'];
@@ -57,11 +57,6 @@ export function filterPruned(
     if (untilMs !== undefined && (image.createdAtMs ?? 0) >= untilMs) return false;
     return matchesLabels(filters, image.labels) && !hasLabelOf(filters, image.labels);
   });
-}
-
-/** label!: one that it must not have. */
-function hasLabelOf(filters: Filters, labels: Readonly<Record<string, string>>): boolean {
-  return (filters.get('label!') ?? []).some((value) => matchesLabels(new Map([['label', [value]]]), labels));
 }
 
 function flagIn(filters: Filters, name: string): boolean | undefined {

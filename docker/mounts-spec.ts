@@ -4,7 +4,7 @@
  */
 import { posix } from 'node:path';
 import type { ContainerSpec } from '../crds/index.ts';
-import { notFound } from './docker-error.ts';
+import { badParameter } from './docker-error.ts';
 import type { Fields } from './fields.ts';
 
 export type SpecVolume = NonNullable<ContainerSpec['volumes']>[number];
@@ -250,12 +250,15 @@ function parseTmpfs(path: string, options: string, host: Fields): Wanted | undef
   return mountPath === undefined ? undefined : { source: { tmpfs }, mount: { mountPath, readOnly } };
 }
 
-/** The binds and named volumes of another container. Throws DockerError if there is none of that name. */
+/**
+ * The binds and named volumes of another container. Throws DockerError if there is none of that name: 400, since clients
+ * take a 404 for an image that is to be pulled.
+ */
 function borrow(from: string, { context, host }: Tools): readonly Wanted[] {
   const [name = '', mode = ''] = from.split(':', 2);
   if (!['', 'ro', 'rw', 'z', 'Z'].includes(mode)) host.problem('VolumesFrom', `invalid mode: ${mode}`);
   const other = context.findContainer(name);
-  if (other === undefined) throw notFound(`No such container: ${name}`);
+  if (other === undefined) throw badParameter(`No such container: ${name}`);
   const { volumes = [], volumeMounts = [] } = other.spec;
   const own = other.imageVolumes.find((path) => !volumeMounts.some(({ mountPath }) => mountPath === path));
   if (own !== undefined)

@@ -11,6 +11,9 @@ export interface NetworkName {
 
 /** What the runtime's network is like; undefined members: not known, or not there. */
 export interface NetworkFacts {
+  /** 10.76.0.0/16 */
+  readonly subnet?: string | undefined;
+  readonly subnet6?: string | undefined;
   readonly gateway?: string | undefined;
   readonly prefixLength?: number | undefined;
   readonly gateway6?: string | undefined;

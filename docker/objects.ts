@@ -183,7 +183,7 @@ function withUid(change: object, uid: string): object {
 }
 
 /** The store's answers in Docker's numbers; its words name the field and the fix already. */
-function toDockerError(error: unknown): unknown {
+export function toDockerError(error: unknown): unknown {
   if (!(error instanceof ApiError)) return error;
   const { code, reason, message } = error;
   const words = message.replace(/^.*?the API server answered \d+ \w+: /, '');

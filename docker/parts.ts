@@ -15,10 +15,10 @@ import { createImageLookup } from './image-lookup.ts';
 import { parseMounts } from './mounts-spec.ts';
 import { formatMounts } from './mounts-view.ts';
 import { objectNameFor } from './names.ts';
-import { createNetworkLookup } from './network-lookup.ts';
+import { createNetworkLookup, isPredefined, needsNetworks } from './network-lookup.ts';
 import { formatEndpoints, formatNetworkSettings, type NetworkSettingsInput } from './network-settings.ts';
-import { formatNetworkConfig, nameAlias, parseNetworks } from './network-spec.ts';
-import { formatExposedPorts, formatPortBindings, formatPortList } from './ports-spec.ts';
+import { formatNetworkConfig, isDefaultNetwork, nameAlias, parseNetworks } from './network-spec.ts';
+import { type Answer, formatExposedPorts, formatPortBindings, formatPortList } from './ports-spec.ts';
 
 export interface Parts {
   /** Fills `links` and `warnings`. Throws DockerError for what is not there; what is wrong becomes a problem of the fields. */
@@ -37,7 +37,7 @@ export interface PartsRequest {
 
 export async function createParts(gateway: Gateway, { body, name, image }: PartsRequest): Promise<Parts> {
   const { runtime, namespace, find } = gateway;
-  const networks = await createNetworkLookup(gateway);
+  const networks = await createNetworkLookup(gateway, { objects: namesNetworks(body) ? 'all' : 'none' });
   const borrows = (readFields(body, '', []).object('HostConfig').texts('VolumesFrom') ?? []).length > 0;
   const imageVolumes = borrows ? await imageVolumesOf(gateway) : () => [];
   const warnings: string[] = [];
@@ -48,7 +48,7 @@ export async function createParts(gateway: Gateway, { body, name, image }: Parts
       const network = parseNetworks(config, host, networking, {
         names: { docker: name, object: objectNameFor(name) },
         imagePorts: image.config.exposedPorts,
-        findNetwork: (reference) => networks.find(reference).objectName,
+        findNetwork: (reference) => networks.findOwn(reference).objectName,
         gateway: networks.facts.gateway,
       });
       warnings.push(...network.warnings);
@@ -68,6 +68,14 @@ export async function createParts(gateway: Gateway, { body, name, image }: Parts
         await runtime.volumes.create(volumeNameOf(namespace, volume.name), volume.labels);
     },
   };
+}
+
+/** Whether a request names networks that are not always there. */
+function namesNetworks(body: unknown): boolean {
+  const request = readFields(body, '', []);
+  const mode = request.object('HostConfig').text('NetworkMode') ?? '';
+  const names = [mode, ...request.object('NetworkingConfig').keys('EndpointsConfig')];
+  return names.some((name) => !isDefaultNetwork(name) && !isPredefined(name));
 }
 
 /** For --volumes-from: what the images of the present containers declare, read before the request is. */
@@ -100,6 +108,8 @@ function tryFind(find: () => Container): Container | undefined {
 export interface View {
   networkNames(object: Container): readonly string[];
   volumeNames(object: Container): readonly string[];
+  /** Of a container on a network, by docker's name of the network. */
+  endpoint(object: Container, network: string): Promise<Answer | undefined>;
   summary(
     object: Container,
     image: ImageInfo | undefined,
@@ -112,7 +122,7 @@ export interface View {
 
 export async function viewOf(gateway: Gateway): Promise<View> {
   const { runtime, now } = gateway;
-  const networks = await createNetworkLookup(gateway);
+  const networks = await createNetworkLookup(gateway, { objects: needsNetworks(gateway.objects.list()) });
   const volumes = new Map((await runtime.volumes.list()).map((volume) => [volume.name, volume]));
   const settingsInput = (
     object: Container,
@@ -121,11 +131,11 @@ export async function viewOf(gateway: Gateway): Promise<View> {
   ): NetworkSettingsInput => ({
     container: object,
     containerID: containerIDOf(object),
-    address: { ip: object.status?.podIP ?? info?.ip, ip6: info?.ip6 ?? ip6Of(object) },
+    address: { ip: object.status?.podIP ?? info?.ip, ip6: info?.ip6 ?? ip6Of(object), mac: info?.mac },
     isRunning: isUp(stateOf(object, now())),
     imagePorts: image?.config.exposedPorts ?? [],
     facts: networks.facts,
-    networkOf: networks.nameOf,
+    networkOf: (name) => networks.nameOf(object.metadata.namespace, name),
     nameAlias: nameAlias({ docker: networks.dockerName(object), object: object.metadata.name }),
   });
   const mountsOf = (object: Container, image: ImageInfo | undefined): readonly object[] =>
@@ -136,17 +146,23 @@ export async function viewOf(gateway: Gateway): Promise<View> {
       ownVolume: (of) => ownVolume([...volumes.values()], containerIDOf(object), of),
     });
   const modeOf = (object: Container): string =>
-    String(formatNetworkConfig(object.spec, (name) => networks.nameOf(name).name).NetworkMode);
+    String(
+      formatNetworkConfig(object.spec, (name) => networks.nameOf(object.metadata.namespace, name).name).NetworkMode,
+    );
   return {
     networkNames: (object) =>
-      Object.keys(formatEndpoints(settingsInput(object, undefined, undefined))).flatMap((name) => {
-        const { id } = networks.find(name);
-        return [name, id];
-      }),
+      Object.entries(formatEndpoints(settingsInput(object, undefined, undefined))).flatMap(([name, { NetworkID }]) => [
+        name,
+        String(NetworkID),
+      ]),
     volumeNames: (object) => [
       ...(object.spec.volumes ?? []).flatMap(({ volume, hostPath }) => volume?.name ?? hostPath?.path ?? []),
       ...(object.spec.volumeMounts ?? []).map(({ mountPath }) => mountPath),
     ],
+    endpoint: async (object, network) => {
+      const info = await runtime.containers.inspect(containerIDOf(object));
+      return formatEndpoints(settingsInput(object, undefined, info))[network];
+    },
     summary: (object, image) => {
       const input = settingsInput(object, image, undefined);
       return {
@@ -164,7 +180,10 @@ export async function viewOf(gateway: Gateway): Promise<View> {
     },
     details: async (object, image) => {
       const info = await runtime.containers.inspect(containerIDOf(object));
-      const { NetworkMode, ...network } = formatNetworkConfig(object.spec, (name) => networks.nameOf(name).name);
+      const { NetworkMode, ...network } = formatNetworkConfig(
+        object.spec,
+        (name) => networks.nameOf(object.metadata.namespace, name).name,
+      );
       return {
         networkMode: String(NetworkMode),
         networkSettings: formatNetworkSettings(settingsInput(object, image, info)),

@@ -153,7 +153,7 @@ describe("containers' networks", () => {
       (await host.output(id)).trimEnd().endsWith('0search a.test b.test'),
     );
     assert.deepEqual(
-      host.events.filter(({ kind }) => kind === 'drift'),
+      host.events.filter((event) => event.kind === 'drift' && event.drift.kind === 'etc-file'),
       [],
     );
   });

@@ -45,10 +45,11 @@ describe('store: discovery', () => {
       [],
     );
     const own = (await client.expect(200, 'GET', '/apis/holdfast.dev/v1')).resources as readonly JsonObject[];
-    const [containers, ...below] = own;
+    const [containers, ...others] = own;
+    const below = ['status', 'log', 'exec', 'attach', 'portforward', 'stats', 'archive'];
     assert.deepEqual(
-      below.map(({ name }) => name),
-      ['status', 'log', 'exec', 'attach', 'portforward', 'stats', 'archive'].map((name) => `containers/${name}`),
+      others.map(({ name }) => name),
+      [...below.map((name) => `containers/${name}`), 'networks'],
     );
     assert.deepEqual(containers?.shortNames, ['ctr']);
     assert.deepEqual(containers?.categories, ['all']);

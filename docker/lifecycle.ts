@@ -10,6 +10,7 @@ import { longestGraceSeconds } from './create-request.ts';
 import { badParameter, conflict, DockerError } from './docker-error.ts';
 import type { Gateway } from './gateway-parts.ts';
 import { dockerNameAnnotation, dockerNameOf, isDockerName, nameAnnotations, objectNameFor } from './names.ts';
+import type { Objects } from './objects.ts';
 import type { Call, Route } from './route.ts';
 import { judgeStart } from './start-verdict.ts';
 
@@ -173,7 +174,24 @@ async function stop(
   );
   // As long as the grace lasts, which is for the client to bear.
   await objects.waitFor(object.metadata.uid, (current) => isDown(current, now()), signal);
+  if (stateOf(object, now()).name !== 'restarting') await endTold(objects, object, signal);
   return 'done';
+}
+
+const toldDeadlineMs = 5_000;
+
+/** A status may say that a run is over a moment before it says how it ended; who asks next wants to know that. */
+async function endTold(objects: Objects, before: Container, signal: AbortSignal): Promise<void> {
+  const endOf = ({ status }: Container): string | undefined => status?.lastTermination?.finishedAt;
+  try {
+    await objects.waitFor(
+      before.metadata.uid,
+      (current) => (current === undefined || endOf(current) !== endOf(before) ? true : undefined),
+      AbortSignal.any([signal, AbortSignal.timeout(toldDeadlineMs)]),
+    );
+  } catch {
+    signal.throwIfAborted(); // else it is down all the same
+  }
 }
 
 function isDown(current: Container | undefined, nowMs: number): true | undefined {
@@ -227,7 +245,7 @@ async function kill(gateway: Gateway, object: Container, text: string, signal: A
   const id = containerIDOf(object);
   if (!isUp(state)) throw conflict(`Cannot kill container: ${call(object, gateway)}: Container ${id} is not running`);
   if (name === 'SIGKILL') {
-    await stop(gateway, object, { graceSeconds: 0 }, signal);
+    await stop(gateway, object, { graceSeconds: 0, stopSignal: name }, signal);
     return 'done';
   }
   if (state.name === 'restarting')

@@ -3,7 +3,7 @@ import { notImplemented } from './docker-error.ts';
 import type { Call, Route } from './route.ts';
 
 const instead =
-  'build it with buildah ("buildah build -t NAME .") and bring it here with "buildah push NAME docker-archive:/dev/stdout | docker load"';
+  'build it with "buildah bud -t NAME .", then "buildah push NAME docker-archive:FILE" and "docker load -i FILE"';
 
 const refusals: readonly (readonly [string, string])[] = [
   ['/build', `Holdfast builds no images; ${instead}`],

@@ -407,8 +407,8 @@ for (const program of dockers())
       const context = await run('tar', ['-C', dir, '-c', 'Dockerfile'], { encoding: 'buffer' });
       const built = await gateway.docker(['build', '-'], { input: context.stdout });
       assert.equal(built.code, 1);
-      assert.match(built.stderr, /Holdfast builds no images; build it with buildah/);
-      assert.match(await refused('commit', 'x', 'y'), /makes no image of a container; build it with buildah/);
+      assert.match(built.stderr, /Holdfast builds no images; build it with "buildah bud/);
+      assert.match(await refused('commit', 'x', 'y'), /makes no image of a container; build it with "buildah/);
       assert.match(await docker('builder', 'prune', '--force'), /Total reclaimed space: 0B/);
     });
 

@@ -2,7 +2,7 @@
  * `make bench`: Holdfast and Debian's dockerd side by side, as a table; where it is about healing, systemd and supervisord
  * as well. As root; needs `make setup-tests` for dockerd and supervisord.
  * Flags: --samples N, --containers N, --idle-seconds N, --only holdfast|dockerd|systemd|supervisord,
- * --figures all|streams|heal|scale|store. Of store: --kubeconfig FILE [--pid N] measures another API server in its place,
+ * --figures all|streams|heal|scale|store|docker. Of store: --kubeconfig FILE [--pid N] measures another API server in its place,
  * --sizes N,N… how many objects are stored when writes are timed.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -10,6 +10,8 @@ import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { buildBusyboxImage } from '../images.ts';
+import { measureDockerCli } from './docker-cli.ts';
+import { formatDocker } from './docker-figures.ts';
 import { startDockerd } from './dockerd.ts';
 import type { BenchImage, Engine } from './engine.ts';
 import { startHoldfast } from './holdfast.ts';
@@ -57,9 +59,13 @@ if (values.figures === 'store') {
   console.log(await storeTable());
   process.exit();
 }
+if (values.figures === 'docker') {
+  console.log(await dockerTable());
+  process.exit();
+}
 const figuresOf = (text: string): 'all' | 'streams' | 'heal' => {
   if (text !== 'all' && text !== 'streams' && text !== 'heal')
-    throw new Error(`--figures is "${text}"; write all, streams, heal, scale or store`);
+    throw new Error(`--figures is "${text}"; write all, streams, heal, scale, store or docker`);
   return text;
 };
 const options = {
@@ -129,8 +135,26 @@ if (options.figures === 'all' && values.only === undefined)
   console.log(`\n${await Promise.race([measureScale(options.say), interrupted])}`);
 if (options.figures === 'all' && values.only === undefined)
   console.log(`\n${await Promise.race([storeTable(), interrupted])}`);
+if (options.figures === 'all' && values.only === undefined)
+  console.log(`\n${await Promise.race([dockerTable(), interrupted])}`);
 for (const line of missing) console.log(`not measured: ${line}`);
 if (missing.length > 0) process.exitCode = 1;
+
+async function dockerTable(): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), 'holdfast-bench-'));
+  try {
+    const name = 'localhost/holdfast-bench:1';
+    const image = { path: (await buildBusyboxImage({ dir, name })).path, name };
+    const containers = count('containers', values.containers);
+    const samples = count('samples', values.samples);
+    return formatDocker(
+      await measureDockerCli({ image, samples, containers, say: (line) => console.error(line) }),
+      containers,
+    );
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+}
 
 async function storeTable(): Promise<string> {
   const sizes = values.sizes.split(',').map(Number);

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
+import { formatDocker } from './docker-figures.ts';
 import { descendants, observeMemory, observeProcesses, parseStat } from './processes.ts';
 import { describeTargets, type Figures, formatTable, noFigures as none, summarize } from './report.ts';
 
@@ -21,6 +22,25 @@ describe('summarize', () => {
     { it: 'sorts by number, not by text', given: [10, 9, 100], want: { median: 10, p95: 100, p99: 100 } },
   ];
   for (const c of cases) it(c.it, () => assert.deepEqual(summarize(c.given), c.want));
+});
+
+describe('formatDocker', () => {
+  const of = (median: number) => ({ median, p95: 2 * median, p99: 3 * median });
+
+  it('wants docker run -d in a third of the time, and the rest in less', () => {
+    const rows = formatDocker(
+      [
+        { engine: 'ours', figures: { runMs: of(101), runToEndMs: of(300), execMs: of(76), listMs: of(27) } },
+        { engine: 'theirs', figures: { runMs: of(300), runToEndMs: of(300), execMs: of(75), listMs: of(28) } },
+      ],
+      50,
+    ).split('\n');
+    assert.deepEqual(
+      rows.map((row) => row.split(/ {2,}/).at(-1)),
+      ['met', 'NO', 'yes', 'NO', 'yes', 'not measured'],
+    );
+    assert.match(rows[4] ?? '', /^docker ps with 50 \(ms\) +faster +27 \(p95 54\) +28 \(p95 56\) +yes$/);
+  });
 });
 
 describe('formatTable', () => {

@@ -16,11 +16,11 @@ export interface AnswerParts {
   readonly nowMs: number;
 }
 
-/** An object as an item of a list: of built-in kinds without kind and apiVersion, which the list has, as in Kubernetes. */
-function itemOf(kind: ResourceKind, json: string): string {
-  if (kind.isCustom) return json;
+/** Objects as items of a list: of built-in kinds without kind and apiVersion, which the list has, as in Kubernetes. */
+function itemsOf(kind: ResourceKind, entries: readonly Entry[]): string {
+  if (kind.isCustom) return entries.map(({ json }) => json).join(',');
   const head = `{"apiVersion":${JSON.stringify(apiVersionOf(kind))},"kind":${JSON.stringify(kind.kind)},`;
-  return json.startsWith(head) ? `{${json.slice(head.length)}` : json;
+  return entries.map(({ json }) => (json.startsWith(head) ? `{${json.slice(head.length)}` : json)).join(',');
 }
 
 /** Throws StatusError 400 for a bad includeObject. */
@@ -45,7 +45,7 @@ export function encodeAnswer({ kind, entries, count, metadata, form, query, nowM
     }
     case 'object': {
       if (count === 'single') return entries.map(({ json }) => json).join(',');
-      const items = entries.map(({ json }) => itemOf(kind, json)).join(',');
+      const items = itemsOf(kind, entries);
       const head = JSON.stringify({ kind: kind.listKind, apiVersion: apiVersionOf(kind), metadata });
       return `${head.slice(0, -1)},"items":[${items}]}`;
     }

@@ -172,13 +172,15 @@ class Compiler {
     if (sources.length === 0) return [];
     const type = sizedTypes.of(schema, isRoot ? 'root' : 'inside');
     const times = cardinality ?? maxCardinality(type);
+    // A clone of all that is declared takes milliseconds: rules of one schema share it.
+    const scopes = new Map<string, Environment>();
     return sources.flatMap((source, index) => {
       const at = `${field}.x-kubernetes-validations[${index}]`;
       const isOldSelfOptional = source.optionalOldSelf === true;
-      const scope = environment
-        .clone()
-        .registerVariable('self', name)
-        .registerVariable('oldSelf', isOldSelfOptional ? `optional<${name}>` : name);
+      const oldType = isOldSelfOptional ? `optional<${name}>` : name;
+      const scope =
+        scopes.get(oldType) ?? environment.clone().registerVariable('self', name).registerVariable('oldSelf', oldType);
+      scopes.set(oldType, scope);
       const rule = getString(source, 'rule') ?? '';
       const messageExpression = getString(source, 'messageExpression') ?? '';
       const compiled = this.#compileExpression(scope, rule, type, ['bool', 'cel expression must evaluate to a bool']);

@@ -2,10 +2,11 @@
 import { type Container, containerIDOf } from '../crds/index.ts';
 import { ContainerNotFoundError, type ImageInfo } from '../runtime/index.ts';
 import { chooseContainers, type ListContext, listFilters } from './container-list.ts';
-import { isUp, stateOf } from './container-state.ts';
+import { stateOf } from './container-state.ts';
 import { imageOfRequest, parseCreateRequest, parseRestartPolicy, type SpecDraft } from './create-request.ts';
 import { createdMs, labelsOf } from './docker-config.ts';
 import { badParameter, conflict, DockerError, notFound } from './docker-error.ts';
+import { attributesOf } from './event-rules.ts';
 import { readFields } from './fields.ts';
 import { matchesLabels, parseFilters } from './filters.ts';
 import type { Gateway } from './gateway-parts.ts';
@@ -14,10 +15,10 @@ import { formatInspect, formatSummary } from './inspect.ts';
 import { nameConflict } from './lifecycle.ts';
 import { dockerNameOf, generateName, isDockerName } from './names.ts';
 import { createParts, type View, viewOf } from './parts.ts';
+import { removeContainer } from './removal.ts';
 import { parseResources } from './resources-spec.ts';
 import { booleanOf, type Call, type Route } from './route.ts';
 
-const removeDeadlineMs = 120_000;
 const nameAttempts = 10;
 
 export function containerRoutes(gateway: Gateway): readonly Route[] {
@@ -37,7 +38,12 @@ export function containerRoutes(gateway: Gateway): readonly Route[] {
             'link: a link cannot be taken from a container that exists; remove the container and create it without',
           );
         const withVolumes = booleanOf(call.query, 'v');
-        await remove(gateway, found(call), { isForced: booleanOf(call.query, 'force'), withVolumes }, call.signal);
+        await removeContainer(
+          gateway,
+          found(call),
+          { isForced: booleanOf(call.query, 'force'), withVolumes },
+          call.signal,
+        );
         call.empty(204);
       },
     },
@@ -230,6 +236,11 @@ async function update(gateway: Gateway, object: Container, call: Call): Promise<
       `Cannot update container ${containerIDOf(object)}: Container is marked for removal and cannot be "update".`,
     );
   await gateway.objects.patch(object, { spec: { ...policy, ...resources } }, call.signal);
+  gateway.events.emit({
+    Type: 'container',
+    Action: 'update',
+    Actor: { ID: containerIDOf(object), Attributes: attributesOf(object, gateway.namespace) },
+  });
   call.json(200, { Warnings: null });
 }
 
@@ -243,66 +254,12 @@ function policyOf(
   return { restartPolicy, restart: { maxRetries: restart?.maxRetries ?? null } };
 }
 
-export interface RemoveOptions {
-  readonly isForced: boolean;
-  readonly withVolumes: boolean;
-}
-
-/** Texts: moby daemon/delete.go. */
-export async function remove(
-  { objects, now }: Gateway,
-  object: Container,
-  { isForced, withVolumes }: RemoveOptions,
-  signal: AbortSignal,
-): Promise<void> {
-  const state = stateOf(object, now());
-  const id = containerIDOf(object);
-  if (isUp(state) && !isForced) {
-    const procedure =
-      state.name === 'paused'
-        ? 'Unpause and then stop the container before attempting removal or force remove'
-        : 'Stop the container before attempting removal or force remove';
-    throw conflict(`You cannot remove a ${state.name} container ${id}. ${procedure}`);
-  }
-  const { spec } = object;
-  const volumes = spec.volumes?.map((volume) =>
-    volume.volume !== undefined && isAnonymous(volume.volume.name)
-      ? { ...volume, volume: { ...volume.volume, reclaimPolicy: 'Delete' } }
-      : volume,
-  );
-  const changes = {
-    ...(isForced && isUp(state) ? { terminationGracePeriodSeconds: 0 } : {}),
-    ...(withVolumes
-      ? { imageVolumes: { reclaimPolicy: 'Delete' }, ...(volumes === undefined ? {} : { volumes }) }
-      : {}),
-  };
-  try {
-    if (Object.keys(changes).length > 0) await objects.patch(object, { spec: changes }, signal);
-    await objects.remove(object, signal);
-  } catch (error) {
-    if (error instanceof DockerError && error.status === 404) return; // --rm was quicker
-    throw error;
-  }
-  const deadline = AbortSignal.timeout(removeDeadlineMs);
-  await objects
-    .waitFor(
-      object.metadata.uid,
-      (current) => (current === undefined ? true : undefined),
-      AbortSignal.any([signal, deadline]),
-    )
-    .catch((error: unknown) => {
-      if (!deadline.aborted) throw error;
-      const why = objects.get(object.metadata.uid)?.status?.message ?? 'its host has not answered';
-      throw new DockerError(
-        500,
-        `container ${id} was not removed within ${removeDeadlineMs / 1000} s: ${why}; it goes on by itself`,
-      );
-    });
-}
-
-/** A volume that nobody has named. */
-export function isAnonymous(name: string): boolean {
-  return /^[0-9a-f]{64}$/.test(name);
+/** It has ended for good, or was never started; one that waits to start is not left over. */
+function isLeftOver(object: Container, nowMs: number): boolean {
+  const { name } = stateOf(object, nowMs);
+  const { metadata, spec, status } = object;
+  if (spec.desiredState === 'Stopped') return name === 'exited' || name === 'created';
+  return name === 'exited' && (status?.observedGeneration ?? 0) >= metadata.generation;
 }
 
 async function prune(gateway: Gateway, call: Call): Promise<void> {
@@ -310,20 +267,20 @@ async function prune(gateway: Gateway, call: Call): Promise<void> {
   const filters = parseFilters(call.query, ['until', 'label', 'label!']);
   const untilMs = parseUntil(filters.get('until')?.[0], now());
   const chosen = objects.list().filter((object) => {
-    const { name } = stateOf(object, now());
     const labels = labelsOf(object);
     return (
-      (name === 'created' || name === 'exited' || name === 'dead') &&
-      // One that waits to start is not a leftover.
-      (object.spec.desiredState !== 'Running') === (name === 'created') &&
+      isLeftOver(object, now()) &&
       (untilMs === undefined || createdMs(object) < untilMs) &&
       matchesLabels(filters, labels) &&
       !(filters.get('label!') ?? []).some((one) => matchesLabels(new Map([['label', [one]]]), labels))
     );
   });
   const deleted: string[] = [];
-  for (const object of chosen) {
-    await remove(gateway, object, { isForced: false, withVolumes: false }, call.signal);
+  for (const { metadata } of chosen) {
+    // Removing the others took its time: one that somebody started meanwhile stays.
+    const object = objects.get(metadata.uid);
+    if (object === undefined || !isLeftOver(object, now())) continue;
+    await removeContainer(gateway, object, { isForced: false, withVolumes: false }, call.signal);
     deleted.push(containerIDOf(object));
   }
   call.json(200, { ContainersDeleted: deleted.length === 0 ? null : deleted, SpaceReclaimed: 0 });

@@ -24,8 +24,8 @@ export interface EventLog {
 
 /** Source: moby daemon/events, eventsLimit. */
 const kept = 256;
-/** A client that does not read is cut off when so many wait for it. */
-const mostWaiting = 10_000;
+/** A client that does not read is cut off when so much waits for it. */
+const mostWaitingBytes = 1_000_000;
 
 export interface EventLogDeps {
   readonly objects: Objects;
@@ -98,17 +98,17 @@ export function eventRoutes(events: EventLog): readonly Route[] {
         for (const timed of sinceMs === undefined ? [] : events.since(sinceMs)) write(timed);
         await new Promise<void>((resolve) => {
           const leftMs = untilMs === undefined ? undefined : untilMs - events.now();
-          const timer =
-            leftMs === undefined ? undefined : setTimeout(resolve, Math.min(Math.max(0, leftMs), 2 ** 31 - 1));
           const unsubscribe = events.subscribe((timed) => {
             write(timed);
-            if (out.writableLength > mostWaiting * 100) out.destroy();
+            if (out.writableLength > mostWaitingBytes) out.destroy();
           });
           const end = (): void => {
             clearTimeout(timer);
             unsubscribe();
+            call.signal.removeEventListener('abort', end);
             resolve();
           };
+          const timer = leftMs === undefined ? undefined : setTimeout(end, Math.min(Math.max(0, leftMs), 2 ** 31 - 1));
           out.once('close', end);
           call.signal.addEventListener('abort', end, { once: true });
           if (call.signal.aborted) end();

@@ -19,6 +19,7 @@ import { networkRoutes } from './networks.ts';
 import { createObjects } from './objects.ts';
 import { registryRoutes } from './registries.ts';
 import { statsRoutes } from './stats.ts';
+import { afterSync } from './sync-gate.ts';
 import { systemRoutes } from './system.ts';
 import { topRoutes } from './top.ts';
 import { volumeRoutes } from './volumes.ts';
@@ -54,26 +55,29 @@ export async function startDockerGateway(deps: GatewayDeps): Promise<{ close(): 
       socket,
       headers: standingHeaders(deps.version),
       log,
-      routes: [
-        ...systemRoutes(gateway),
-        ...eventRoutes(events),
-        ...containerRoutes(gateway),
-        ...lifecycleRoutes(gateway),
-        ...waitRoutes(gateway),
-        ...networkRoutes(gateway),
-        ...volumeRoutes(gateway),
-        ...attachRoutes(gateway),
-        ...logRoutes(gateway),
-        ...execRoutes({ ...gateway, execs }),
-        ...statsRoutes(gateway),
-        ...topRoutes(gateway),
-        ...fileRoutes(gateway),
-        ...diskUsageRoutes(gateway),
-        ...registryRoutes(imageDeps),
-        ...imageRoutes(imageDeps),
-        ...imageTransferRoutes(imageDeps),
-        ...buildRoutes(),
-      ],
+      routes: afterSync(
+        [
+          ...systemRoutes(gateway),
+          ...eventRoutes(events),
+          ...containerRoutes(gateway),
+          ...lifecycleRoutes(gateway),
+          ...waitRoutes(gateway),
+          ...networkRoutes(gateway),
+          ...volumeRoutes(gateway),
+          ...attachRoutes(gateway),
+          ...logRoutes(gateway),
+          ...execRoutes({ ...gateway, execs }),
+          ...statsRoutes(gateway),
+          ...topRoutes(gateway),
+          ...fileRoutes(gateway),
+          ...diskUsageRoutes(gateway),
+          ...registryRoutes(imageDeps),
+          ...imageRoutes(imageDeps),
+          ...imageTransferRoutes(imageDeps),
+          ...buildRoutes(),
+        ],
+        objects.synced,
+      ),
     });
     return {
       close: async () => {

@@ -2,6 +2,7 @@
  * HTTP/1.1 on a unix socket as Docker's clients speak it: version prefixes, error bodies, bodies with a bound, and
  * connections that are taken over for raw streams. Effects.
  */
+import { setMaxListeners } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import { Duplex, type Readable } from 'node:stream';
@@ -27,9 +28,14 @@ export async function startHttpServer(deps: HttpServerDeps): Promise<{ close(): 
   const { routes, log, headers } = deps;
   const match = createMatcher(routes);
   const stop = new AbortController();
+  setMaxListeners(0, stop.signal);
   const open = new Set<Socket>();
 
   const serve = async (link: Link, method: string, url: string, incoming: IncomingMessage): Promise<void> => {
+    // No AbortSignal.any: Node keeps such a signal for ever if a listener stays on it after the answer.
+    const stopped = (): void => link.abort(stop.signal.reason);
+    stop.signal.addEventListener('abort', stopped, { once: true });
+    if (stop.signal.aborted) stopped();
     try {
       const { pathname, query } = readUrl(url);
       const version = parseVersion(pathname);
@@ -42,7 +48,7 @@ export async function startHttpServer(deps: HttpServerDeps): Promise<{ close(): 
         query,
         headers: incoming.headers,
         version: version.minor,
-        signal: AbortSignal.any([link.signal, stop.signal]),
+        signal: link.signal,
         input: link.input,
         body: () => readJson(link.input, incoming.headers['content-type']),
         json: (status, value, more) =>
@@ -56,6 +62,8 @@ export async function startHttpServer(deps: HttpServerDeps): Promise<{ close(): 
       await found.route.handle(call);
     } catch (error) {
       answerError(link, error, { method, url }, log);
+    } finally {
+      stop.signal.removeEventListener('abort', stopped);
     }
   };
 
@@ -64,6 +72,8 @@ export async function startHttpServer(deps: HttpServerDeps): Promise<{ close(): 
       headersTimeout: headersTimeoutMs,
       // An image that is loaded may take long; what is read into memory has a deadline of its own.
       requestTimeout: 0,
+      // As Docker's daemon: a client that keeps a connection may send its next POST when it likes.
+      keepAliveTimeout: 0,
       maxHeaderSize: 64 * 1024,
       shouldUpgradeCallback: (request) => isTakeover(request),
     },
@@ -104,6 +114,8 @@ interface Link {
   readonly signal: AbortSignal;
   readonly input: Readable;
   readonly isAnswered: () => boolean;
+  /** Aborts the signal. */
+  abort(reason: unknown): void;
   answer(status: number, headers: Readonly<Record<string, string>>, body: string): void;
   stream(status: number, headers: Readonly<Record<string, string>>): ServerResponse | Duplex;
   hijack(contentType: string): Promise<Duplex>;
@@ -118,11 +130,14 @@ function linkOf(request: IncomingMessage, response: ServerResponse, always: Head
   response.on('close', () => {
     if (!response.writableFinished) gone.abort(new ClientGoneError());
   });
+  // Written to after its end, or after the client's: nobody reads it any more, and the signal has told so.
+  response.on('error', () => {});
   const open = (status: number, headers: Headers): void => {
     response.writeHead(status, { ...always, ...headers });
   };
   return {
     signal: gone.signal,
+    abort: (reason) => gone.abort(reason),
     input: request,
     isAnswered: () => response.headersSent,
     answer: (status, headers, body) => {
@@ -157,6 +172,7 @@ function join(request: IncomingMessage, response: ServerResponse): Duplex {
       done(error);
     },
   });
+  joined.on('error', () => {}); // whoever uses it hears of its end by close
   request.on('data', (chunk: Buffer) => {
     if (!joined.push(chunk)) request.pause();
   });
@@ -181,6 +197,7 @@ function upgradedLinkOf(request: IncomingMessage, socket: Socket, head: Buffer, 
   };
   return {
     signal: gone.signal,
+    abort: (reason) => gone.abort(reason),
     input: request,
     isAnswered: () => isAnswered,
     answer: (status, headers, text) => {
@@ -266,11 +283,22 @@ async function readJson(input: Readable, contentType: string | undefined): Promi
   const [type = ''] = (contentType ?? '').split(';');
   if (type.trim() !== 'application/json' && type.trim() !== '')
     throw badParameter(`unsupported Content-Type header (${type.slice(0, 100)}): must be 'application/json'`);
+  let parsed: unknown;
   try {
-    return JSON.parse(text);
+    parsed = JSON.parse(text);
   } catch (error) {
     throw badParameter(`invalid JSON: ${error instanceof Error ? error.message : String(error)}`);
   }
+  if (isDeeper(parsed, mostLevels)) throw badParameter(`invalid JSON: nested deeper than ${mostLevels} levels`);
+  return parsed;
+}
+
+/** What reads a body calls itself for each level. */
+const mostLevels = 64;
+
+function isDeeper(value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return levels === 0 || Object.values(value).some((member) => isDeeper(member, levels - 1));
 }
 
 /** What every answer says about the daemon. Source: Engine API, "Ping". */

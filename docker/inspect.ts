@@ -201,6 +201,6 @@ export function formatSummary(
 }
 
 /** Words with spaces are shown in quotes. Source: moby container/view.go, transform. */
-function formatCommand([program = '', ...args]: readonly string[]): string {
+export function formatCommand([program = '', ...args]: readonly string[]): string {
   return [program, ...args.map((arg) => (arg.includes(' ') ? `'${arg}'` : arg))].join(' ');
 }

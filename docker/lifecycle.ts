@@ -2,16 +2,20 @@
  * Starting, stopping and the like: what Docker does by a command is a wish in the object's spec here, and the answer waits
  * for the status that tells of it. Effects.
  */
-import { constants } from 'node:os';
 import { RenameError, rename } from '../client/index.ts';
 import { type Container, containerIDOf } from '../crds/index.ts';
 import { isUp, stateOf } from './container-state.ts';
 import { longestGraceSeconds } from './create-request.ts';
+import { within } from './deadline.ts';
 import { badParameter, conflict, DockerError } from './docker-error.ts';
+import { attributesOf } from './event-rules.ts';
+import { noSuchContainer } from './find.ts';
 import type { Gateway } from './gateway-parts.ts';
 import { dockerNameAnnotation, dockerNameOf, isDockerName, nameAnnotations, objectNameFor } from './names.ts';
 import type { Objects } from './objects.ts';
+import { removeContainer } from './removal.ts';
 import type { Call, Route } from './route.ts';
+import { formatSignal, parseSignal } from './signals.ts';
 import { judgeStart } from './start-verdict.ts';
 
 const startDeadlineMs = 120_000;
@@ -24,8 +28,9 @@ const beforeStopAnnotation = 'holdfast.dev/docker-before-stop';
 const signalAnnotation = 'holdfast.dev/signal';
 
 export function lifecycleRoutes(gateway: Gateway): readonly Route[] {
+  const start = createStarter(gateway);
   const on =
-    (action: (object: Container, call: Call) => Promise<'done' | 'nothing-to-do'>): Route['handle'] =>
+    (action: (object: Container, call: Call) => Promise<Outcome>): Route['handle'] =>
     async (call) => {
       const result = await action(gateway.find(call.params.id ?? ''), call);
       call.empty(result === 'done' ? 204 : 304);
@@ -34,7 +39,7 @@ export function lifecycleRoutes(gateway: Gateway): readonly Route[] {
     {
       method: 'POST',
       path: '/containers/{id}/start',
-      handle: on((object, call) => start(gateway, object, call.signal)),
+      handle: on((object) => start(object)),
     },
     {
       method: 'POST',
@@ -45,8 +50,10 @@ export function lifecycleRoutes(gateway: Gateway): readonly Route[] {
       method: 'POST',
       path: '/containers/{id}/restart',
       handle: on(async (object, call) => {
-        await stop(gateway, object, stopOptionsOf(call), call.signal);
-        return await start(gateway, gateway.objects.get(object.metadata.uid) ?? object, call.signal);
+        await stop(gateway, object, { ...stopOptionsOf(call), isToStay: true }, call.signal);
+        const result = await start(gateway.objects.get(object.metadata.uid) ?? object);
+        tell(gateway, object, 'restart');
+        return result === 'nothing-to-do' ? 'done' : result;
       }),
     },
     {
@@ -72,15 +79,39 @@ export function lifecycleRoutes(gateway: Gateway): readonly Route[] {
   ];
 }
 
-function withDeadline(signal: AbortSignal, ms: number, what: string): AbortSignal {
-  const deadline = new AbortController();
-  const timer = setTimeout(() => deadline.abort(new DockerError(500, `${what} within ${ms / 1000} s`)), ms);
-  timer.unref();
-  signal.addEventListener('abort', () => clearTimeout(timer), { once: true });
-  return AbortSignal.any([signal, deadline.signal]);
+type Outcome = 'done' | 'nothing-to-do';
+
+/** What docker did by itself, which no change of an object tells of. */
+function tell({ events, namespace }: Gateway, object: Container, Action: string, more: Attributes = {}): void {
+  events.emit({
+    Type: 'container',
+    Action,
+    Actor: { ID: containerIDOf(object), Attributes: { ...attributesOf(object, namespace), ...more } },
+  });
 }
 
-async function start(gateway: Gateway, given: Container, signal: AbortSignal): Promise<'done' | 'nothing-to-do'> {
+type Attributes = Readonly<Record<string, string>>;
+
+/**
+ * Starts one by one for each container: a second start waits for the first, and then finds that it runs. A start goes on
+ * when its client goes away, as Docker's does; its deadlines end it.
+ */
+function createStarter(gateway: Gateway): (object: Container) => Promise<Outcome> {
+  const underWay = new Map<string, Promise<unknown>>();
+  return async (given) => {
+    const { uid } = given.metadata;
+    for (let other = underWay.get(uid); other !== undefined; other = underWay.get(uid)) await other;
+    const starting = start(gateway, gateway.objects.get(uid) ?? given);
+    const over = starting.then(
+      () => underWay.delete(uid),
+      () => underWay.delete(uid), // whoever asked for it is told
+    );
+    underWay.set(uid, over);
+    return await starting;
+  };
+}
+
+async function start(gateway: Gateway, given: Container): Promise<Outcome> {
   const { objects, now } = gateway;
   const state = stateOf(given, now());
   if (state.name === 'running') return 'nothing-to-do';
@@ -89,6 +120,7 @@ async function start(gateway: Gateway, given: Container, signal: AbortSignal): P
   // Restarting: it will run soon, as asked.
   if (state.name === 'restarting') return 'nothing-to-do';
   checkLinks(gateway, given);
+  const { signal } = new AbortController();
   const object = given.spec.desiredState === 'Stopped' ? given : await halt(gateway, given, signal);
   const started = await objects.patch(
     object,
@@ -98,15 +130,17 @@ async function start(gateway: Gateway, given: Container, signal: AbortSignal): P
     },
     signal,
   );
-  const verdict = await objects.waitFor(
-    started.metadata.uid,
-    (current) => judgeStart(object, current, started.metadata.generation),
-    withDeadline(signal, startDeadlineMs, `container ${containerIDOf(object)} was not started`),
+  const { uid, generation } = started.metadata;
+  const verdict = await within(
+    { signal, ms: startDeadlineMs, what: `container ${containerIDOf(object)} was not started` },
+    (ending) => objects.waitFor(uid, (current) => judgeStart(object, current, generation), ending),
   );
   if (verdict.kind === 'started') return 'done';
-  // Docker does not try a failed start again; whoever applies the object with another wish takes that back.
-  const current = objects.get(started.metadata.uid);
-  if (current !== undefined) await halt(gateway, current, signal);
+  // Docker does not try a failed start again, and with --rm whoever waits for the removal would wait for ever.
+  const current = objects.get(uid);
+  if (current !== undefined && current.spec.ttlSecondsAfterFinished === 0)
+    await removeContainer(gateway, current, { isForced: true, withVolumes: true }, signal);
+  else if (current !== undefined && current.spec.desiredState !== 'Stopped') await halt(gateway, current, signal);
   throw new DockerError(verdict.status, verdict.message);
 }
 
@@ -123,13 +157,13 @@ function checkLinks({ objects, namespace, now }: Gateway, object: Container): vo
 /** Takes back the wish to run of one that has ended, and waits until that is known: then the wish is a new one. */
 async function halt({ objects }: Gateway, object: Container, signal: AbortSignal): Promise<Container> {
   const patched = await objects.patch(object, { spec: { desiredState: 'Stopped' } }, signal);
-  return await objects.waitFor(
-    patched.metadata.uid,
-    (current) => {
-      if (current === undefined) throw new DockerError(404, `No such container: ${containerIDOf(object)}`);
-      return isObserved(current, patched.metadata.generation) ? current : undefined;
-    },
-    withDeadline(signal, settleDeadlineMs, 'the controller has not seen the wish to stop'),
+  const look = (current: Container | undefined): Container | undefined => {
+    if (current === undefined) throw noSuchContainer(containerIDOf(object));
+    return isObserved(current, patched.metadata.generation) ? current : undefined;
+  };
+  return await within(
+    { signal, ms: settleDeadlineMs, what: 'the controller has not seen the wish to stop' },
+    (ending) => objects.waitFor(patched.metadata.uid, look, ending),
   );
 }
 
@@ -141,22 +175,27 @@ interface StopOptions {
   /** undefined: what the container says; negative: for ever. */
   readonly graceSeconds?: number | undefined;
   readonly stopSignal?: string | undefined;
+  /** It is started again: --rm does not count for this end. */
+  readonly isToStay?: boolean;
 }
 
 function stopOptionsOf({ query }: Call): StopOptions {
   const [t, name] = [query.get('t'), query.get('signal')];
   if (t !== null && t !== '' && !/^-?\d{1,9}$/.test(t)) throw badParameter(`t: "${t}" is not a number of seconds`);
-  const stopSignal = name === null || name === '' ? undefined : signalName(name);
+  const stopSignal = name === null || name === '' ? undefined : formatSignal(parseSignal(name));
   return { graceSeconds: t === null || t === '' ? undefined : Number(t), stopSignal };
 }
 
-async function stop(
-  { objects, now }: Gateway,
-  object: Container,
-  { graceSeconds, stopSignal }: StopOptions,
-  signal: AbortSignal,
-): Promise<'done' | 'nothing-to-do'> {
-  if (!isUp(stateOf(object, now()))) return 'nothing-to-do';
+async function stop(gateway: Gateway, object: Container, options: StopOptions, signal: AbortSignal): Promise<Outcome> {
+  const { objects, now } = gateway;
+  const state = stateOf(object, now());
+  if (!isUp(state)) {
+    // One that waits for its start, or is being started, is not to come up later.
+    if (object.spec.desiredState === 'Stopped' || state.name === 'removing') return 'nothing-to-do';
+    const halted = await halt(gateway, object, signal).catch(ignoreGone);
+    if (halted === undefined || !isUp(stateOf(halted, now()))) return 'nothing-to-do';
+  }
+  const { graceSeconds, stopSignal } = options;
   const grace =
     graceSeconds === undefined
       ? undefined
@@ -166,12 +205,19 @@ async function stop(
   const changes = {
     ...(grace === undefined ? {} : { terminationGracePeriodSeconds: grace }),
     ...(stopSignal === undefined ? {} : { stopSignal }),
+    ...(options.isToStay === true && object.spec.ttlSecondsAfterFinished !== undefined
+      ? { ttlSecondsAfterFinished: null }
+      : {}),
   };
   await objects.patch(
     object,
     { ...beforeStop(object, changes), spec: { desiredState: 'Stopped', ...changes } },
     signal,
   );
+  if (state.name === 'running' || state.name === 'paused')
+    tell(gateway, object, 'kill', {
+      signal: String(graceSeconds === 0 ? 9 : parseSignal(stopSignal ?? object.spec.stopSignal ?? 'TERM')),
+    });
   // As long as the grace lasts, which is for the client to bear.
   await objects.waitFor(object.metadata.uid, (current) => isDown(current, now()), signal);
   if (stateOf(object, now()).name !== 'restarting') await endTold(objects, object, signal);
@@ -183,15 +229,15 @@ const toldDeadlineMs = 5_000;
 /** A status may say that a run is over a moment before it says how it ended; who asks next wants to know that. */
 async function endTold(objects: Objects, before: Container, signal: AbortSignal): Promise<void> {
   const endOf = ({ status }: Container): string | undefined => status?.lastTermination?.finishedAt;
-  try {
-    await objects.waitFor(
-      before.metadata.uid,
-      (current) => (current === undefined || endOf(current) !== endOf(before) ? true : undefined),
-      AbortSignal.any([signal, AbortSignal.timeout(toldDeadlineMs)]),
-    );
-  } catch {
-    signal.throwIfAborted(); // else it is down all the same
-  }
+  const look = (current: Container | undefined): true | undefined =>
+    current === undefined || endOf(current) !== endOf(before) ? true : undefined;
+  await within({ signal, ms: toldDeadlineMs, what: 'the end was not told' }, (ending) =>
+    objects.waitFor(before.metadata.uid, look, ending),
+  ).catch(() => signal.throwIfAborted()); // else it is down all the same
+}
+
+function ignoreGone(error: unknown): undefined {
+  if (!(error instanceof DockerError && error.status === 404)) throw error;
 }
 
 function isDown(current: Container | undefined, nowMs: number): true | undefined {
@@ -201,17 +247,21 @@ function isDown(current: Container | undefined, nowMs: number): true | undefined
 interface Stopping {
   readonly terminationGracePeriodSeconds?: number;
   readonly stopSignal?: string;
+  readonly ttlSecondsAfterFinished?: null;
 }
 
 function beforeStop({ metadata, spec }: Container, changes: Stopping): object {
   if (Object.keys(changes).length === 0 || metadata.annotations?.[beforeStopAnnotation] !== undefined) return {};
-  const { terminationGracePeriodSeconds, stopSignal = null } = spec;
-  return {
-    metadata: {
-      annotations: { [beforeStopAnnotation]: JSON.stringify({ terminationGracePeriodSeconds, stopSignal }) },
-    },
-  };
+  const { terminationGracePeriodSeconds, stopSignal = null, ttlSecondsAfterFinished = null } = spec;
+  const before = { terminationGracePeriodSeconds, stopSignal, ttlSecondsAfterFinished };
+  return { metadata: { annotations: { [beforeStopAnnotation]: JSON.stringify(before) } } };
 }
+
+const onceChanged: ReadonlySet<string> = new Set<keyof Stopping>([
+  'terminationGracePeriodSeconds',
+  'stopSignal',
+  'ttlSecondsAfterFinished',
+]);
 
 /** What the last stop changed for once, as it was before. */
 function restored({ metadata }: Container): object {
@@ -220,27 +270,17 @@ function restored({ metadata }: Container): object {
   try {
     const before: unknown = JSON.parse(text);
     if (typeof before !== 'object' || before === null) return {};
-    return Object.fromEntries(
-      Object.entries(before).filter(([name]) => name === 'terminationGracePeriodSeconds' || name === 'stopSignal'),
-    );
+    return Object.fromEntries(Object.entries(before).filter(([name]) => onceChanged.has(name)));
   } catch {
     return {}; // somebody else's text: the spec counts as it is
   }
 }
 
-/** Name of a signal, as SIGHUP, from a name with or without SIG, or a number. Throws DockerError. */
-function signalName(text: string): string {
-  const name = text.toUpperCase().startsWith('SIG') ? text.toUpperCase() : `SIG${text.toUpperCase()}`;
-  const byNumber = Object.entries(constants.signals).find(([, number]) => String(number) === text)?.[0];
-  const found = byNumber ?? (Object.hasOwn(constants.signals, name) ? name : undefined);
-  if (found === undefined) throw badParameter(`Invalid signal: ${text}`);
-  return found;
-}
-
 /** SIGKILL ends it for good, as the stop signal does; another is handed to it. Source: moby daemon/kill.go. */
 async function kill(gateway: Gateway, object: Container, text: string, signal: AbortSignal): Promise<'done'> {
   const { objects, now, random } = gateway;
-  const name = signalName(text === '' ? 'KILL' : text);
+  const number = parseSignal(text === '' ? 'KILL' : text);
+  const name = formatSignal(number);
   const state = stateOf(object, now());
   const id = containerIDOf(object);
   if (!isUp(state)) throw conflict(`Cannot kill container: ${call(object, gateway)}: Container ${id} is not running`);
@@ -250,7 +290,8 @@ async function kill(gateway: Gateway, object: Container, text: string, signal: A
   }
   if (state.name === 'restarting')
     throw conflict(`Cannot kill container: ${call(object, gateway)}: Container ${id} is not running`);
-  const isStopSignal = signalName(object.spec.stopSignal ?? 'TERM') === name;
+  tell(gateway, object, 'kill', { signal: String(number) });
+  const isStopSignal = parseSignal(object.spec.stopSignal ?? 'TERM') === number;
   if (isStopSignal && object.spec.restartPolicy !== 'Never') {
     // It is to stay down when it obeys; nobody waits for that.
     const changes = { terminationGracePeriodSeconds: longestGraceSeconds };
@@ -263,10 +304,12 @@ async function kill(gateway: Gateway, object: Container, text: string, signal: A
   }
   const request = `${name.slice(3)}@${now()}-${Math.floor(random() * 1e9)}`;
   await objects.patch(object, { metadata: { annotations: { [signalAnnotation]: request } } }, signal);
-  await objects.waitFor(
-    object.metadata.uid,
-    (current) => (current === undefined || current.status?.lastSignal?.request === request ? true : undefined),
-    withDeadline(signal, settleDeadlineMs, `signal ${name} was not sent`),
+  await within({ signal, ms: settleDeadlineMs, what: `signal ${name} was not sent` }, (ending) =>
+    objects.waitFor(
+      object.metadata.uid,
+      (current) => (current === undefined || current.status?.lastSignal?.request === request ? true : undefined),
+      ending,
+    ),
   );
   return 'done';
 }
@@ -282,10 +325,12 @@ async function pause({ objects, now }: Gateway, object: Container, signal: Abort
   if (name === 'restarting') throw conflict(`Container ${id} is restarting, wait until the container is running`);
   if (name !== 'running') throw conflict(`Container ${id} is not running`);
   await objects.patch(object, { spec: { desiredState: 'Paused' } }, signal);
-  await objects.waitFor(
-    object.metadata.uid,
-    (current) => (current === undefined || stateOf(current, now()).name !== 'running' ? true : undefined),
-    withDeadline(signal, settleDeadlineMs, `container ${id} was not paused`),
+  await within({ signal, ms: settleDeadlineMs, what: `container ${id} was not paused` }, (ending) =>
+    objects.waitFor(
+      object.metadata.uid,
+      (current) => (current === undefined || stateOf(current, now()).name !== 'running' ? true : undefined),
+      ending,
+    ),
   );
   return 'done';
 }
@@ -295,10 +340,12 @@ async function unpause({ objects, now }: Gateway, object: Container, signal: Abo
   const id = containerIDOf(object);
   if (name !== 'paused') throw conflict(`Container ${id} is not paused`);
   await objects.patch(object, { spec: { desiredState: 'Running' } }, signal);
-  await objects.waitFor(
-    object.metadata.uid,
-    (current) => (current === undefined || stateOf(current, now()).name !== 'paused' ? true : undefined),
-    withDeadline(signal, settleDeadlineMs, `container ${id} was not resumed`),
+  await within({ signal, ms: settleDeadlineMs, what: `container ${id} was not resumed` }, (ending) =>
+    objects.waitFor(
+      object.metadata.uid,
+      (current) => (current === undefined || stateOf(current, now()).name !== 'paused' ? true : undefined),
+      ending,
+    ),
   );
   return 'done';
 }
@@ -331,10 +378,8 @@ async function renameTo(gateway: Gateway, object: Container, text: string, signa
     if (error instanceof RenameError) throw conflict(error.message);
     throw error;
   }
-  await objects.waitFor(
-    metadata.uid,
-    (current) => (current === undefined ? true : undefined),
-    withDeadline(signal, settleDeadlineMs, 'the former object is not gone'),
+  await within({ signal, ms: settleDeadlineMs, what: 'the former object is not gone' }, (ending) =>
+    objects.waitFor(metadata.uid, (current) => (current === undefined ? true : undefined), ending),
   );
   return 'done';
 }

@@ -1,5 +1,5 @@
 /** The unix socket: who may open it, and what is done about one that an earlier daemon left. Effects. */
-import { chmod, chown, mkdir, readFile, unlink } from 'node:fs/promises';
+import { chmod, chown, lstat, mkdir, readFile, unlink } from 'node:fs/promises';
 import type { Server } from 'node:http';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
@@ -32,19 +32,23 @@ export async function listenOnSocket(
     throw new DockerListenError(
       `somebody else listens on "${path}"; end that program, or choose another path with --docker-socket`,
     );
+  const present = await lstat(path).catch(ignoreMissing);
+  if (present !== undefined && !present.isSocket())
+    throw new DockerListenError(`"${path}" is there and is no socket; remove it, or choose another path`);
   await unlink(path).catch(ignoreMissing);
   // Nobody may come in between bind and chmod: until then the mode is what the umask leaves.
-  const former = process.umask(0o177);
-  try {
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', (cause) =>
-        reject(new DockerListenError(`cannot listen on "${path}": ${cause.message}`, { cause })),
-      );
+  // Node binds within the call, so that no other file of this process is made with that mask.
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (cause) =>
+      reject(new DockerListenError(`cannot listen on "${path}": ${cause.message}`, { cause })),
+    );
+    const former = process.umask(0o177);
+    try {
       server.listen({ path }, resolve);
-    });
-  } finally {
-    process.umask(former);
-  }
+    } finally {
+      process.umask(former);
+    }
+  });
   await chown(path, 0, gid);
   await chmod(path, 0o660);
   return { close: () => unlink(path).catch(ignoreMissing) };
@@ -72,6 +76,6 @@ async function findGroup(group: string): Promise<number> {
   return Number(gid);
 }
 
-function ignoreMissing(error: NodeJS.ErrnoException): void {
+function ignoreMissing(error: NodeJS.ErrnoException): undefined {
   if (error.code !== 'ENOENT') throw error;
 }

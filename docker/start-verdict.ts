@@ -1,5 +1,5 @@
 /** Whether a start that was asked for has come off, from what the object's status says. Pure. */
-import type { Container } from '../crds/index.ts';
+import { type Container, containerIDOf } from '../crds/index.ts';
 
 export type StartVerdict =
   | { readonly kind: 'started' }
@@ -22,14 +22,17 @@ const obstacles = new Set([
 
 /**
  * `before`: the object as it was when the start was asked for; `generation`: that of the wish. undefined: not known yet.
- * One that is gone was started and, with --rm, has ended.
+ * One that is gone was started and has ended if it was made with --rm; else somebody removed it.
  */
 export function judgeStart(
   before: Container,
   current: Container | undefined,
   generation: number,
 ): StartVerdict | undefined {
-  if (current === undefined) return { kind: 'started' };
+  if (current === undefined)
+    return before.spec.ttlSecondsAfterFinished === undefined
+      ? { kind: 'failed', status: 404, message: `No such container: ${containerIDOf(before)}` }
+      : { kind: 'started' };
   const { status } = current;
   if (status === undefined || (status.observedGeneration ?? 0) < generation) return undefined;
   if (status.state === 'Running' || status.state === 'Paused') return { kind: 'started' };
@@ -42,6 +45,14 @@ export function judgeStart(
       message: `failed to create task for container: ${last.message ?? 'the program could not be started'}${wordsOf(last.exitCode)}: unknown`,
     };
   if (isNewEnd) return { kind: 'started' };
+  const isTakenBack =
+    current.spec.desiredState === 'Stopped' && status.observedGeneration === current.metadata.generation;
+  if (isTakenBack)
+    return {
+      kind: 'failed',
+      status: 409,
+      message: `container ${containerIDOf(before)} was stopped before it had started`,
+    };
   if (status.reason !== undefined && obstacles.has(status.reason))
     return { kind: 'failed', status: 500, message: status.message ?? status.reason };
   return undefined;

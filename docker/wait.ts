@@ -1,6 +1,5 @@
 /** `docker wait`: answers when a container has ended. Effects. */
 import { type Container, containerIDOf } from '../crds/index.ts';
-import { isUp, stateOf } from './container-state.ts';
 import { badParameter } from './docker-error.ts';
 import type { Gateway } from './gateway-parts.ts';
 import type { Route } from './route.ts';
@@ -29,9 +28,7 @@ function waitForEnd(gateway: Gateway, object: Container, condition: string, sign
   switch (condition) {
     case '':
     case 'not-running':
-      return isUp(stateOf(object, gateway.now()))
-        ? nextExit(gateway, object, signal)
-        : Promise.resolve(exitCodeOf(object));
+      return isAlive(object) ? nextExit(gateway, object, signal) : Promise.resolve(exitCodeOf(object));
     case 'next-exit':
       return nextExit(gateway, object, signal);
     case 'removed':
@@ -45,38 +42,46 @@ function exitCodeOf({ status }: Container): number {
   return status?.lastTermination?.exitCode ?? status?.exitCode ?? 0;
 }
 
+/**
+ * The next end; or that it runs no more without one: a container that waited for its restart and was stopped has no other.
+ * One that goes away before its status told of the end is known to the runtime alone.
+ */
 async function nextExit({ objects, runtime }: Gateway, object: Container, signal: AbortSignal): Promise<number> {
   const before = object.status?.lastTermination?.finishedAt;
+  let last = object;
+  const look = (current: Container | undefined): 'ended' | 'gone' | undefined => {
+    if (current === undefined) return 'gone';
+    // Of one that ran the end is yet to be told.
+    const wasAtRest = last.status?.state === 'Restarting';
+    last = current;
+    const isNewEnd = current.status?.lastTermination?.finishedAt !== before;
+    return isNewEnd || (wasAtRest && !isAlive(current)) ? 'ended' : undefined;
+  };
   const seen = watchExits({ runtime }, object);
   try {
-    return await objects.waitFor(
-      object.metadata.uid,
-      (current) => {
-        if (current === undefined) return seen.exitCode() ?? exitCodeOf(object);
-        return current.status?.lastTermination?.finishedAt !== before ? exitCodeOf(current) : undefined;
-      },
-      signal,
-    );
+    const end = await objects.waitFor(object.metadata.uid, look, signal);
+    return end === 'gone' ? ((await seen.exitCode()) ?? exitCodeOf(last)) : exitCodeOf(last);
   } finally {
     seen.close();
   }
 }
 
+/** Also while it is being removed, as long as it runs. */
+function isAlive({ status }: Container): boolean {
+  return status?.state === 'Running' || status?.state === 'Paused' || status?.state === 'Restarting';
+}
+
 async function removal({ objects, runtime }: Gateway, object: Container, signal: AbortSignal): Promise<number> {
   const seen = watchExits({ runtime }, object);
   let last = object;
+  const look = (current: Container | undefined): true | undefined => {
+    if (current === undefined) return true;
+    last = current;
+    return undefined;
+  };
   try {
-    return await objects.waitFor(
-      object.metadata.uid,
-      (current) => {
-        if (current !== undefined) {
-          last = current;
-          return undefined;
-        }
-        return seen.exitCode() ?? exitCodeOf(last);
-      },
-      signal,
-    );
+    await objects.waitFor(object.metadata.uid, look, signal);
+    return (await seen.exitCode()) ?? exitCodeOf(last);
   } finally {
     seen.close();
   }
@@ -86,16 +91,15 @@ async function removal({ objects, runtime }: Gateway, object: Container, signal:
 function watchExits(
   { runtime }: Pick<Gateway, 'runtime'>,
   object: Container,
-): { exitCode(): number | undefined; close(): void } {
+): { exitCode(): Promise<number | undefined>; close(): void } {
   const id = containerIDOf(object);
-  let code: number | undefined;
+  let code: Promise<number | undefined> = Promise.resolve(undefined);
   const close = runtime.subscribe((event) => {
     if (event.kind !== 'exited' || event.id !== id) return;
-    runtime.containers.inspect(id).then(
-      (info) => {
-        if (info?.state.kind === 'exited') code = info.state.exit.code;
-      },
-      () => {}, // it is gone already; the status told of it, or will
+    const former = code;
+    code = runtime.containers.inspect(id).then(
+      (info) => (info?.state.kind === 'exited' ? info.state.exit.code : former),
+      () => former, // it is gone already; the status told of it, or will
     );
   });
   return { exitCode: () => code, close };

@@ -1,11 +1,11 @@
 /** Containers from their creation to their removal, driven by the real docker and kubectl against a real host. */
 import assert from 'node:assert/strict';
-import { stat, unlink, writeFile } from 'node:fs/promises';
+import { stat, unlink } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { Agent, request } from 'undici';
 import { useInstance } from '../e2e/use-instance.ts';
-import { type CommandResult, createInstance, run } from '../instance.ts';
+import { type CommandResult, createInstance, freePort, run } from '../instance.ts';
 import { docker as dockerProgram } from '../tools.ts';
 import { until } from '../until.ts';
 
@@ -239,6 +239,66 @@ describe('the life of a container, driven by docker', function () {
       await agent.destroy();
     }
   });
+  it('is started once when many ask at once', async () => {
+    await docker('create', '--name', 'web', image, 'sh', '-c', 'echo up; exec sleep 1000');
+    await Promise.all(Array.from({ length: 4 }, () => docker('start', 'web')));
+    assert.equal(await docker('logs', 'web'), 'up');
+  });
+  it('does not come up any more when it was stopped while it was being started', async () => {
+    await docker('create', '--name', 'web', image, 'sleep', '1000');
+    await Promise.all([tryDocker('start', 'web'), docker('stop', '-t', '0', 'web')]);
+    await docker('stop', '-t', '0', 'web');
+    const wish = await instance().kubectl(['get', 'ctr', 'web', '-o', 'jsonpath={.spec.desiredState}']);
+    assert.equal(wish.stdout, 'Stopped');
+    assert.notEqual(await inspect('web', '{{.State.Status}}'), 'running');
+  });
+  it('is stopped before it ever ran when it waits for its start', async () => {
+    await instance().create('waits', {
+      image: 'localhost/nowhere:1',
+      imagePullPolicy: 'Never',
+      command: ['sleep', '9'],
+    });
+    await docker('stop', 'waits');
+    const wish = await instance().kubectl(['get', 'ctr', 'waits', '-o', 'jsonpath={.spec.desiredState}']);
+    assert.equal(wish.stdout, 'Stopped');
+  });
+  it('ends the wait of whoever waits for it when it is stopped between two runs', async () => {
+    await docker('run', '-d', '--name', 'loop', '--restart', 'always', image, 'false');
+    for (let round = 0; ; round += 1) {
+      await untilState('loop', 'restarting');
+      const waiting = tryDocker('wait', 'loop');
+      await docker('stop', '-t', '0', 'loop');
+      const { stdout } = await waiting;
+      assert.equal(stdout.trim(), '1');
+      if (round === 2) break;
+      await docker('start', 'loop');
+    }
+  });
+  it('is removed when it was made with --rm and cannot be started, which docker run waits for', async () => {
+    const port = String(await freePort());
+    await docker('run', '-d', '--name', 'holder', '-p', `127.0.0.1:${port}:80`, image, 'sleep', '1000');
+    const taken = await tryDocker('run', '-d', '--rm', '--name', 'late', '-p', `127.0.0.1:${port}:80`, image, 'true');
+    assert.equal(taken.code, 125, taken.stderr);
+    const missing = await tryDocker('run', '--rm', image, 'no-such-program');
+    assert.equal(missing.code, 127, missing.stderr);
+    assert.equal(await docker('ps', '-a', '--format', '{{.Names}}'), 'holder');
+  });
+  it('stays when it is restarted, and is removed after its end, if it was made with --rm', async () => {
+    const id = await docker('run', '-d', '--rm', '--name', 'web', image, 'sleep', '1000');
+    for (let round = 0; round < 3; round += 1) await docker('restart', '-t', '0', 'web');
+    assert.equal(await inspect('web', '{{.Id}} {{.State.Status}} {{.HostConfig.AutoRemove}}'), `${id} running true`);
+    await docker('stop', '-t', '0', 'web');
+    await until(async () => (await docker('ps', '-aq')) === '', 'it to be removed');
+  });
+  it('is shown with its command as docker writes it', async () => {
+    await docker('run', '-d', image, 'sh', '-c', 'sleep 1000');
+    assert.equal(await docker('ps', '--no-trunc', '--format', '{{.Command}}'), `"sh -c 'sleep 1000'"`);
+  });
+  it('is pruned when it was stopped', async () => {
+    const id = await docker('run', '-d', image, 'sleep', '1000');
+    await docker('stop', '-t', '0', id);
+    assert.ok((await docker('container', 'prune', '--force')).includes(id));
+  });
   it('is pruned when it has ended or was never started', async () => {
     const kept = await docker('run', '-d', image, 'sleep', '1000');
     const ids = [await docker('create', image), await docker('run', '-d', image, 'true')];
@@ -267,7 +327,16 @@ describe('the life of a container, driven by docker', function () {
         '{{.Action}}',
       );
     await until(async () => (await events()).endsWith('destroy'), 'the last event');
-    assert.deepEqual((await events()).split('\n'), ['create', 'start', 'pause', 'unpause', 'die', 'stop', 'destroy']);
+    assert.deepEqual((await events()).split('\n'), [
+      'create',
+      'start',
+      'pause',
+      'unpause',
+      'kill',
+      'die',
+      'stop',
+      'destroy',
+    ]);
   });
   it('goes on, and is known, when the daemon was killed', async () => {
     const id = await docker('run', '-d', '--name', 'web', image, 'sleep', '1000');
@@ -290,11 +359,8 @@ describe('the life of a container, driven by docker', function () {
       const other = await createInstance({ flags: ['--docker-group', 'daemon'] });
       try {
         const path = join(other.runDir, 'docker.sock');
-        // What a killed daemon leaves: a socket at which nobody listens.
-        const dead = createServer();
-        await new Promise<void>((resolve) => dead.listen(`${path}.live`, resolve));
-        await new Promise((resolve) => dead.close(resolve));
-        await writeFile(path, '');
+        await other.start();
+        await other.stop('SIGKILL');
         await other.start();
         const { mode, gid } = await stat(path);
         assert.deepEqual([mode & 0o777, gid], [0o660, 1]);

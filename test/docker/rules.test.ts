@@ -11,8 +11,10 @@ import { eventsOf } from '../../docker/event-rules.ts';
 import { matchesPattern, parseFilters } from '../../docker/filters.ts';
 import { findContainer } from '../../docker/find.ts';
 import { formatDuration } from '../../docker/human-time.ts';
+import { formatCommand } from '../../docker/inspect.ts';
 import { dockerNameOf, generateName, isDockerName, nameAnnotations, objectNameFor } from '../../docker/names.ts';
 import { createMatcher, parseVersion, type Route } from '../../docker/route.ts';
+import { formatSignal, parseSignal } from '../../docker/signals.ts';
 import { judgeStart } from '../../docker/start-verdict.ts';
 import { object } from '../controller/fixtures.ts';
 import { takeSeed } from '../seed.ts';
@@ -334,7 +336,23 @@ describe('judgeStart', () => {
       verdictOn({ state: 'Exited', lastTermination: { exitCode: 0, finishedAt: ago(0), reason: 'Completed' } }),
       { kind: 'started' },
     );
-    assert.deepEqual(judgeStart(former, undefined, 2), { kind: 'started' });
+    const once = { ...former, spec: { ...former.spec, ttlSecondsAfterFinished: 0 } };
+    assert.deepEqual(judgeStart(once, undefined, 2), { kind: 'started' });
+  });
+  it('tells of one that somebody removed, or stopped, before it had started', () => {
+    const id = containerIDOf(former);
+    assert.deepEqual(judgeStart(former, undefined, 2), {
+      kind: 'failed',
+      status: 404,
+      message: `No such container: ${id}`,
+    });
+    const stopped = given('web', { observedGeneration: 3, state: 'Created' }, { generation: 3 });
+    const halted = { ...stopped, spec: { ...stopped.spec, desiredState: 'Stopped' as const } };
+    assert.deepEqual(judgeStart(former, halted, 2), {
+      kind: 'failed',
+      status: 409,
+      message: `container ${id} was stopped before it had started`,
+    });
   });
   it('tells of a program that is missing in the words by which docker knows it', () => {
     const verdict = verdictOn({ state: 'Exited', lastTermination: last });
@@ -412,5 +430,42 @@ describe('parseUntil', () => {
     assert.equal(parseUntil('1700000000', nowMs), 1_700_000_000_000);
     assert.equal(parseUntil('2026-11-24T12:00:00Z', nowMs), nowMs);
     assert.throws(() => parseUntil('soon', nowMs), { status: 400 });
+  });
+});
+
+describe('signals', () => {
+  const names: readonly (readonly [string, string])[] = [
+    ['TERM', 'SIGTERM'],
+    ['sigusr1', 'SIGUSR1'],
+    ['9', 'SIGKILL'],
+    ['RTMIN', 'SIGRTMIN'],
+    ['SIGRTMIN+3', 'SIGRTMIN+3'],
+    ['37', 'SIGRTMIN+3'],
+    ['RTMAX', 'SIGRTMIN+30'],
+  ];
+  for (const [text, name] of names)
+    it(`knows ${name} by ${text}`, () => assert.equal(formatSignal(parseSignal(text)), name));
+  it('refuses what is none', () => {
+    for (const text of [
+      '',
+      '0',
+      '65',
+      '-1',
+      'NOPE',
+      'RTMIN+31',
+      'RTMAX+1',
+      'RTMIN-1',
+      'constructor',
+      '__proto__',
+      '1e1',
+    ])
+      assert.throws(() => parseSignal(text), { status: 400, message: `Invalid signal: ${text}` });
+  });
+});
+
+describe('formatCommand', () => {
+  it('puts arguments with spaces into quotes, as docker ps does', () => {
+    assert.equal(formatCommand(['sh', '-c', 'sleep 1', 'x']), "sh -c 'sleep 1' x");
+    assert.equal(formatCommand([]), '');
   });
 });

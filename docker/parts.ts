@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { statSync } from 'node:fs';
 import { type Container, containerIDOf, volumeNameOf } from '../crds/index.ts';
-import type { ContainerInfo, ImageInfo, VolumeInfo } from '../runtime/index.ts';
+import { type ContainerInfo, type ImageInfo, ownVolumeName } from '../runtime/index.ts';
 import { isUp, stateOf } from './container-state.ts';
 import type { CreateContext } from './create-request.ts';
 import { DockerError } from './docker-error.ts';
@@ -143,7 +143,7 @@ export async function viewOf(gateway: Gateway): Promise<View> {
       spec: object.spec,
       imageVolumes: image?.config.volumes ?? [],
       pathOf: (name) => volumes.get(volumeNameOf(object.metadata.namespace, name))?.path,
-      ownVolume: (of) => ownVolume([...volumes.values()], containerIDOf(object), of),
+      ownVolume: (of) => volumes.get(ownVolumeName(containerIDOf(object), of)),
     });
   const modeOf = (object: Container): string =>
     String(
@@ -196,15 +196,4 @@ export async function viewOf(gateway: Gateway): Promise<View> {
 
 function ip6Of({ status }: Container): string | undefined {
   return status?.podIPs?.map(({ ip }) => ip).find((ip) => ip?.includes(':'));
-}
-
-/** A folder of the container's own. */
-function ownVolume(
-  volumes: readonly VolumeInfo[],
-  owner: string,
-  of: { readonly volume: string } | { readonly imagePath: string },
-): { readonly name: string; readonly path: string } | undefined {
-  const wanted = 'volume' in of ? of.volume : of.imagePath;
-  const found = volumes.find((volume) => volume.owner === owner && Object.values(volume.labels).includes(wanted));
-  return found === undefined ? undefined : { name: found.name, path: found.path };
 }

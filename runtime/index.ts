@@ -9,3 +9,4 @@ export { createRuntime, type RuntimeDeps } from './local-runtime.ts';
 export { type OpenImageStoreDeps, openImageStore } from './open-image-store.ts';
 export { findSecurityProblems, type SecuritySettings } from './security-check.ts';
 export { type HostStateDeps, removeHostState } from './teardown.ts';
+export { ownVolumeName } from './volumes/index.ts';

@@ -6,4 +6,4 @@
 export { mergeMounts } from './oci-mounts.ts';
 export { planMounts } from './plan-mounts.ts';
 export { dropVolumes, prepareMounts, type VolumeDeps, writeFiles } from './prepare-mounts.ts';
-export { VolumeStore, type VolumeStoreDeps } from './volume-store.ts';
+export { ownVolumeName, VolumeStore, type VolumeStoreDeps } from './volume-store.ts';

@@ -22,7 +22,7 @@ import type { Layout } from '../layout.ts';
 import { observeMountsWithin, removeTree } from '../remove-tree.ts';
 import { observeTreeBytes } from '../tree-size.ts';
 import { fillVolume } from './copy-up.ts';
-import { imageVolumePrefix } from './plan-mounts.ts';
+import { imageVolumeName, imageVolumePrefix, normalizeMountPath } from './plan-mounts.ts';
 
 export interface VolumeStoreDeps {
   readonly layout: Layout;
@@ -49,6 +49,16 @@ async function namesIn(dir: string): Promise<string[]> {
 /** By this name an own volume is known to all; once its container is gone it may become a named one of this name. */
 function globalName(owner: ContainerID, volume: string): string {
   return createHash('sha256').update(`${owner} ${volume}`).digest('hex');
+}
+
+/** The name (VolumeInfo.name) of a container's own volume: one of its configuration, or the one for a path that its image declares. Pure. */
+export function ownVolumeName(
+  owner: ContainerID,
+  of: { readonly volume: string } | { readonly imagePath: string },
+): string {
+  if ('volume' in of) return globalName(owner, of.volume);
+  const path = of.imagePath.startsWith('/') ? of.imagePath : `/${of.imagePath}`;
+  return globalName(owner, imageVolumeName(normalizeMountPath(path) ?? path));
 }
 
 export class VolumeStore implements Volumes {

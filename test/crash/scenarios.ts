@@ -83,6 +83,7 @@ function richConfig(world: World): ContainerConfig {
       { ...mount, volume: 'shared', path: '/part', subPath: 'part/of' },
     ],
     files,
+    networks: [{ name: 'a.b', isInternal: false }],
   };
 }
 
@@ -176,12 +177,14 @@ const containerScenarios: readonly Scenario[] = [
       await containers.update(rich, {
         ...{ limits, labels: { a: 'b' }, dnsNames: ['other'], hosts: [{ ip: '10.0.0.1', names: ['peer'] }] },
         files: { files: [{ path: 'deep/other', dataBase64: 'YQ==', mode: 0o600 }, ...files.files] },
+        networks: [{ name: 'c.d', isInternal: true }],
+        dns: { servers: [], searches: ['other.test'], options: [] },
       });
     },
     async alsoCheck({ runtime: { containers } }) {
-      const args = ['sh', '-c', 'cat /files/deep/other; grep -c peer /etc/hosts'];
+      const args = ['sh', '-c', 'cat /files/deep/other; grep -c peer /etc/hosts; grep -c other.test /etc/resolv.conf'];
       const session = await containers.exec(rich, { args, hasTerminal: false, hasStdin: false }, never);
-      assert.equal((await buffer(session.stdout)).toString(), 'a1\n', 'what the container sees after an update');
+      assert.equal((await buffer(session.stdout)).toString(), 'a1\n1\n', 'what the container sees after an update');
       await session.exit;
     },
   }),

@@ -252,6 +252,21 @@ describe('networks and volumes, driven by docker', function () {
     assert.equal(await docker('volume', 'ls', '-q'), '');
   });
 
+  it('show folders of a container’s own as volumes that nobody has named, which go with it', async () => {
+    await instance().create('own', {
+      ...{ image, imagePullPolicy: 'Never', command: ['sleep', '1000'], terminationGracePeriodSeconds: 0 },
+      volumes: [{ name: 'scratch', emptyDir: {} }],
+      volumeMounts: [{ name: 'scratch', mountPath: '/scratch' }],
+    });
+    await instance().waitFor('own', ({ state }) => state === 'Running', 'running');
+    const [name = '', source] = (await inspect('own', '{{range .Mounts}}{{.Name}} {{.Source}}{{end}}')).split(' ');
+    assert.match(name, /^[0-9a-f]{64}$/);
+    assert.equal(await docker('volume', 'inspect', '-f', '{{.Mountpoint}}', name), source);
+    assert.match(await refusal('volume', 'rm', name), /volume is in use/);
+    await instance().remove('own');
+    assert.equal(await docker('volume', 'ls', '-q'), '');
+  });
+
   it('lend volumes to other containers, and bind paths of the host', async () => {
     const dir = join(instance().dataDir, 'bound');
     await mkdir(dir);

@@ -74,6 +74,7 @@ export function parseArchiveStat(text: string): ArchiveStat {
 /** Numbers of errno(3), and archive.pl's own for an archive that is not sound. */
 const errors: ReadonlyMap<number, { readonly kind: ArchiveError['kind']; readonly fix: string }> = new Map([
   [2, { kind: 'not-found', fix: 'correct the path' }],
+  [36, { kind: 'not-found', fix: 'correct the path' }],
   [20, { kind: 'conflict', fix: 'correct the path' }],
   [21, { kind: 'conflict', fix: 'correct the path' }],
   [39, { kind: 'conflict', fix: 'remove it first' }],

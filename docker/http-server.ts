@@ -22,6 +22,8 @@ export interface HttpServerDeps {
 const maxBodyBytes = 4 * 1024 * 1024;
 const headersTimeoutMs = 30_000;
 const bodyTimeoutMs = 60_000;
+/** For a client to end its side after an answer that was no takeover. */
+const lingerMs = 10_000;
 
 /** Listens. Throws ListenError. */
 export async function startHttpServer(deps: HttpServerDeps): Promise<{ close(): Promise<void> }> {
@@ -204,6 +206,10 @@ function upgradedLinkOf(request: IncomingMessage, socket: Socket, head: Buffer, 
       write(status, headers, text, true);
       socket.off('close', closed);
       socket.end();
+      // Read on, or the end of the client's side would not be seen.
+      socket.resume();
+      const timer = setTimeout(() => socket.destroy(), lingerMs).unref();
+      socket.once('close', () => clearTimeout(timer));
     },
     stream: (status, headers) => {
       write(status, { ...headers, Connection: 'close' }, '', false);

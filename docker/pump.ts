@@ -41,6 +41,8 @@ export async function pump(input: PumpInput): Promise<PumpEnd> {
   };
   connection.on('error', () => {}); // 'close' follows
   on(connection, 'close', () => outcome.resolve('gone'));
+  // It may have gone before we look.
+  if (connection.destroyed) outcome.resolve('gone');
 
   const sources = [
     { from: session.stdout, stream: 'stdout' as const, isWanted: wants.stdout },
@@ -96,12 +98,13 @@ function takeInput(
     stdin.on('error', () => {}); // 'close' follows
     for (const event of ['drain', 'close']) on(stdin, event, () => void connection.resume());
   }
-  on(connection, 'end', () => {
+  const ended = (): void => {
     if (!wants.stdin) return;
     if (endsInput) stdin?.end();
     else finish('gone');
-  });
-  // A client that has ended before we look.
+  };
+  on(connection, 'end', ended);
+  if (connection.readableEnded || connection.destroyed) ended();
   connection.resume();
 }
 

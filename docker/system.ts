@@ -1,4 +1,5 @@
 /** What the daemon is: ping, version, info. Effects: reads of the host. */
+import { existsSync, readFileSync } from 'node:fs';
 import { cpus, release, totalmem } from 'node:os';
 import { containerIDOf } from '../crds/index.ts';
 import { stateOf } from './container-state.ts';
@@ -89,8 +90,10 @@ async function formatInfo(gateway: Gateway): Promise<object> {
     SystemTime: new Date(now()).toISOString(),
     LoggingDriver: 'json-file',
     CgroupDriver: 'cgroupfs',
+    // Where both are mounted, the controllers are those of version 1. Source: cgroups(7).
+    CgroupVersion: existsSync('/sys/fs/cgroup/cgroup.controllers') ? '2' : '1',
     KernelVersion: release(),
-    OperatingSystem: 'Linux',
+    OperatingSystem: nameOfSystem(),
     OSVersion: '',
     OSType: 'linux',
     Architecture: architecture.machine,
@@ -121,4 +124,13 @@ async function formatInfo(gateway: Gateway): Promise<object> {
     SecurityOptions: ['name=seccomp,profile=default'],
     Warnings: [],
   };
+}
+
+/** Source: os-release(5). */
+function nameOfSystem(): string {
+  try {
+    return /^PRETTY_NAME="?([^"\n]*)"?$/m.exec(readFileSync('/etc/os-release', 'utf8'))?.[1] ?? 'Linux';
+  } catch {
+    return 'Linux'; // a system without that file
+  }
 }

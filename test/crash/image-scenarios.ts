@@ -15,6 +15,10 @@ function registryName({ registry }: World): string {
   return `${registry}/${repository}`;
 }
 
+function pushedName({ registry }: World): string {
+  return `${registry}/library/pushed:1`;
+}
+
 /** The images of the scenarios, which all have the same content. */
 async function found({ runtime, imageID }: World): Promise<readonly ImageInfo[]> {
   return (await runtime.images.list()).filter(({ id }) => id !== imageID);
@@ -91,6 +95,21 @@ export const imageScenarios: readonly Scenario[] = [
       await world.runtime.images.importArchive(world.archive, { name: further }, never);
     },
     run: ({ runtime }) => runtime.images.remove(further),
+  }),
+  scenario('give an image a further name', {
+    names: () => [further, imported],
+    prepare: importImage,
+    run: ({ runtime }) => runtime.images.tag(imported, further),
+  }),
+  scenario('leave an image without names', {
+    names: () => [],
+    prepare: importImage,
+    run: ({ runtime }) => runtime.images.untag(imported),
+  }),
+  scenario('push an image', {
+    names: (world) => [pushedName(world)],
+    prepare: (world) => world.runtime.images.importArchive(world.archive, { name: pushedName(world) }, never),
+    run: (world) => world.runtime.images.push(pushedName(world), {}, never),
   }),
   scenario('remove an image', {
     names: () => undefined,

@@ -1,5 +1,5 @@
 /**
- * Clients of the gateway that keep to no rule: requests by chance (HOLDFAST_TEST_SEED; HOLDFAST_FUZZ_SECONDS for longer),
+ * Clients of the gateway that keep to no rule: requests by chance (HOLDFAST_TEST_SEED; HOLDFAST_FUZZ_REQUESTS for more),
  * connections that end in the middle, and clients that vanish from streams. Each is answered or let go; nothing stays.
  */
 import assert from 'node:assert/strict';
@@ -16,10 +16,10 @@ import { type HoldfastEngine, startHoldfastEngine } from './engines.ts';
 import { hostileRequests } from './hostile-inputs.ts';
 import { ask, formatRequest, open, type RawRequest } from './raw-request.ts';
 
-const seconds = Number(process.env.HOLDFAST_FUZZ_SECONDS ?? 10);
+const requests = Number(process.env.HOLDFAST_FUZZ_REQUESTS ?? 300);
 
 describe('hostile clients of the gateway', function () {
-  this.timeout(seconds * 1_000 + 240_000);
+  this.timeout(requests * 1_000 + 240_000);
   let engine: HoldfastEngine;
   let book: Book;
   /** A registry that takes requests and never answers. */
@@ -54,7 +54,6 @@ describe('hostile clients of the gateway', function () {
   };
 
   it('are answered with a status and a message, whatever they ask', async () => {
-    const endMs = performance.now() + seconds * 1_000;
     const seen = new Map<number, number>();
     const one = fc.asyncProperty(hostileRequests, async (request) => {
       const { status, body } = await ask(engine.socketPath, request, 300);
@@ -69,12 +68,10 @@ describe('hostile clients of the gateway', function () {
     });
     await fc.assert(one, {
       seed: takeSeed(2026),
-      numRuns: 100_000,
-      interruptAfterTimeLimit: Math.max(1, endMs - performance.now()),
-      markInterruptAsFailure: false,
+      numRuns: requests,
       endOnFailure: true,
     });
-    assert.ok((seen.get(400) ?? 0) > 20 && (seen.get(404) ?? 0) > 20, JSON.stringify([...seen]));
+    assert.ok((seen.get(400) ?? 0) > 5 && (seen.get(404) ?? 0) > 20, JSON.stringify([...seen]));
     await isWell();
   });
 

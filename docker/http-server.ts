@@ -22,7 +22,7 @@ export interface HttpServerDeps {
 const maxBodyBytes = 4 * 1024 * 1024;
 const headersTimeoutMs = 30_000;
 const bodyTimeoutMs = 60_000;
-/** For a client to end its side after an answer that was no takeover. */
+/** For a client to end its side after an answer that was no takeover, or the body that was not waited for. */
 const lingerMs = 10_000;
 
 /** Listens. Throws ListenError. */
@@ -111,6 +111,22 @@ export async function startHttpServer(deps: HttpServerDeps): Promise<{ close(): 
   };
 }
 
+/**
+ * A request that is answered before its body has come is read on for a while: a connection that is closed with bytes unread
+ * is reset, and its client would not see the answer.
+ */
+function whenRead(request: IncomingMessage, done: () => void): void {
+  if (request.complete || request.destroyed) return done();
+  const deadline = setTimeout(() => end(), lingerMs).unref();
+  const end = (): void => {
+    clearTimeout(deadline);
+    for (const event of ['end', 'close', 'error']) request.off(event, end);
+    done();
+  };
+  for (const event of ['end', 'close', 'error']) request.on(event, end);
+  request.resume();
+}
+
 /** A connection as one request has it. */
 interface Link {
   readonly signal: AbortSignal;
@@ -145,7 +161,9 @@ function linkOf(request: IncomingMessage, response: ServerResponse, always: Head
     answer: (status, headers, body) => {
       const isBare = status === 204 || status === 304;
       open(status, isBare ? headers : { ...headers, 'Content-Length': String(Buffer.byteLength(body)) });
-      response.end(isBare || request.method === 'HEAD' ? undefined : body);
+      if (isBare || request.method === 'HEAD') response.flushHeaders();
+      else response.write(body);
+      whenRead(request, () => response.end());
     },
     stream: (status, headers) => {
       open(status, headers);
@@ -270,17 +288,24 @@ function answerError(link: Link, error: unknown, asked: { method: string; url: s
 async function readJson(input: Readable, contentType: string | undefined): Promise<unknown> {
   const chunks: Buffer[] = [];
   let length = 0;
-  const deadline = setTimeout(
-    () => input.destroy(new DockerError(408, `the body did not arrive within ${bodyTimeoutMs / 1000} s`)),
-    bodyTimeoutMs,
-  );
-  try {
-    for await (const chunk of input) {
+  const read = async (): Promise<void> => {
+    // Not destroyed when it is too long: that would take the connection along, and the answer.
+    for await (const chunk of input.iterator({ destroyOnReturn: false })) {
       const bytes = Buffer.isBuffer(chunk) ? chunk : Buffer.from(String(chunk));
       length += bytes.length;
       if (length > maxBodyBytes) throw new DockerError(413, `the body has more than ${maxBodyBytes} bytes`);
       chunks.push(bytes);
     }
+  };
+  let deadline: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    const error = new DockerError(408, `the body did not arrive within ${bodyTimeoutMs / 1000} s`);
+    deadline = setTimeout(() => reject(error), bodyTimeoutMs);
+  });
+  const whole = read();
+  whole.catch(() => {}); // it may fail after the deadline has told
+  try {
+    await Promise.race([whole, late]);
   } finally {
     clearTimeout(deadline);
   }

@@ -54,8 +54,8 @@ export class Book {
   }
 
   /** Runs a script to its end, whatever that is. */
-  async sh(script: string): Promise<CommandResult> {
-    return await run('sh', ['-c', script], { env: this.env, cwd: this.#dir });
+  async sh(script: string, deadlineMs = 120_000): Promise<CommandResult> {
+    return await run('sh', ['-c', script], { env: this.env, cwd: this.#dir }, deadlineMs);
   }
 
   /** What a script prints on its standard output, without the white space at its ends. Throws if it fails. */

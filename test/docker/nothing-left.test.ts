@@ -8,7 +8,7 @@ import { Book } from './book.ts';
 import { type HoldfastEngine, startHoldfastEngine } from './engines.ts';
 
 describe('docker run --rm', function () {
-  this.timeout(420_000);
+  this.timeout(600_000);
   let engine: HoldfastEngine;
   let book: Book;
   let countsBefore: ReadonlyMap<string, number>;
@@ -46,9 +46,9 @@ describe('docker run --rm', function () {
     await until(
       async () => {
         const now = await count();
-        // A few descriptors come and go with connections that are kept.
+        // Connections to the store are kept for a while; one for each of the 250 runs would be more.
         more = [...now].flatMap(([kind, amount]) => {
-          const room = kind === 'file' ? 8 : kind === 'file descriptor' ? 8 : 0;
+          const room = kind === 'file descriptor' ? 100 : 0;
           const was = countsBefore.get(kind) ?? 0;
           return amount > was + room ? [`${kind}: ${amount}, and ${was} before`] : [];
         });
@@ -64,6 +64,7 @@ describe('docker run --rm', function () {
   it('leaves nothing when it is done two hundred times in a row, each with a volume', async () => {
     const said = await book.sh(
       'for i in $(seq 200); do docker run --rm -v /data busybox sh -c "echo run $i >/data/x; cat /data/x" || exit 1; done',
+      400_000,
     );
     assert.equal(said.code, 0, said.stderr);
     assert.equal(said.stdout, Array.from({ length: 200 }, (_, index) => `run ${index + 1}\n`).join(''));

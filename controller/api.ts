@@ -1,11 +1,8 @@
 /** What the controller says to the API server about Containers, and how it reads them. Effects; behind the store's breaker. */
 
 import { type ApiAccess, ApiError, type ApiRequest, callApi, containersPath, parseContainer } from '../client/index.ts';
-import { type Container, type ContainerStatus, group, plural, version } from '../crds/index.ts';
+import { type Container, type ContainerStatus, finalizer, group, plural, version } from '../crds/index.ts';
 import type { Breaker } from './breakers.ts';
-
-/** Keeps a deleted object until its container is gone from the host. */
-export const finalizer = 'holdfast.dev/container';
 
 export interface ContainerApi {
   call(request: ApiRequest): Promise<unknown>;

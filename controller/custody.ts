@@ -5,7 +5,7 @@
  */
 import type { Logger } from 'pino';
 import type { Container } from '../crds/index.ts';
-import { parseRename } from '../crds/index.ts';
+import { finalizer, parseRename } from '../crds/index.ts';
 import type { ContainerInfo } from '../runtime/index.ts';
 import {
   decideAbsences,
@@ -15,7 +15,7 @@ import {
   type StoreIdentity,
   type StoreMark,
 } from './absence.ts';
-import { type ContainerApi, finalizer } from './api.ts';
+import type { ContainerApi } from './api.ts';
 import type { Checkpoint, Held } from './checkpoint.ts';
 import { keyOf, labelKeys } from './desired.ts';
 import { askForObject, identifyStore, markAsHeir } from './store-questions.ts';

@@ -3,9 +3,8 @@
  * the container is written first and in one piece, so a controller that is killed at any point finds one owner. Effects.
  */
 import type { Container } from '../crds/index.ts';
-import { containerIDOf, parseRename } from '../crds/index.ts';
+import { containerIDOf, finalizer, parseRename } from '../crds/index.ts';
 import type { ContainerInfo } from '../runtime/index.ts';
-import { finalizer } from './api.ts';
 import { type Desired, keyOf, labelKeys } from './desired.ts';
 import { bareEntryKeyOf, type Entry, type ReconcileDeps, type View } from './entry.ts';
 import { emptyHistory, type History } from './history.ts';

@@ -3,10 +3,9 @@
  * is nothing to do but wait; then tells the store (write-back.ts). Effects; it has no rule of its own.
  */
 import type { Container } from '../crds/index.ts';
-import { containerIDOf } from '../crds/index.ts';
+import { containerIDOf, finalizer } from '../crds/index.ts';
 import type { ContainerInfo } from '../runtime/index.ts';
 import { accountFor } from './account.ts';
-import { finalizer } from './api.ts';
 import { type Applied, applyStep, wordsOf } from './apply.ts';
 import { debugNews } from './debug-sessions.ts';
 import { decide, type Step } from './decide.ts';

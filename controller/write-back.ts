@@ -4,8 +4,7 @@
  */
 
 import { ApiError } from '../client/index.ts';
-import type { Container } from '../crds/index.ts';
-import { finalizer } from './api.ts';
+import { type Container, finalizer } from '../crds/index.ts';
 import type { Desired } from './desired.ts';
 import { keyOf } from './desired.ts';
 import type { Entry, ReconcileDeps } from './entry.ts';

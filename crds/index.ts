@@ -52,6 +52,9 @@ export const group = 'holdfast.dev';
 export const version = 'v1';
 export const apiVersion = `${group}/${version}`;
 export const plural = 'containers';
+
+/** Keeps a deleted object until its container is gone from the host. */
+export const finalizer = 'holdfast.dev/container';
 export const networkPlural = 'networks';
 /** In spec.networks of a Container: the network of those that have none. No Network has this name. */
 export const defaultNetworkName = 'default';

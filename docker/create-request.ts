@@ -3,7 +3,7 @@
  * name, never left out. Networks, ports and mounts are read by network-spec.ts and mounts-spec.ts. Pure.
  * Source: Engine API 1.50, "ContainerCreate"; defaults and checks of moby (daemon/create.go, runconfig).
  */
-import type { ContainerSpec } from '../crds/index.ts';
+import { type ContainerSpec, finalizer } from '../crds/index.ts';
 import { createdAnnotation, dockerConfigAnnotation, isKubernetesLabel, prepareAnnotation } from './docker-config.ts';
 import { badParameter } from './docker-error.ts';
 import { escapeDollars } from './dollars.ts';
@@ -51,6 +51,7 @@ export interface ContainerDraft {
     readonly name: string;
     readonly labels: Readonly<Record<string, string>>;
     readonly annotations: Readonly<Record<string, string>>;
+    readonly finalizers: readonly string[];
   };
   readonly spec: SpecDraft;
 }
@@ -97,6 +98,8 @@ export function parseCreateRequest(body: unknown, context: CreateContext): Conta
     kind: 'Container',
     metadata: {
       name: objectNameFor(context.name),
+      // The host's controller would add it, with a write of its own.
+      finalizers: [finalizer],
       labels: Object.fromEntries(own),
       annotations: {
         ...nameAnnotations(context.name),

@@ -3,7 +3,13 @@
  * connections that are taken over for raw streams. Effects.
  */
 import { setMaxListeners } from 'node:events';
-import { createServer, type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
+import {
+  createServer,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type ServerResponse,
+  STATUS_CODES,
+} from 'node:http';
 import type { Socket } from 'node:net';
 import { Duplex, type Readable } from 'node:stream';
 import type { Logger } from 'pino';
@@ -52,7 +58,7 @@ export async function startHttpServer(deps: HttpServerDeps): Promise<{ close(): 
         version: version.minor,
         signal: link.signal,
         input: link.input,
-        body: () => readJson(link.input, incoming.headers['content-type']),
+        body: () => readJson(link.input, incoming.headers),
         json: (status, value, more) =>
           link.answer(status, { ...more, 'Content-Type': 'application/json' }, `${JSON.stringify(value)}\n`),
         text: (status, text, more) =>
@@ -285,7 +291,10 @@ function answerError(link: Link, error: unknown, asked: { method: string; url: s
   link.answer(status, { 'Content-Type': 'application/json' }, `${JSON.stringify({ message })}\n`);
 }
 
-async function readJson(input: Readable, contentType: string | undefined): Promise<unknown> {
+async function readJson(input: Readable, headers: IncomingHttpHeaders): Promise<unknown> {
+  // Said beforehand, it need not be waited for.
+  if (Number(headers['content-length'] ?? 0) > maxBodyBytes)
+    throw new DockerError(413, `the body has more than ${maxBodyBytes} bytes`);
   const chunks: Buffer[] = [];
   let length = 0;
   const read = async (): Promise<void> => {
@@ -311,7 +320,7 @@ async function readJson(input: Readable, contentType: string | undefined): Promi
   }
   const text = Buffer.concat(chunks).toString('utf8');
   if (text.trim() === '') return undefined;
-  const [type = ''] = (contentType ?? '').split(';');
+  const [type = ''] = (headers['content-type'] ?? '').split(';');
   if (type.trim() !== 'application/json' && type.trim() !== '')
     throw badParameter(`unsupported Content-Type header (${type.slice(0, 100)}): must be 'application/json'`);
   let parsed: unknown;

@@ -51,9 +51,9 @@ export function formatImageInspect(image: ImageDescription, { version }: { reado
     Parent: '',
     Comment: commentOf(configuration),
     Created: textIn(configuration.created) ?? '0001-01-01T00:00:00Z',
-    ...(version < 45
-      ? { Container: '', ContainerConfig: formatImageConfig(objectIn(configuration.container_config)) }
-      : {}),
+    // Docker leaves it out from 1.45 on; docker-compose 1.29 takes the newest version and cannot do without.
+    ...(version < 45 ? { Container: '' } : {}),
+    ContainerConfig: formatImageConfig(objectIn(configuration.container_config)),
     DockerVersion: textIn(configuration.docker_version) ?? '',
     Author: textIn(configuration.author) ?? '',
     Config,

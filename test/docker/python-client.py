@@ -136,7 +136,7 @@ def keeps_volumes():
 
 def joins_networks():
     network = client.networks.create('py_net', driver='bridge', labels={'kind': 'test'})
-    server = client.containers.run('busybox', ['nc', '-lk', '-p', '80', '-e', 'echo', 'found'], detach=True, network='py_net', name='server')
+    server = client.containers.run('busybox', ['sh', '-c', 'while true; do echo found | nc -l -p 80; done'], detach=True, network='py_net', name='server')
     try:
         assert client.containers.run('busybox', 'nc server 80', remove=True, network='py_net') == b'found\n'
         network.reload()

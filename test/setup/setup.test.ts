@@ -116,9 +116,11 @@ describe('test/tools.ts', () => {
   for (const [name, find] of Object.entries(tools)) {
     if (name.startsWith('start') || name === 'dockerdPath' || name === 'tmuxEnvironment') continue;
     it(`finds ${name}`, async () => {
-      // Every other export of tools.ts takes nothing and returns a path, or a script with its interpreter.
-      const found = (find as () => string | { readonly program: string; readonly args: readonly string[] })();
-      const files = typeof found === 'string' ? [found] : [found.program, ...found.args];
+      // Every other export of tools.ts takes nothing and returns a path, several, or a script with its interpreter.
+      type Found = string | readonly string[] | { readonly program: string; readonly args: readonly string[] };
+      const found = (find as () => Found)();
+      const files = typeof found === 'string' ? [found] : 'program' in found ? [found.program, ...found.args] : found;
+      assert.ok(files.length > 0);
       for (const file of files) await access(file, constants.X_OK);
     });
   }

@@ -50,6 +50,11 @@ export async function applyStep(step: Step, work: Work, deps: ReconcileDeps, sig
       await removeVolumes(work, deps);
       return { kind: 'gone' };
     case 'remove':
+      if (step.because === 'deleted' && object.spec.imageVolumes !== undefined)
+        // What was asked for last counts, also of one that was deleted before that could be carried out.
+        await runtime.containers.update(id, {
+          keepsImageVolumes: object.spec.imageVolumes.reclaimPolicy === 'Retain',
+        });
       await runtime.containers.remove(id, { volumes: step.because === 'replaced' ? 'keep' : 'remove' });
       deps.puller.forget(id);
       entry.history = accountForReplacement(entry.history);

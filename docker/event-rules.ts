@@ -43,14 +43,17 @@ export function eventsOf({ before, after }: Change, context: EventContext): read
   const hasStarted = is?.startedAt !== undefined && is.startedAt !== was?.startedAt;
   const isNewRun = hasStarted && is.startedAt !== is.lastTermination?.startedAt;
   // One run may have begun and ended since, or one ended and the next begun.
-  if (hasStarted && !isNewRun) events.push(say('start'));
+  const endedRun = hasEnded ? is.lastTermination.startedAt : undefined;
+  const isUnseenRun = endedRun !== undefined && endedRun !== was?.startedAt;
+  if ((hasStarted && !isNewRun) || isUnseenRun) events.push(say('start'));
   if (hasEnded) {
     const { exitCode = 0, reason } = is.lastTermination;
     if (reason === 'OOMKilled') events.push(say('oom'));
     events.push(say('die', { exitCode: String(exitCode) }));
     if (after.spec.desiredState === 'Stopped') events.push(say('stop'));
   }
-  if (isNewRun && (is.state === 'Running' || is.state === 'Paused')) events.push(say('start'));
+  // Of a very short run the first status may tell that it began, but not that it goes on.
+  if (isNewRun) events.push(say('start'));
   if (was?.state === 'Running' && is?.state === 'Paused') events.push(say('pause'));
   if (was?.state === 'Paused' && is?.state === 'Running') events.push(say('unpause'));
   const [healthBefore, health] = [before, after].map((one) => stateOf(one, context.nowMs).health);

@@ -28,7 +28,7 @@ export interface HttpServerDeps {
 const maxBodyBytes = 4 * 1024 * 1024;
 const headersTimeoutMs = 30_000;
 const bodyTimeoutMs = 60_000;
-/** For a client to end its side after an answer that was no takeover, or the body that was not waited for. */
+/** For a client to read why its request could not be, and to end its side after an answer that was no takeover, or the body that was not waited for. */
 const lingerMs = 10_000;
 
 /** Listens. Throws ListenError. */
@@ -95,7 +95,11 @@ export async function startHttpServer(deps: HttpServerDeps): Promise<{ close(): 
     void serve(link, request.method ?? '', request.url ?? '', request);
   });
   server.on('clientError', (error: Error & { code?: string }, socket) => {
+    // What still comes of a request that was answered is refused again and again; to destroy the connection for that would
+    // take the answer along.
+    if (socket.writableEnded && !socket.destroyed) return;
     if (!socket.writable || error.code === 'ECONNRESET') return void socket.destroy();
+    setTimeout(() => socket.destroy(), lingerMs).unref();
     const status = error.code === 'HPE_HEADER_OVERFLOW' ? 431 : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400;
     const body = `${JSON.stringify({ message: `the request cannot be read: ${error.message}` })}\n`;
     socket.end(formatHead(status, { 'Content-Type': 'application/json', Connection: 'close' }, body));

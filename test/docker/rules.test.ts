@@ -392,6 +392,25 @@ describe('eventsOf', () => {
     ['an end', actions(running, ended), ['die']],
     ['a stop', actions(running, stopped), ['die', 'stop']],
     ['a run that was over before anybody looked', actions(web, ended), ['start', 'die']],
+    [
+      'a run that was over, and of which only the end is told',
+      actions(
+        web,
+        given('web', {
+          state: 'Exited',
+          lastTermination: { exitCode: 0, startedAt: ago(9), finishedAt: ago(1), reason: 'Completed' },
+        }),
+      ),
+      ['start', 'die'],
+    ],
+    [
+      'a run of which first the beginning is told and then the end, and never that it goes on',
+      [
+        ...actions(web, given('web', { state: 'Created', startedAt: ago(9) })),
+        ...actions(given('web', { state: 'Created', startedAt: ago(9) }), ended),
+      ],
+      ['start', 'die'],
+    ],
     ['a removal', actions(ended, undefined), ['destroy']],
     [
       'a rename, of which the former object is no removal',

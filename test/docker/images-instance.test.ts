@@ -6,11 +6,12 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type BuiltImage, buildBusyboxImage } from '../images.ts';
-import { type CommandResult, createInstance, type Instance, run } from '../instance.ts';
+import { createInstance, type Instance } from '../instance.ts';
 import { assertNoLeaks, type HostSnapshot, snapshotHost } from '../leaks.ts';
 import { processesWith, push, type RegistryProxy, startProxy } from '../runtime/images-fixture.ts';
 import { docker as dockerProgram, startRegistry, type TestRegistry } from '../tools.ts';
 import { until } from '../until.ts';
+import { dockerCommands } from './docker-commands.ts';
 
 describe('images of an instance, driven by docker', function () {
   this.timeout(300_000);
@@ -22,20 +23,10 @@ describe('images of an instance, driven by docker', function () {
   let image: BuiltImage;
   let big: BuiltImage;
 
-  const tryDocker = (...args: string[]): Promise<CommandResult> =>
-    run(dockerProgram(), ['--host', `unix://${join(instance.runDir, 'docker.sock')}`, ...args], {
-      env: { DOCKER_CONFIG: dir },
-    });
-  const docker = async (...args: string[]): Promise<string> => {
-    const { code, stdout, stderr } = await tryDocker(...args);
-    assert.equal(code, 0, `docker ${args.join(' ')}: ${stderr}`);
-    return stdout.trim();
-  };
-  const refusal = async (...args: string[]): Promise<string> => {
-    const { code, stderr } = await tryDocker(...args);
-    assert.notEqual(code, 0, `docker ${args.join(' ')} succeeded`);
-    return stderr;
-  };
+  const { docker, refusal, tryDocker } = dockerCommands(
+    () => instance,
+    () => dir,
+  );
 
   before(async () => {
     hostBefore = await snapshotHost();

@@ -5,28 +5,16 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { Agent, request } from 'undici';
 import { useInstance } from '../e2e/use-instance.ts';
-import { type CommandResult, createInstance, freePort, run } from '../instance.ts';
-import { docker as dockerProgram } from '../tools.ts';
+import { createInstance, freePort } from '../instance.ts';
 import { until } from '../until.ts';
+import { dockerCommands } from './docker-commands.ts';
 
 const image = 'localhost/busybox:latest';
 
 describe('the life of a container, driven by docker', function () {
   this.timeout(300_000);
   const instance = useInstance({ images: 'busybox' });
-  const socket = (): string => join(instance().runDir, 'docker.sock');
-  const tryDocker = (...args: string[]): Promise<CommandResult> =>
-    run(dockerProgram(), ['--host', `unix://${socket()}`, ...args], { env: { DOCKER_CONFIG: instance().dataDir } });
-  const docker = async (...args: string[]): Promise<string> => {
-    const { code, stdout, stderr } = await tryDocker(...args);
-    assert.equal(code, 0, `docker ${args.join(' ')}: ${stderr}`);
-    return stdout.trim();
-  };
-  const refusal = async (...args: string[]): Promise<string> => {
-    const { code, stderr } = await tryDocker(...args);
-    assert.notEqual(code, 0, `docker ${args.join(' ')} succeeded`);
-    return stderr;
-  };
+  const { docker, refusal, socket, tryDocker } = dockerCommands(instance);
   const inspect = (name: string, template: string): Promise<string> => docker('inspect', '--format', template, name);
   const untilState = (name: string, state: string): Promise<void> =>
     until(async () => (await inspect(name, '{{.State.Status}}')) === state, `${name} to be ${state}`, 60_000);

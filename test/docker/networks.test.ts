@@ -5,9 +5,8 @@ import { join } from 'node:path';
 import { Agent, request } from 'undici';
 import { freePort } from '../addresses.ts';
 import { useInstance } from '../e2e/use-instance.ts';
-import { type CommandResult, run } from '../instance.ts';
-import { docker as dockerProgram } from '../tools.ts';
 import { until } from '../until.ts';
+import { dockerCommands } from './docker-commands.ts';
 
 const image = 'localhost/busybox:latest';
 const forever = [image, 'sleep', '100000'];
@@ -15,19 +14,7 @@ const forever = [image, 'sleep', '100000'];
 describe('networks and volumes, driven by docker', function () {
   this.timeout(300_000);
   const instance = useInstance({ images: 'busybox' });
-  const socket = (): string => join(instance().runDir, 'docker.sock');
-  const tryDocker = (...args: string[]): Promise<CommandResult> =>
-    run(dockerProgram(), ['--host', `unix://${socket()}`, ...args], { env: { DOCKER_CONFIG: instance().dataDir } });
-  const docker = async (...args: string[]): Promise<string> => {
-    const { code, stdout, stderr } = await tryDocker(...args);
-    assert.equal(code, 0, `docker ${args.join(' ')}: ${stderr}`);
-    return stdout.trim();
-  };
-  const refusal = async (...args: string[]): Promise<string> => {
-    const { code, stderr } = await tryDocker(...args);
-    assert.notEqual(code, 0, `docker ${args.join(' ')} succeeded`);
-    return stderr;
-  };
+  const { docker, refusal, socket, tryDocker } = dockerCommands(instance);
   const lines = (text: string): readonly string[] => text.split('\n').filter((line) => line !== '');
   const inspect = (name: string, template: string): Promise<string> => docker('inspect', '--format', template, name);
   /** A request without the CLI, which hides what the API says. */

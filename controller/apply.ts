@@ -21,6 +21,7 @@ import { defaultNetworks } from './networks.ts';
 import { deleteVolumes, killCheckMs } from './orphans.ts';
 import { securityFields } from './security.ts';
 import { decideSignal, type SignalRequest } from './signal-request.ts';
+import { preparedPauseMs } from './status-pace.ts';
 
 export type Applied =
   /** Something changed: decide anew. */
@@ -165,6 +166,7 @@ async function createOrStart(
       // The next creation asks for the image anew, as imagePullPolicy says.
       puller.forget(id);
       entry.prepareAtMs = undefined;
+      if (!desired.shouldRun) entry.statusDueMs = now() + preparedPauseMs;
       events.record(object, 'Normal', 'Created', `created the container from the image "${desired.image}"`);
       return;
     }

@@ -39,6 +39,8 @@ export interface Entry {
   freezing?: string | undefined;
   /** When the image of one that is only to be prepared may be asked for again. */
   prepareAtMs?: number | undefined;
+  /** Until when the status of one that was only prepared is not worth a write. */
+  statusDueMs?: number | undefined;
   /** Debug sessions that were told of; undefined: ask the status. */
   debugSessions?: number | undefined;
   /** Waits and verdicts that were told of, so that each becomes one event. */

@@ -3,6 +3,7 @@
  * and limited per container, so that a crash loop cannot flood the store (client-go's EventCorrelator does the same). Effects.
  */
 import { createHash } from 'node:crypto';
+import { setTimeout as wait } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { ApiError, type ApiRequest } from '../client/index.ts';
 import type { Container } from '../crds/index.ts';
@@ -47,6 +48,8 @@ const maxSeries = 1_000;
 /** A container may write so many at once, and one more every refillMs. client-go: 25, and one in 5 minutes; crash loops here are worth more. */
 const burst = 25;
 const refillMs = 10_000;
+/** What is told of goes on first: a write takes the processor from the start of the container that it is about. */
+const quietMs = 100;
 
 export function createEventRecorder({ call, nodeName, now, log }: EventDeps): EventRecorder {
   const stop = new AbortController();
@@ -138,8 +141,12 @@ export function createEventRecorder({ call, nodeName, now, log }: EventDeps): Ev
       if (dropped !== undefined) return;
       waiting += 1;
       const atMs = now();
+      const quietEndMs = performance.now() + quietMs;
       tail = tail
-        .then(() => (stop.signal.aborted ? undefined : write(object, type, reason, message, atMs)))
+        .then(async () => {
+          await wait(Math.max(0, quietEndMs - performance.now()), undefined, { signal: stop.signal });
+          await write(object, type, reason, message, atMs);
+        })
         .catch((error: unknown) => {
           if (!stop.signal.aborted)
             log.warn({ err: error, container: object.metadata.name, reason }, 'an event could not be written');

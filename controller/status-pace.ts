@@ -15,6 +15,12 @@ export const defaultPace: Pace = { perSecond: 100, burst: 100 };
 /** No turn is further away, however many wait; also the sign that a clock was set back. */
 export const maxTurnMs = 60_000;
 
+/**
+ * What was prepared is mostly started at once (docker run): the status that tells of the first is left out then, which would
+ * be written while the start is asked for. Ten milliseconds of a start (measured 2026-11).
+ */
+export const preparedPauseMs = 25;
+
 export interface StatusPace {
   /** Takes the next free turn and says when it is: in the past while few are taken. */
   takeTurn(nowMs: number): number;

@@ -11,7 +11,7 @@ import type { Entry, ReconcileDeps } from './entry.ts';
 import { hasGivenUp } from './history.ts';
 import { sickAfter } from './standing.ts';
 import { diffStatus, formatStatus, type StatusInput } from './status.ts';
-import { maxTurnMs } from './status-pace.ts';
+import { maxTurnMs, preparedPauseMs } from './status-pace.ts';
 
 /** A write that ends sooner is waited for. The store answers in 2 to 5 ms when it is well. */
 const patienceMs = 500;
@@ -67,7 +67,8 @@ export async function writeBack(
   const { deletionTimestamp, finalizers } = object.metadata;
   const needsFinalizer = deletionTimestamp === undefined && finalizers?.includes(finalizer) !== true;
   if (patch === undefined && !needsFinalizer) return { kind: 'done' };
-  const deferredMs = needsFinalizer || !isCrashLoop(input) ? 0 : waitForTurn(entry, deps);
+  const pauseMs = needsFinalizer || deletionTimestamp !== undefined ? 0 : restOfPause(input, deps);
+  const deferredMs = pauseMs > 0 || needsFinalizer || !isCrashLoop(input) ? pauseMs : waitForTurn(entry, deps);
   if (deferredMs > 0) return { kind: 'deferred', ms: deferredMs };
   const write = async (): Promise<void> => {
     const over = [latest?.metadata.resourceVersion ?? ''];
@@ -77,6 +78,15 @@ export async function writeBack(
     entry.written = { status: after.status, version: after.metadata.resourceVersion, over };
   };
   return await waitAWhile(entry, write, isGoneOrChanged, deps);
+}
+
+/** Milliseconds until one that was prepared, and is not to run, is told of. */
+function restOfPause({ entry, desired }: { entry: Entry; desired: Desired }, { now }: ReconcileDeps): number {
+  const waitMs = (entry.statusDueMs ?? -Infinity) - now();
+  // Longer than the pause itself: the clock was set back.
+  if (!desired.shouldRun && waitMs > 0 && waitMs <= preparedPauseMs) return waitMs;
+  entry.statusDueMs = undefined;
+  return 0;
 }
 
 /** Whether a status tells of one more failure like those before; any other news is written at once. */

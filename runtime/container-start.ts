@@ -17,6 +17,7 @@ import { markRun } from './log-runs.ts';
 import type { RuntimeMetrics } from './metrics.ts';
 import { releaseStart } from './oci-runtime.ts';
 import { formatRecord, type LastRun } from './record.ts';
+import type { RelayHost } from './relay-host.ts';
 import type { Resolver } from './resolver.ts';
 import { endRun, prepareRun, type RunDeps } from './run.ts';
 import type { RunSupervisor } from './run-supervisor.ts';
@@ -29,6 +30,7 @@ export interface StartDeps extends SetupDeps, NetworkDeps, RunDeps, VolumeDeps {
   readonly resolver: Resolver;
   readonly metrics: RuntimeMetrics;
   readonly ports: PortsDeps;
+  readonly relays: RelayHost;
   readonly runs: Pick<RunSupervisor, 'putAway' | 'look'>;
   readonly streams: { runBegins(entry: ContainerEntry, signal: AbortSignal): Promise<void> };
   /** How many containers are created by the monitor at the same time. */

@@ -116,6 +116,7 @@ export class LocalContainers implements Containers {
       entries,
       ports,
       runs: this.#runs,
+      relays,
       streams: this.#streams,
       debugs: this.#debugs,
       starts: new Semaphore(deps.startConcurrency),
@@ -337,7 +338,7 @@ export class LocalContainers implements Containers {
   async processes(id: ContainerID): Promise<readonly number[]> {
     const { cgroups, layout } = this.#deps;
     this.#get(id);
-    return [...(await observeCgroupPids(cgroups, cgroupPathOf(layout, id)))];
+    return [...observeCgroupPids(cgroups, cgroupPathOf(layout, id))];
   }
 
   async usage(id: ContainerID, signal: AbortSignal): Promise<number> {
@@ -419,13 +420,14 @@ export class LocalContainers implements Containers {
   /** Takes up monitoring of what was read back: runs that ended meanwhile are settled. */
   takeUp(): void {
     for (const entry of this.#entries.values()) this.#runs.resume(entry);
+    this.#relays.warm();
   }
 
   async close(): Promise<void> {
     this.#closing.abort(new RuntimeClosedError('the runtime was closed'));
     await Promise.all([this.#streams.close(), this.#debugs.close()]);
-    await this.#relays.close();
     await this.#lock.idle();
+    await this.#relays.close();
     for (const entry of this.#entries.values()) entry.monitor?.close();
   }
 

@@ -2,18 +2,21 @@
  * Starts conmon, the monitor that stays with a container: it creates it through the OCI runtime, keeps its output,
  * writes its log and its exit code, and outlives us. Effects only; what its answers mean is parseSyncMessage (pure).
  */
-import { closeSync, openSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
+import { getSystemErrorName } from 'node:util';
 import { describeSpawnError, programPath } from './command.ts';
 import { type ContainerConfig, type ContainerID, RuntimeOperationError } from './interface.ts';
 import type { ContainerPaths } from './layout.ts';
 import { createError, type OciRuntime } from './oci-runtime.ts';
-import { spawnChild } from './spawn-child.ts';
+import type { RelayHost } from './relay-host.ts';
 
 export interface MonitorRequest {
   readonly id: ContainerID;
   readonly conmon: string;
+  /** A relay becomes the monitor. */
+  readonly relays: RelayHost;
   readonly runtime: OciRuntime;
   readonly ociRoot: string;
   readonly exitsDir: string;
@@ -43,6 +46,8 @@ export type SyncMessage =
 
 /** Pure: one line of conmon's sync pipe. */
 export function parseSyncMessage(line: string): SyncMessage {
+  const [, code, problem = ''] = /^failed ([0-9]+) (.*)$/.exec(line) ?? [];
+  if (code !== undefined) return { kind: 'failed', message: describeFailure(Number(code), problem) };
   let value: unknown;
   try {
     value = JSON.parse(line);
@@ -56,6 +61,13 @@ export function parseSyncMessage(line: string): SyncMessage {
   return { kind: 'failed', message };
 }
 
+/** Why the relay did not become conmon. `errno`: 0 if there is none. */
+function describeFailure(errno: number, problem: string): string {
+  const isMissing = errno !== 0 && problem.startsWith('exec ');
+  if (!isMissing) return problem;
+  return describeSpawnError('conmon', Object.assign(new Error(problem), { code: getSystemErrorName(-errno) }));
+}
+
 /**
  * Pure. A terminal takes input without more. Without --leave-stdin-open conmon ends the input when any client goes away,
  * and with it, it can never be ended.
@@ -65,6 +77,9 @@ export function stdioFlags({ hasStdin, isStdinOnce, hasTerminal }: Stdio): reado
   if (hasStdin !== true) return [];
   return isStdinOnce === true ? ['-i'] : ['-i', '--leave-stdin-open'];
 }
+
+/** umask of the monitor, whose files say more themselves. */
+const fileMask = 0o022;
 
 function conmonArgs({ id, runtime, ociRoot, exitsDir, paths, stdio }: MonitorRequest): string[] {
   const runtimeArgs = ['--root', ociRoot, '--log', paths.runtimeLog, '--log-format', 'json'];
@@ -85,25 +100,18 @@ function conmonArgs({ id, runtime, ociRoot, exitsDir, paths, stdio }: MonitorReq
  * half made, which the caller cleans up. Throws StartError, RuntimeOperationError, or the signal's reason.
  */
 export async function startMonitor(request: MonitorRequest): Promise<Monitor> {
-  const { paths, deadlineMs, signal } = request;
+  const { paths, relays, deadlineMs, signal } = request;
   signal.throwIfAborted();
   // The OCI runtime appends to its own: what it said of an earlier start is no reason why this one fails.
   rmSync(paths.runtimeLog, { force: true });
-  const logFd = openSync(paths.monitorLog, 'w', 0o600);
-  let child: ReturnType<typeof spawnChild>;
-  try {
-    child = spawnChild(request.conmon, conmonArgs(request), {
-      cwd: paths.bundle,
-      detached: true,
-      stdio: ['ignore', 'ignore', logFd, 'pipe'],
-      env: { PATH: programPath, TZ: 'UTC', LC_ALL: 'C', _OCI_SYNCPIPE: '3' },
-    });
-  } finally {
-    closeSync(logFd);
-  }
-  child.unref();
-  // 'pipe' in stdio[3] makes it a socket.
-  const pipe = child.stdio[3] as Socket;
+  const env = [`PATH=${programPath}`, 'TZ=UTC', 'LC_ALL=C', '_OCI_SYNCPIPE=3'];
+  const { control: pipe } = await relays.open(
+    [],
+    ['monitor', paths.bundle, paths.monitorLog, String(fileMask), String(env.length), ...env].concat(
+      request.conmon,
+      conmonArgs(request),
+    ),
+  );
   let hasEnded = false;
   const listeners: (() => void)[] = [];
   pipe.once('close', () => {
@@ -112,7 +120,7 @@ export async function startMonitor(request: MonitorRequest): Promise<Monitor> {
   });
   pipe.on('error', () => {}); // 'close' follows
   try {
-    const line = await firstLine(pipe, { child, deadlineMs, signal });
+    const line = await firstLine(pipe, { deadlineMs, signal });
     const message =
       line === undefined
         ? { kind: 'failed' as const, message: 'conmon ended without an answer' }
@@ -136,13 +144,12 @@ export async function startMonitor(request: MonitorRequest): Promise<Monitor> {
 }
 
 interface FirstLineInput {
-  readonly child: ReturnType<typeof spawnChild>;
   readonly deadlineMs: number;
   readonly signal: AbortSignal;
 }
 
 /** The first line, or undefined if the pipe ends before. */
-function firstLine(pipe: Socket, { child, deadlineMs, signal }: FirstLineInput): Promise<string | undefined> {
+function firstLine(pipe: Socket, { deadlineMs, signal }: FirstLineInput): Promise<string | undefined> {
   return new Promise((resolve, reject) => {
     let text = '';
     const finish = (act: () => void): void => {
@@ -159,9 +166,6 @@ function firstLine(pipe: Socket, { child, deadlineMs, signal }: FirstLineInput):
     );
     const onAbort = (): void => finish(() => reject(signal.reason));
     signal.addEventListener('abort', onAbort, { once: true });
-    child.once('error', (error: NodeJS.ErrnoException) =>
-      finish(() => reject(new RuntimeOperationError('start', describeSpawnError('conmon', error), { cause: error }))),
-    );
     pipe.on('data', (chunk: Buffer) => {
       if (text.length < 65_536) text += chunk.toString();
       if (text.includes('\n')) finish(() => resolve(text.slice(0, text.indexOf('\n'))));

@@ -47,7 +47,9 @@ export interface NetnsPoolDeps {
 }
 
 const pluginDeadlineMs = 20_000;
-const refillDelayMs = 30;
+/** While there are others: making one takes the processor from the start that took it, and from what tells of that. */
+const refillDelayMs = 300;
+const lowRefillDelayMs = 30;
 const retryDelayMs = 5_000;
 
 export function parseNetwork(json: Readonly<Record<string, unknown>> | undefined): Network | undefined {
@@ -185,14 +187,14 @@ export class NetnsPool {
       const pooled = this.#recordInPool(network.name);
       if (hasNetns(network, this.#deps.layout)) {
         await rename(pooled, recordFile);
-        this.#scheduleRefill(refillDelayMs);
+        this.#refillSoon();
         return network;
       }
       await rm(pooled, { force: true });
       await this.release(network.name);
     }
     const network = await this.#deps.measure(() => this.#attach({ recordFile }));
-    this.#scheduleRefill(refillDelayMs);
+    this.#refillSoon();
     return network;
   }
 
@@ -220,6 +222,10 @@ export class NetnsPool {
 
   #recordInPool(name: string): string {
     return join(this.#deps.layout.pool, `${name}.json`);
+  }
+
+  #refillSoon(): void {
+    this.#scheduleRefill(this.#ready.length > this.#deps.size / 2 ? refillDelayMs : lowRefillDelayMs);
   }
 
   #scheduleRefill(delayMs: number): void {

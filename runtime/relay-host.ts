@@ -1,7 +1,8 @@
 /**
- * The process that relays are forked from. Starting perl anew takes some 10 ms and blocks us for a part of them. It starts
- * with the first session and ends when there was none for a while; as long as it is there, relays wait, forked ahead
- * of need, since that takes 10 ms as well until it runs. Effects.
+ * The process that relays are forked from, and with them the monitors of containers. Starting perl anew takes some 10 ms and
+ * blocks us for a part of them; so does any fork of ours, since all of our memory is to be shared with the child (10 ms with
+ * 140 MB, and again as much for what we write to next; measured 2026-11). It starts with us, and relays wait, forked ahead of
+ * need, since that takes 10 ms as well until it runs. Effects.
  */
 import type { ChildProcess } from 'node:child_process';
 import { connect, type Socket } from 'node:net';
@@ -36,15 +37,13 @@ interface Host {
 }
 
 const startDeadlineMs = 10_000;
-/** How long it is kept after the last session began: some 10 MB. */
-const idleMs = 60_000;
 /** sun_path of unix(7), without the NUL. */
 const maxSocketPathBytes = 107;
 const sessionBytes = 8;
 /** The next session finds one, while what was taken is replaced. */
-const spareCount = 2;
+const spareCount = 3;
 /** What was taken is replaced when its session ends, or after this: the one that begins needs the processors more. */
-const refillDelayMs = 1_000;
+const refillDelayMs = 250;
 
 export class RelayHost {
   /** Absolute; it holds the socket. */
@@ -53,7 +52,6 @@ export class RelayHost {
   #host: Promise<Host> | undefined;
   /** The one of #host, once it has started. */
   #current: Host | undefined;
-  #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
 
   constructor(dir: string, randomHex: (bytes: number) => string) {
@@ -64,6 +62,14 @@ export class RelayHost {
   /** Why `join` cannot be used; undefined: it can. Starts the host. Throws RuntimeOperationError. */
   async findObstacle(): Promise<string | undefined> {
     return (await this.#ensure()).obstacle;
+  }
+
+  /** Has it ready for the first session. What goes wrong is told to that. */
+  warm(): void {
+    this.#ensure().then(
+      (host) => this.#refill(host),
+      () => {},
+    );
   }
 
   /** Connects to a new relay that runs MODE with these arguments. Throws RuntimeOperationError when none can be had. */
@@ -161,9 +167,6 @@ export class RelayHost {
 
   async #ensure(): Promise<Host> {
     if (this.#isClosed) throw new RuntimeOperationError('relay', 'the runtime is closing; try again later');
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => void this.#drop(), idleMs);
-    this.#timer.unref();
     if (this.#host !== undefined) return this.#host;
     const starting = this.#start();
     this.#host = starting;
@@ -218,7 +221,6 @@ export class RelayHost {
   }
 
   async #drop(): Promise<void> {
-    clearTimeout(this.#timer);
     const dropped = this.#host;
     this.#host = undefined;
     const host = await dropped?.catch(() => undefined); // told to whoever wanted it

@@ -174,12 +174,12 @@ sub carry {
   tell_us("started $pid");
 
   my @outputs = $has_terminal
-    ? flow(source => $terminal, target => descriptor(1, '>&='), keep_source => 1)
-    : map { flow(source => $outside->[$_], target => descriptor($_, '>&=')) } 1, 2;
+    ? flow(source => $terminal, target => \*STDOUT, keep_source => 1)
+    : (flow(source => $outside->[1], target => \*STDOUT), flow(source => $outside->[2], target => \*STDERR));
   # A terminal's input ends by the character for it; the terminal itself stays.
   my @input = !$has_stdin ? ()
-    : $has_terminal ? flow(source => descriptor(0, '<&='), target => $terminal, drain => 1, at_end => sub { syswrite($_[0], "\x04") })
-    : flow(source => descriptor(0, '<&='), target => $outside->[0], drain => 1);
+    : $has_terminal ? flow(source => \*STDIN, target => $terminal, drain => 1, at_end => sub { syswrite($_[0], "\x04") })
+    : flow(source => \*STDIN, target => $outside->[0], drain => 1);
   @$outside = ();
   # With a terminal, fd 2 is unused; its other end should not wait for us.
   close(STDERR) if $has_terminal;
@@ -266,7 +266,7 @@ sub run_attach {
   connect($monitor, pack('S a*', $AF_UNIX, "attach\0")) or give_up(0, "connect to the monitor: $!");
   tell_us("started $$");
   # Small enough for one packet. The monitor tells the end of our input from our going away only by shutdown.
-  my $input = flow(source => descriptor(0, '<&='), target => $monitor, chunk => 8192, drain => 1, at_end => sub { shutdown($_[0], 1); });
+  my $input = flow(source => \*STDIN, target => $monitor, chunk => 8192, drain => 1, at_end => sub { shutdown($_[0], 1); });
   for (;;) {
     for my $ready (pump([$input], [$control, $monitor])) {
       if ($ready == $control) { exit 0 unless listen_to_us(sub {}); next; }
@@ -501,6 +501,29 @@ sub run_host {
   }
 }
 
+# monitor DIR LOG UMASK COUNT ENV... COMMAND...: becomes a monitor, which has fd 3 for its own words, LOG for its errors and
+# nothing else of ours. A daemon that has gone meanwhile would look for it in vain: then nothing is begun.
+sub run_monitor {
+  my ($dir, $log, $umask, $count, @rest) = @_;
+  my @env = splice @rest, 0, $count;
+  chdir $dir or give_up($! + 0, "chdir $dir: $!");
+  open(STDERR, '>', $log) or give_up($! + 0, "open $log: $!");
+  # Perl ignores the second by itself.
+  $SIG{$_} = 'DEFAULT' for 'PIPE', 'FPE';
+  umask($umask + 0);
+  %ENV = map { split /=/, $_, 2 } @env;
+  syscall($numbers{setsid});
+  fcntl(STDERR, $F_SETFD, 0);
+  unblock($control);
+  my $is_there = !defined recv($control, my $byte, 1, $MSG_PEEK) && $! == $EAGAIN;
+  exit 0 unless $is_there;
+  fcntl($control, $F_SETFL, fcntl($control, $F_GETFL, 0) & ~$O_NONBLOCK);
+  fcntl($control, $F_SETFD, 0);
+  # Also what we were given by whoever started the daemon.
+  close_all_but(fileno($control), sub {});
+  exec { $rest[0] } @rest or give_up($! + 0, "exec $rest[0]: $!");
+}
+
 # Waits for the connections of a session, one for each descriptor that it has. The first line says which: ROLE, and for
 # control "control ROLES MODE ARGS...", the arguments percent-encoded, ROLES joined by commas.
 my %places = (stdin => 0, stdout => 1, stderr => 2, control => 3, connection => 4);
@@ -587,5 +610,5 @@ if ($mode eq 'host') {
 }
 # What ps shows; the command that is run is nobody's business.
 $0 = "holdfast-relay $mode";
-my %modes = (exec => \&run_exec, join => \&run_join, attach => \&run_attach, dial => \&run_dial);
+my %modes = (exec => \&run_exec, join => \&run_join, attach => \&run_attach, dial => \&run_dial, monitor => \&run_monitor);
 ($modes{$mode} // sub { give_up(0, "no mode $mode"); })->(@args);

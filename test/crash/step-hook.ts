@@ -8,6 +8,7 @@ import childProcess from 'node:child_process';
 import fs from 'node:fs';
 import promises, { type FileHandle } from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
+import net from 'node:net';
 import { basename } from 'node:path';
 import type { Writable } from 'node:stream';
 
@@ -140,6 +141,10 @@ export async function watchSteps(places: Places, onStep: (step: Step) => void): 
     else watchInput(child.stdin, (text) => step('tell', what, text));
     return child;
   } as typeof childProcess.spawn;
+  // A relay becomes what is written to it.
+  wrap(net.Socket.prototype as unknown as Functions, 'write', (_, [text]) => {
+    if (typeof text === 'string' && text.startsWith('control control monitor ')) step('spawn', 'conmon');
+  });
   syncBuiltinESMExports();
 }
 

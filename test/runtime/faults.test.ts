@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { lstatSync, readdirSync, readlinkSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -11,6 +12,7 @@ import { runCommand, runSuccessfully } from '../../runtime/command.ts';
 import { createRuntime, ImageNotPresentError, RuntimeClosedError, RuntimeOperationError } from '../../runtime/index.ts';
 import { createLayout } from '../../runtime/layout.ts';
 import { startMonitor } from '../../runtime/monitor.ts';
+import { RelayHost } from '../../runtime/relay-host.ts';
 import { SyscallError, Syscalls } from '../../runtime/syscalls.ts';
 import { never, TestHost, until } from './host.ts';
 
@@ -51,38 +53,78 @@ describe('system calls', () => {
   });
 });
 
-describe('a monitor that is missing', () => {
-  it('is named in the error', async () => {
-    const dir = await mkdtemp(join(tmpdir(), 'hf-monitor-'));
-    try {
-      const layout = createLayout({ dataDir: dir, runDir: dir, bridge: 'none' });
-      const id = 'a'.repeat(64);
-      const paths = layout.container(id);
-      await mkdir(paths.bundle, { recursive: true });
-      const request = {
-        id,
-        ociRoot: dir,
-        exitsDir: dir,
-        paths,
-        args: ['x'],
-        stdio: {},
-        deadlineMs: 60_000,
-        signal: never,
-      };
-      const runtime = { name: 'crun', path: '/usr/bin/crun', version: '0' } as const;
-      await assert.rejects(startMonitor({ ...request, conmon: '/no/conmon', runtime }), /conmon is not installed/);
-      // One that cannot even be tried, as without file descriptors, keeps none.
-      await assert.rejects(startMonitor({ ...request, conmon: 'con\0mon', runtime }));
-      const open = readdirSync('/proc/self/fd').map((name) => `/proc/self/fd/${name}`);
-      const present = open.filter((path) => lstatSync(path, { throwIfNoEntry: false }) !== undefined);
-      assert.equal(present.map((path) => readlinkSync(path)).includes(paths.monitorLog), false);
-      await assert.rejects(
-        startMonitor({ ...request, conmon: 'conmon', runtime: { ...runtime, path: '/no/crun' } }),
-        RuntimeOperationError,
-      );
-    } finally {
-      await rm(dir, { recursive: true, force: true });
-    }
+describe('a monitor', () => {
+  let dir: string;
+  let relays: RelayHost;
+  before(async () => {
+    dir = await mkdtemp(join(tmpdir(), 'hf-monitor-'));
+    relays = new RelayHost(dir, (bytes) => randomBytes(bytes).toString('hex'));
+  });
+  after(async () => {
+    await relays.close();
+    await rm(dir, { recursive: true, force: true });
+  });
+
+  async function prepare() {
+    const layout = createLayout({ dataDir: dir, runDir: dir, bridge: 'none' });
+    const id = 'a'.repeat(64);
+    const paths = layout.container(id);
+    await mkdir(paths.bundle, { recursive: true });
+    const runtime = { name: 'crun', path: '/usr/bin/crun', version: '0' } as const;
+    const deadlines = { deadlineMs: 60_000, signal: never };
+    return { id, relays, runtime, ociRoot: dir, exitsDir: dir, paths, args: ['x'], stdio: {}, ...deadlines };
+  }
+
+  it('that is missing is named in the error', async () => {
+    const request = await prepare();
+    await assert.rejects(startMonitor({ ...request, conmon: '/no/conmon' }), /conmon is not installed/);
+    await assert.rejects(startMonitor({ ...request, conmon: 'con\0mon' }), RuntimeOperationError);
+    await assert.rejects(
+      startMonitor({ ...request, conmon: 'conmon', runtime: { ...request.runtime, path: '/no/crun' } }),
+      RuntimeOperationError,
+    );
+  });
+
+  it('gets nothing of ours but its own words and errors, and signals as they are by default', async () => {
+    const request = await prepare();
+    const seen = join(dir, 'seen');
+    const conmon = join(dir, 'conmon');
+    const looks = ['ls -l /proc/$$/fd', 'grep -E "^Sig(Ign|Blk)|^Umask" /proc/$$/status', 'env', 'pwd'];
+    await writeFile(conmon, `#!/bin/sh\n(${looks.join('; ')}) >${seen}\n`, { mode: 0o700 });
+    await assert.rejects(startMonitor({ ...request, conmon }), /ended without an answer/);
+    const text = await readFile(seen, 'utf8');
+    const open = [...text.matchAll(/ (\d+) -> (.*)$/gm)].map(([, number, to]) => `${number} ${to}`);
+    // The shell has its script open as 10 or above.
+    const low = open.filter((one) => Number(one.split(' ')[0]) < 10).map((one) => one.replace(/\[\d+\]/, '[]'));
+    assert.deepEqual(low, ['0 /dev/null', '1 /dev/null', `2 ${request.paths.monitorLog}`, '3 socket:[]']);
+    assert.equal(open.length, low.length + 1, open.join('\n'));
+    assert.match(text, /^SigBlk:\s+0+$/m);
+    assert.match(text, /^SigIgn:\s+0+$/m);
+    assert.match(text, /^Umask:\s+0022$/m);
+    assert.match(text, /^_OCI_SYNCPIPE=3$/m);
+    assert.equal(text.trim().split('\n').at(-1), request.paths.bundle);
+  });
+
+  it('is not begun for a daemon that has gone meanwhile', async () => {
+    await relays.findObstacle();
+    relays.warm();
+    const waiting = (): number[] =>
+      readdirSync('/proc').flatMap((name) => {
+        const isOurs = /^\d+$/.test(name) && content(`/proc/${name}/cmdline`).startsWith('holdfast-relay wait');
+        return isOurs && readlink(`/proc/${name}/cwd`) === dir ? [Number(name)] : [];
+      });
+    await until('relays wait', () => waiting().length >= 2);
+    const pids = waiting();
+    for (const pid of pids) process.kill(pid, 'SIGSTOP');
+    const file = join(dir, 'begun');
+    const { control } = await relays.open([], ['monitor', dir, join(dir, 'log'), '18', '0', '/usr/bin/touch', file]);
+    control.destroy();
+    for (const pid of pids) process.kill(pid, 'SIGCONT');
+    await until('one has gone', () => pids.some((pid) => !existsSync(`/proc/${pid}`)));
+    assert.equal(existsSync(file), false);
+    // The same words, when somebody listens.
+    await relays.open([], ['monitor', dir, join(dir, 'log'), '18', '0', '/usr/bin/touch', file]);
+    await until('the file is there', () => existsSync(file));
   });
 });
 
@@ -211,3 +253,20 @@ describe('runc in place of crun', () => {
     }
   });
 });
+
+/** '' if it has gone. */
+function content(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return ''; // the process has ended
+  }
+}
+
+function readlink(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return ''; // the process has ended
+  }
+}

@@ -235,6 +235,14 @@ describe('parseSyncMessage', () => {
   ] as const) {
     it(`reads ${line}`, () => assert.deepEqual(parseSyncMessage(line), want));
   }
+  it('names what the relay could not become', () => {
+    const missing = parseSyncMessage('failed 2 exec /no/conmon: No such file or directory');
+    assert.match(missing.kind === 'failed' ? missing.message : '', /conmon is not installed.*doctor/);
+    assert.deepEqual(parseSyncMessage('failed 2 chdir /x: No such file or directory'), {
+      kind: 'failed',
+      message: 'chdir /x: No such file or directory',
+    });
+  });
   it('quotes what it cannot read', () => assert.match(JSON.stringify(parseSyncMessage('garbage')), /garbage/));
 });
 

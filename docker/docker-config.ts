@@ -20,10 +20,19 @@ export interface DockerConfig {
 
 export const emptyConfig: DockerConfig = { Config: {}, HostConfig: {}, NetworkingConfig: {}, Labels: {} };
 
+/** Objects do not change; each is asked several times for every line of docker ps. */
+const known = new WeakMap<Container['metadata'], DockerConfig>();
+
 /** Anybody who may write an object may write the annotation: what cannot be read counts as not there. */
 export function dockerConfigOf({ metadata }: Pick<Container, 'metadata'>): DockerConfig {
   const text = metadata.annotations?.[dockerConfigAnnotation];
   if (text === undefined) return emptyConfig;
+  const config = known.get(metadata) ?? parseDockerConfig(text);
+  known.set(metadata, config);
+  return config;
+}
+
+function parseDockerConfig(text: string): DockerConfig {
   let parsed: unknown;
   try {
     parsed = JSON.parse(text);

@@ -5,6 +5,7 @@
 import {
   closeSync,
   existsSync,
+  fstatSync,
   linkSync,
   mkdirSync,
   openSync,
@@ -203,8 +204,8 @@ function readStart(path: string, maxBytes: number): string | undefined {
     return undefined; // not there
   }
   try {
-    const buffer = Buffer.alloc(maxBytes);
-    return buffer.subarray(0, readSync(fd, buffer, 0, maxBytes, 0)).toString('utf8');
+    const buffer = Buffer.allocUnsafe(Math.min(maxBytes, fstatSync(fd).size + 1));
+    return buffer.subarray(0, readSync(fd, buffer, 0, buffer.length, 0)).toString('utf8');
   } finally {
     closeSync(fd);
   }

@@ -9,6 +9,7 @@ import {
   type Container,
   containerIDOf,
   formatRenamedFrom,
+  hostnameOf,
   parseRename,
   plural,
   renamedFromAnnotation,
@@ -105,6 +106,6 @@ function heirOf(old: Container, name: string, changes: RenameRequest['annotation
       labels: metadata.labels,
       annotations: { ...Object.fromEntries(kept), ...changes, [renamedFromAnnotation]: formatRenamedFrom(old) },
     },
-    spec: { ...spec, hostname: spec.hostname ?? metadata.name },
+    spec: { ...spec, hostname: hostnameOf(old) },
   };
 }

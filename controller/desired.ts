@@ -2,7 +2,7 @@
 import { hash } from 'node:crypto';
 import type { Backoff } from '../client/index.ts';
 import type { Container } from '../crds/index.ts';
-import { addressPlaceholderOf, containerIDOf, parseRename, renamedFromAnnotation } from '../crds/index.ts';
+import { addressPlaceholderOf, containerIDOf, hostnameOf, parseRename, renamedFromAnnotation } from '../crds/index.ts';
 import type { ContainerConfig, EnvVar, HostEntry, LogLimits, PullPolicy } from '../runtime/index.ts';
 import { environmentSpec, findEnvironmentProblems } from './environment.ts';
 import { parseExitCodes } from './exit-codes.ts';
@@ -201,7 +201,7 @@ export function parseDesired(object: Container): Desired {
     hasTerminal: spec.tty,
     ...identityOf(spec),
     hasInit: spec.init ? true : undefined,
-    hostname: spec.hostname ?? metadata.name,
+    hostname: hostnameOf(object),
     addressPlaceholder: addressPlaceholderOf(object),
     readonlyRootfs: spec.securityContext.readOnlyRootFilesystem,
     volumes,

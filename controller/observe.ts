@@ -3,7 +3,7 @@
  * its environment refers to. Effects: reads only.
  */
 import type { Container } from '../crds/index.ts';
-import { addressPlaceholderOf, containerIDOf } from '../crds/index.ts';
+import { addressPlaceholderOf, containerIDOf, hostnameOf } from '../crds/index.ts';
 import type { EnvVar, Exit } from '../runtime/index.ts';
 import type { Obstacle } from './decide.ts';
 import { type Desired, labelKeys, type Mutable } from './desired.ts';
@@ -72,7 +72,7 @@ export async function observeDependencies(
         ending: state.kind === 'exited' && !hasCompleted ? describeExit(state.exit) : undefined,
         ip,
         ip6,
-        hostname: target.spec.hostname ?? name,
+        hostname: hostnameOf(target),
         ports: (target.spec.ports ?? []).map((port) => ({
           port: port.containerPort,
           protocol: port.protocol === 'UDP' ? 'udp' : 'tcp',

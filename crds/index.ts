@@ -14,6 +14,7 @@ export {
   type Rename,
   renamedFromAnnotation,
 } from './container-id.ts';
+export { hostnameAnnotation, hostnameOf, idAsHostname } from './hostname.ts';
 export type { ContainerSpec, ContainerStatus, NetworkSpec } from './types.ts';
 export { volumeNameOf } from './volume-name.ts';
 

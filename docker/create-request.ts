@@ -3,7 +3,7 @@
  * name, never left out. Networks, ports and mounts are read by network-spec.ts and mounts-spec.ts. Pure.
  * Source: Engine API 1.50, "ContainerCreate"; defaults and checks of moby (daemon/create.go, runconfig).
  */
-import { type ContainerSpec, finalizer } from '../crds/index.ts';
+import { type ContainerSpec, finalizer, hostnameAnnotation, idAsHostname } from '../crds/index.ts';
 import { createdAnnotation, dockerConfigAnnotation, isKubernetesLabel, prepareAnnotation } from './docker-config.ts';
 import { badParameter } from './docker-error.ts';
 import { escapeDollars } from './dollars.ts';
@@ -104,6 +104,7 @@ export function parseCreateRequest(body: unknown, context: CreateContext): Conta
       annotations: {
         ...nameAnnotations(context.name),
         [prepareAnnotation]: 'true',
+        [hostnameAnnotation]: idAsHostname,
         [createdAnnotation]: new Date(context.nowMs).toISOString(),
         [dockerConfigAnnotation]: JSON.stringify(keptOf(body, Object.fromEntries(others))),
       },

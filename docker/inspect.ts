@@ -1,5 +1,5 @@
 /** What docker inspect and docker ps say of a container. Pure. Source: Engine API 1.50, ContainerInspect and ContainerList. */
-import { type Container, containerIDOf } from '../crds/index.ts';
+import { type Container, containerIDOf, hostnameOf } from '../crds/index.ts';
 import type { ImageConfig } from '../runtime/index.ts';
 import { formatState, formatStatus, stateOf } from './container-state.ts';
 import { createdMs, dockerConfigOf, labelsOf } from './docker-config.ts';
@@ -105,7 +105,7 @@ export function formatInspect(input: InspectInput): object {
 }
 
 function formatConfig({ object, image }: InspectInput): object {
-  const { spec, metadata } = object;
+  const { spec } = object;
   const kept = dockerConfigOf(object).Config;
   const { entrypoint, cmd } = commandOf(object, image?.config);
   const ports = Object.fromEntries((image?.config.exposedPorts ?? []).map((port) => [port, {}]));
@@ -116,7 +116,7 @@ function formatConfig({ object, image }: InspectInput): object {
   };
   const isAttached = (name: string): boolean => kept[name] === true;
   return {
-    Hostname: spec.hostname ?? metadata.name,
+    Hostname: hostnameOf(object),
     Domainname: '',
     User: spec.user ?? image?.config.user ?? '',
     AttachStdin: isAttached('AttachStdin'),

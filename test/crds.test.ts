@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { load } from 'js-yaml';
 import { formatTypes } from '../crds/generate.ts';
-import { crdFiles } from '../crds/index.ts';
+import { containerIDOf, crdFiles, formatRenamedFrom, hostnameOf, renamedFromAnnotation } from '../crds/index.ts';
 
 type Schema = {
   type?: string;
@@ -107,4 +107,27 @@ describe('crds/types.ts', () => {
       'run `make crds`',
     );
   });
+});
+
+describe('hostnameOf', () => {
+  const annotations = { 'holdfast.dev/hostname': 'container-id' };
+  const made = { metadata: { name: 'web', uid: 'a-uid', annotations }, spec: {} };
+  const digits = containerIDOf(made).slice(0, 12);
+  const heir = {
+    name: 'other',
+    uid: 'b',
+    annotations: { ...annotations, [renamedFromAnnotation]: formatRenamedFrom(made) },
+  };
+  for (const [title, object, want] of [
+    ["is the object's name", { metadata: { name: 'web', uid: 'a-uid' }, spec: {} }, 'web'],
+    ['is the beginning of the id where that is asked for', made, digits],
+    ['stays the same when another object takes the container over', { metadata: heir, spec: {} }, digits],
+    ['is what the spec says', { ...made, spec: { hostname: 'db' } }, 'db'],
+    [
+      'is the name when the annotation says something else',
+      { ...made, metadata: { ...made.metadata, annotations: { 'holdfast.dev/hostname': 'x' } } },
+      'web',
+    ],
+  ] as const)
+    it(title, () => assert.equal(hostnameOf(object), want));
 });

@@ -124,8 +124,13 @@ describe('the life of a container, driven by docker', function () {
   it('keeps its id and its process when it is renamed', async () => {
     const id = await docker('run', '-d', '--name', 'web', image, 'sleep', '1000');
     const pid = await inspect('web', '{{.State.Pid}}');
+    const hostname = id.slice(0, 12);
+    assert.equal(await docker('exec', 'web', 'hostname'), hostname);
+    assert.match(await docker('exec', 'web', 'cat', '/etc/hosts'), new RegExp(`^[0-9.]+\\s+${hostname}$`, 'm'));
     await docker('rename', 'web', 'Web_Old');
-    assert.equal(await inspect('Web_Old', '{{.Id}} {{.State.Pid}}'), `${id} ${pid}`);
+    assert.equal(await inspect('Web_Old', '{{.Id}} {{.State.Pid}} {{.Config.Hostname}}'), `${id} ${pid} ${hostname}`);
+    await docker('restart', '-t', '0', 'Web_Old');
+    assert.equal(await docker('exec', 'Web_Old', 'hostname'), hostname);
     assert.equal(await inspect(id, '{{.Name}}'), '/Web_Old');
     await docker('run', '-d', '--name', 'web', image, 'sleep', '1000');
     assert.match(

@@ -1,4 +1,5 @@
 /** `docker attach`, and what `docker run` does before it starts: the streams of a container's own process. Effects. */
+import type { Duplex } from 'node:stream';
 import { type Container, containerIDOf } from '../crds/index.ts';
 import type { AttachRequest, StreamSession } from '../runtime/index.ts';
 import { stateOf } from './container-state.ts';
@@ -10,7 +11,16 @@ import { contentTypeOf, formatFrame, parseDetachKeys } from './stream-frames.ts'
 
 export function attachRoutes(deps: StreamDeps): readonly Route[] {
   return [
-    { method: 'POST', path: '/containers/{id}/attach', handle: (call) => attach(deps, call) },
+    {
+      method: 'POST',
+      path: '/containers/{id}/attach',
+      handle: (call) => attach(deps, call, { hasFrames: true, take: (type) => call.hijack(type) }),
+    },
+    {
+      method: 'GET',
+      path: '/containers/{id}/attach/ws',
+      handle: (call) => attach(deps, call, { hasFrames: false, take: () => call.webSocket() }),
+    },
     {
       method: 'POST',
       path: '/containers/{id}/resize',
@@ -28,7 +38,14 @@ export function attachRoutes(deps: StreamDeps): readonly Route[] {
   ];
 }
 
-async function attach(deps: StreamDeps, call: Call): Promise<void> {
+/** How a client has its connection. */
+interface Way {
+  /** Whether standard output and error are told apart; a terminal has only one. */
+  readonly hasFrames: boolean;
+  readonly take: (contentType: string) => Promise<Duplex>;
+}
+
+async function attach(deps: StreamDeps, call: Call, way: Way): Promise<void> {
   const { now } = deps;
   const { query } = call;
   const reference = call.params.id ?? '';
@@ -39,7 +56,8 @@ async function attach(deps: StreamDeps, call: Call): Promise<void> {
   if (state === 'paused') throw conflict(`container ${reference} is paused, unpause the container before attach`);
   if (state === 'restarting')
     throw conflict(`container ${reference} is restarting, wait until the container is running`);
-  const { tty: isRaw = false, stdin: hasInput = false, stdinOnce = false } = object.spec;
+  const { tty: hasTerminal = false, stdin: hasInput = false, stdinOnce = false } = object.spec;
+  const isRaw = hasTerminal || !way.hasFrames;
   const contentType = contentTypeOf(isRaw, call.version);
   const wants = {
     stdin: booleanOf(query, 'stdin') && hasInput,
@@ -47,16 +65,17 @@ async function attach(deps: StreamDeps, call: Call): Promise<void> {
     stderr: booleanOf(query, 'stderr'),
   };
   const hasLog = booleanOf(query, 'logs');
-  if (!booleanOf(query, 'stream')) return await giveLog(deps, call, { object, isRaw, contentType, wants, hasLog });
+  if (!booleanOf(query, 'stream'))
+    return await giveLog(deps, call, { object, isRaw, take: () => way.take(contentType), wants, hasLog });
   const session = await open(deps, object, { hasStdin: wants.stdin, hasLog, run: 'present-or-next' }, call.signal);
   const forget = closeWhenGone(deps, object, session);
   try {
-    const connection = await call.hijack(contentType);
+    const connection = await way.take(contentType);
     tell(deps, object, 'attach');
     const end = await pump({
       ...{ connection, session, isRaw, wants },
-      detachKeys: isRaw ? detachKeys : undefined,
-      endsInput: !isRaw && stdinOnce,
+      detachKeys: hasTerminal ? detachKeys : undefined,
+      endsInput: !hasTerminal && stdinOnce,
     });
     if (end === 'detached') tell(deps, object, 'detach');
   } finally {
@@ -97,14 +116,14 @@ async function giveLog(
   given: {
     readonly object: Container;
     readonly isRaw: boolean;
-    readonly contentType: string;
+    readonly take: () => Promise<Duplex>;
     readonly wants: { readonly stdout: boolean; readonly stderr: boolean };
     readonly hasLog: boolean;
   },
 ): Promise<void> {
-  const { object, isRaw, contentType, wants, hasLog } = given;
+  const { object, isRaw, take, wants, hasLog } = given;
   const id = containerIDOf(object);
-  const connection = await call.hijack(contentType);
+  const connection = await take();
   connection.on('error', () => {}); // the client went away
   try {
     const isThere = hasLog && (await runtime.containers.inspect(id)) !== undefined;

@@ -16,6 +16,7 @@ import type { Logger } from 'pino';
 import { badParameter, DockerError } from './docker-error.ts';
 import { listenOnSocket, type SocketAccess } from './listen.ts';
 import { type Call, createMatcher, newestMinor, oldestMinor, parseVersion, type Route } from './route.ts';
+import { takeWebSocket, webSocketNeeded } from './web-socket.ts';
 
 export interface HttpServerDeps {
   readonly socket: SocketAccess;
@@ -66,6 +67,7 @@ export async function startHttpServer(deps: HttpServerDeps): Promise<{ close(): 
         empty: (status, more) => link.answer(status, { ...more }, ''),
         stream: (status, more) => link.stream(status, more),
         hijack: (contentType) => link.hijack(contentType),
+        webSocket: () => link.webSocket(),
       };
       await found.route.handle(call);
     } catch (error) {
@@ -147,6 +149,7 @@ interface Link {
   answer(status: number, headers: Readonly<Record<string, string>>, body: string): void;
   stream(status: number, headers: Readonly<Record<string, string>>): ServerResponse | Duplex;
   hijack(contentType: string): Promise<Duplex>;
+  webSocket(): Promise<Duplex>;
   /** Breaks off: the answer began, and cannot be finished. */
   destroy(): void;
 }
@@ -186,6 +189,9 @@ function linkOf(request: IncomingMessage, response: ServerResponse, always: Head
       open(200, { 'Content-Type': contentType, Connection: 'close' });
       response.flushHeaders();
       return join(request, response);
+    },
+    webSocket: async () => {
+      throw webSocketNeeded();
     },
     destroy: () => void response.destroy(),
   };
@@ -248,6 +254,12 @@ function upgradedLinkOf(request: IncomingMessage, socket: Socket, head: Buffer, 
       write(101, { 'Content-Type': contentType, Connection: 'Upgrade', Upgrade: 'tcp' }, '', false);
       socket.off('close', closed);
       return socket;
+    },
+    webSocket: async () => {
+      const stream = await takeWebSocket(request, socket);
+      isAnswered = true;
+      socket.off('close', closed);
+      return stream;
     },
     destroy: () => void socket.destroy(),
   };

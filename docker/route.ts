@@ -27,6 +27,8 @@ export interface Call {
    * 101, without one 200, and then the client's bytes are the rest of its request. Source: Engine API, "attach": hijacking.
    */
   hijack(contentType: string): Promise<Duplex>;
+  /** As hijack, for a client that asks for a WebSocket. Throws DockerError if it does not. */
+  webSocket(): Promise<Duplex>;
 }
 
 export interface Route {

@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
+import { WebSocket } from 'ws';
 import { useInstance } from '../e2e/use-instance.ts';
 import { type CommandResult, run } from '../instance.ts';
 import { Terminal } from '../terminal.ts';
@@ -232,6 +233,48 @@ describe('streams of containers, by docker', function () {
       assert.equal((await attached).stdout, 'got hello\n');
     });
 
+    it('is had over a WebSocket as well, whose messages are the streams without frames', async () => {
+      await start('talker', 'while read line; do echo "got $line"; echo "err $line" >&2; done', '-i');
+      const open = (query: string): WebSocket =>
+        new WebSocket(`ws+unix://${socket()}:/v1.41/containers/talker/attach/ws?${query}`);
+      const first = open('stream=1&stdin=1&stdout=1&stderr=1');
+      const heard = { text: '' };
+      first.on('message', (data: Buffer, isBinary: boolean) => {
+        assert.ok(isBinary);
+        heard.text += data.toString();
+      });
+      await once(first, 'open');
+      first.send('one\n');
+      await until(() => heard.text.includes('got one\n') && heard.text.includes('err one\n'), 'both answers');
+      assert.equal(heard.text.length, 'got one\nerr one\n'.length, heard.text);
+      first.terminate();
+      assert.equal(await state('talker'), 'running');
+      // What was there before, and no more.
+      const second = open('logs=1&stdout=1');
+      let log = '';
+      second.on('message', (data: Buffer) => {
+        log += data.toString();
+      });
+      await once(second, 'close');
+      assert.equal(log, 'got one\n');
+      // The end of the container is that of the connection.
+      const third = open('stream=1&stdout=1');
+      await once(third, 'open');
+      await docker('kill', 'talker');
+      await once(third, 'close');
+    });
+    it('by a WebSocket is refused to what is none, and to a container that is not there', async () => {
+      await start('web', 'sleep 1000');
+      const path = '/v1.41/containers/web/attach/ws?stream=1';
+      assert.match(await ask('GET', path), /^HTTP\/1.1 400 .*this is for a WebSocket/s);
+      const other = await open('GET', path);
+      const heard = hear(other);
+      await once(other, 'close');
+      assert.match(heard.text, /^HTTP\/1.1 400 .*this is for a WebSocket/s);
+      const missing = new WebSocket(`ws+unix://${socket()}:/v1.41/containers/nope/attach/ws?stream=1`);
+      const [error] = await once(missing, 'error').catch((found: unknown) => [found]);
+      assert.match(String(error), /Unexpected server response: 404/);
+    });
     it('is refused by a paused container, and leaves nothing when its client vanishes', async () => {
       await start('web', 'while read line; do echo "got $line"; done; sleep 1000', '-i');
       const connections = await Promise.all(

@@ -53,8 +53,8 @@ export const excuses: readonly Excuse[] = [
     because: 'only a recovery comes here; make crash kills those as well',
   },
   {
-    file: /\/(?:atomic-file|run|oci-runtime|netns-pool|resolver|instance)\.ts$/,
-    text: /^for \(const (?:name|process) of |^else await (?:forceDelete|rm)\(|'remove', command|owner === name|SIGTERM|^await syscalls\.kill\(process, SIGKILL|rm\(pooled|rename\(draft/,
+    file: /\/(?:atomic-file|run|oci-runtime|netns-pool|resolver|instance|file-volume)\.ts$/,
+    text: /^for \(const (?:name|process) of |^else (?:if \(existsSync\(paths\.ociState\)\) )?await (?:forceDelete|rm)\(|'remove', command|owner === name|^await rm\(join\(folder, name\)|SIGTERM|^await syscalls\.kill\(process, SIGKILL|rm\(pooled|rename\(draft/,
     because: 'only a recovery comes here; make crash kills those as well',
   },
   { file: /\/container-entry\.ts$/, text: /^rmSync\(/, because: 'a full disk (faults.test.ts)' },
@@ -86,7 +86,7 @@ export const excuses: readonly Excuse[] = [
   },
   {
     file: /\/images\/(?:root-fs-import|archives)\.ts$/,
-    text: /layout|blobs|createWriteStream\(to|rm\(beside|await rename\(/,
+    text: /layout|blobs|createWriteStream\(to|rm\(beside|^await rm\(given\)|await rename\(/,
     because: 'a scratch folder, which is removed; what is taken in from it is imported like any archive',
   },
   {

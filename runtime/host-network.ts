@@ -7,7 +7,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import { ipv6Digits, type Subnet } from './addresses.ts';
 import { runCommand, runSuccessfully } from './command.ts';
-import { observeObstacle, openFirewall } from './host-firewall.ts';
+import { findObstacle, listChains, openFirewall } from './host-firewall.ts';
 import { type ContainerID, RuntimeOperationError } from './interface.ts';
 import {
   type Family,
@@ -137,10 +137,11 @@ export class HostNetwork {
 
   async #ensureFirewall(): Promise<void> {
     const { bridge, subnet6, log } = this.#deps;
-    const added = await openFirewall({ bridge, hasIPv6: subnet6 !== undefined }, log);
+    const chains = await listChains();
+    const added = await openFirewall({ bridge, hasIPv6: subnet6 !== undefined }, chains, log);
     if (added > 0 && this.#isOpened) this.#found('firewall', `${added} rules of iptables were missing`);
     this.#isOpened = true;
-    const obstacle = await observeObstacle(bridge);
+    const obstacle = findObstacle(bridge, chains);
     if (obstacle !== undefined && obstacle !== this.#obstacle) log.warn({ bridge }, obstacle);
     this.#obstacle = obstacle;
   }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { deriveSubnet6, ipv6Digits, isWithin, parseSubnet6 } from '../../runtime/addresses.ts';
 import { canChangeNetwork } from '../../runtime/container-network.ts';
-import { decideMissing, findClosedChains } from '../../runtime/host-firewall.ts';
+import { decideMissing, findClosedChains, mayHoldRules } from '../../runtime/host-firewall.ts';
 import { never, TestHost } from './host.ts';
 
 describe('IPv6 subnets', () => {
@@ -83,6 +83,17 @@ describe('chains of an administrator', () => {
     ];
     assert.deepEqual(findClosedChains(JSON.stringify({ nftables })), ['inet filter forward', 'inet filter input']);
     assert.deepEqual(findClosedChains(''), []);
+  });
+  it('tell whether iptables need be asked: where it has none, or what there is is not known', () => {
+    const listing = (...chains: object[]): string => JSON.stringify({ nftables: [{ metainfo: {} }, ...chains] });
+    const own = chain('ip', 'own', 'forward', 'forward', 'drop');
+    assert.equal(mayHoldRules(listing(), 'iptables'), false);
+    assert.equal(mayHoldRules(listing(own), 'iptables'), false);
+    assert.equal(mayHoldRules(listing(own, chain('ip', 'filter', 'FORWARD', 'forward', 'drop')), 'iptables'), true);
+    assert.equal(mayHoldRules(listing(chain('ip', 'filter', 'INPUT', 'input', 'accept')), 'ip6tables'), false);
+    assert.equal(mayHoldRules(listing(chain('ip6', 'filter', 'INPUT', 'input', 'accept')), 'ip6tables'), true);
+    assert.equal(mayHoldRules('', 'iptables'), true);
+    assert.equal(mayHoldRules('{"nftables": [', 'ip6tables'), true);
   });
 });
 

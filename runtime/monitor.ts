@@ -2,9 +2,10 @@
  * Starts conmon, the monitor that stays with a container: it creates it through the OCI runtime, keeps its output,
  * writes its log and its exit code, and outlives us. Effects only; what its answers mean is parseSyncMessage (pure).
  */
-import { rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
+import { setTimeout as wait } from 'node:timers/promises';
 import { getSystemErrorName } from 'node:util';
 import { describeSpawnError, programPath } from './command.ts';
 import { type ContainerConfig, type ContainerID, RuntimeOperationError } from './interface.ts';
@@ -78,6 +79,8 @@ export function stdioFlags({ hasStdin, isStdinOnce, hasTerminal }: Stdio): reado
   return isStdinOnce === true ? ['-i'] : ['-i', '--leave-stdin-open'];
 }
 
+/** It has nothing to wait for. */
+const decisionDeadlineMs = 5_000;
 /** umask of the monitor, whose files say more themselves. */
 const fileMask = 0o022;
 
@@ -105,7 +108,7 @@ export async function startMonitor(request: MonitorRequest): Promise<Monitor> {
   // The OCI runtime appends to its own: what it said of an earlier start is no reason why this one fails.
   rmSync(paths.runtimeLog, { force: true });
   const env = [`PATH=${programPath}`, 'TZ=UTC', 'LC_ALL=C', '_OCI_SYNCPIPE=3'];
-  const { control: pipe } = await relays.open(
+  const { control: pipe, pid } = await relays.open(
     [],
     ['monitor', paths.bundle, paths.monitorLog, String(fileMask), String(env.length), ...env].concat(
       request.conmon,
@@ -139,7 +142,29 @@ export async function startMonitor(request: MonitorRequest): Promise<Monitor> {
     };
   } catch (error) {
     pipe.destroy();
+    await hasDecided(pid);
     throw error;
+  }
+}
+
+/**
+ * A relay that has seen that we are there becomes conmon a moment later, and only then is it found by its arguments: whoever
+ * cleans up behind a start that was given up must not come before.
+ */
+async function hasDecided(pid: number): Promise<void> {
+  const endMs = performance.now() + decisionDeadlineMs;
+  while (commandLineOf(pid).startsWith('holdfast-relay')) {
+    if (performance.now() > endMs) throw new RuntimeOperationError('start', `the relay ${pid} does not end; kill it`);
+    await wait(1);
+  }
+}
+
+/** '' if there is no such process. */
+function commandLineOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'latin1');
+  } catch {
+    return ''; // it has ended
   }
 }
 
@@ -166,6 +191,7 @@ function firstLine(pipe: Socket, { deadlineMs, signal }: FirstLineInput): Promis
     );
     const onAbort = (): void => finish(() => reject(signal.reason));
     signal.addEventListener('abort', onAbort, { once: true });
+    if (signal.aborted) onAbort();
     pipe.on('data', (chunk: Buffer) => {
       if (text.length < 65_536) text += chunk.toString();
       if (text.includes('\n')) finish(() => resolve(text.slice(0, text.indexOf('\n'))));

@@ -19,8 +19,15 @@ export type RelayRole = 'stdin' | 'stdout' | 'stderr' | 'connection';
 export interface RelayStreams extends Readonly<Partial<Record<RelayRole, Socket>>> {
   /** fd 3 of the relay. */
   readonly control: Socket;
+  readonly pid: number;
   /** Ends the relay, which does not hear any more. */
   kill(): void;
+}
+
+/** A relay that waits for its session. */
+interface Spare {
+  readonly session: string;
+  readonly pid: number;
 }
 
 interface Host {
@@ -33,7 +40,7 @@ interface Host {
   /** Why it cannot enter containers by itself; undefined: it can. */
   readonly obstacle: string | undefined;
   /** The relays that wait, or will in a moment. */
-  readonly spares: Promise<string>[];
+  readonly spares: Promise<Spare>[];
 }
 
 const startDeadlineMs = 10_000;
@@ -86,7 +93,7 @@ export class RelayHost {
   }
 
   async #begin(host: Host, roles: readonly RelayRole[], args: readonly string[]): Promise<RelayStreams> {
-    const session = await (host.spares.shift() ?? this.#fork(host));
+    const { session, pid } = await (host.spares.shift() ?? this.#fork(host));
     const path = join(host.dir, session);
     const connectAs = (role: RelayRole | 'control', line: string): Socket => {
       const socket = connect({ path, allowHalfOpen: role === 'connection' });
@@ -112,6 +119,7 @@ export class RelayHost {
     return {
       ...streams,
       control,
+      pid,
       kill: () => void host.control.write(`kill ${session}\n`),
     };
   }
@@ -139,13 +147,14 @@ export class RelayHost {
     }
   }
 
-  #fork(host: Host): Promise<string> {
+  #fork(host: Host): Promise<Spare> {
     const session = this.#randomHex(sessionBytes);
-    const forked = Promise.withResolvers<string>();
+    const forked = Promise.withResolvers<Spare>();
     const fail = (problem: string): void => forked.reject(new RuntimeOperationError('relay', problem));
     const timer = setTimeout(() => fail(`no relay began within ${startDeadlineMs} ms; try again`), startDeadlineMs);
     const hear = (line: string): void => {
-      if (line === `ready ${session}`) forked.resolve(session);
+      const [word, of, pid] = line.split(' ');
+      if (word === 'ready' && of === session) forked.resolve({ session, pid: Number(pid) });
       else if (line.startsWith('failed ')) fail(line);
     };
     const ended = (): void => fail('the host of the relays has ended; try again');

@@ -459,7 +459,7 @@ sub become {
   $fail->(255, $problem);
 }
 
-# host DIR: forks the relays. fd 3 is the daemon's: "relay SESSION\n" asks for one, which says "ready SESSION\n" there when
+# host DIR: forks the relays. fd 3 is the daemon's: "relay SESSION\n" asks for one, which says "ready SESSION PID\n" there when
 # it waits in DIR on a socket of that name; "kill SESSION\n" ends it; the end of fd 3 is that of us and of those that wait.
 sub run_host {
   my ($dir, $seal) = @_;
@@ -537,7 +537,7 @@ sub wait_for_session {
   listen($listener, 8) or give_up(0, "listen: $!");
   unblock($listener);
   $0 = 'holdfast-relay wait';
-  tell_us("ready $id");
+  tell_us("ready $id $$");
   my (@news, %session, @roles, @args);
   while (!@roles || grep { !defined $session{$_} } @roles) {
     my $read = '';

@@ -72,7 +72,7 @@ export async function dropNetwork(deps: Pick<NetworkDeps, 'pool' | 'isolation'>,
   const { network } = entry;
   if (network === undefined) return;
   entry.network = undefined;
-  await deps.pool.release(network.name);
+  await deps.pool.release(network);
   await rm(entry.paths.network, { force: true });
   // Last: until its cable is gone it stays apart.
   await deps.isolation.set(entry.record.config.id, undefined);

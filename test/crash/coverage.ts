@@ -64,8 +64,8 @@ export const excuses: readonly Excuse[] = [
     because: 'another kind of host: cgroup v2, a firewall, runc, many layers, a damaged /dev/null',
   },
   {
-    file: /\/(?:container-setup|container-start|host-network|debug-sessions|streams|relay-host)\.ts$/,
-    text: /ImageNotPresentError|isStale|^await replaceFile\(paths\.record|lastRun, \{ force|^await rm\(dir,|stray|^await runSuccessfully\('network', \['ip'|'publish', command|hairpin|spawnChild\('perl'/,
+    file: /\/(?:container-setup|container-start|host-network|netns-pool|debug-sessions|streams|relay-host)\.ts$/,
+    text: /ImageNotPresentError|isStale|^await replaceFile\(paths\.record|lastRun, \{ force|^await rm\(dir,|stray|^await runSuccessfully\('network', \['ip'|'publish', command|'network_detach', \['ip'|hairpin|spawnChild\('perl'/,
     because: 'after a failure, or what others did: each start makes all of it anew',
   },
   {

@@ -26,7 +26,8 @@ export async function down(config: Config, log: Logger, say: (line: string) => v
   try {
     const { dataDir, runDir, bridge, subnet, subnet6, registriesConf } = config;
     const runtimeDeps = { dataDir, runDir, bridge, subnet, subnet6, registriesConf, log, metrics: new Registry() };
-    const runtime = await createRuntime(runtimeDeps);
+    // Nothing starts any more, so no network is made ready.
+    const runtime = await createRuntime({ ...runtimeDeps, netnsPoolSize: 0 });
     try {
       await stopAll(runtime, say);
     } finally {

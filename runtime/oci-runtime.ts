@@ -2,11 +2,11 @@
  * The program that makes namespaces from a bundle: crun, or runc where crun is missing or cannot run. conmon calls it
  * to create; we call it to start (crun's start is imitated: 0.1 ms instead of 6) and to delete what is stuck.
  */
-import { constants, existsSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { open, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
-import { runCommand, runSuccessfully } from './command.ts';
+import { programPath, runCommand, runSuccessfully } from './command.ts';
 import { type ContainerID, RuntimeOperationError, StartError } from './interface.ts';
 import type { ContainerPaths } from './layout.ts';
 import { isAlive, type ProcessIdentity } from './proc.ts';
@@ -49,7 +49,7 @@ export async function findOciRuntime(
       const { stdout } = await runSuccessfully('probe', [name, '--version'], { deadlineMs });
       const version = /version ([^\s+]+)/.exec(stdout)?.[1] ?? 'unknown';
       if (problems.length > 0) log.warn({ problems, runtime: name }, 'falling back to another OCI runtime');
-      return { name, path: await pathOf(name), version };
+      return { name, path: pathOf(name), version };
     } catch (error) {
       problems.push(error instanceof Error ? error.message : String(error));
     }
@@ -60,12 +60,26 @@ export async function findOciRuntime(
 /** Version of conmon. Throws RuntimeOperationError when it is missing. */
 export async function findMonitor(): Promise<{ readonly path: string; readonly version: string }> {
   const { stdout } = await runSuccessfully('probe', ['conmon', '--version'], { deadlineMs });
-  return { path: await pathOf('conmon'), version: /version ([^\s+]+)/.exec(stdout)?.[1] ?? 'unknown' };
+  return { path: pathOf('conmon'), version: /version ([^\s+]+)/.exec(stdout)?.[1] ?? 'unknown' };
 }
 
-async function pathOf(program: string): Promise<string> {
-  const { stdout } = await runSuccessfully('probe', ['sh', '-c', 'command -v "$0"', program], { deadlineMs });
-  return stdout.trim();
+/** Of a program that was just run by its name. */
+function pathOf(program: string): string {
+  const found = programPath
+    .split(':')
+    .map((dir) => join(dir, program))
+    .find((path) => isExecutable(path));
+  if (found === undefined) throw new RuntimeOperationError('probe', `${program} is not in ${programPath}`);
+  return found;
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return statSync(path).isFile();
+  } catch {
+    return false; // the next place may have it
+  }
 }
 
 /** Lets a created container run. */

@@ -6,16 +6,12 @@ import assert from 'node:assert/strict';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
-import { setTimeout as wait } from 'node:timers/promises';
 import { freePort } from '../addresses.ts';
 import { type CommandResult, run } from '../instance.ts';
 import { Terminal } from '../terminal.ts';
 import { docker } from '../tools.ts';
 import { until } from '../until.ts';
 import { dockerArchive } from './images.ts';
-
-/** Between two runs of a command that is waited on: each costs a tenth of a second of a processor. */
-const pauseMs = 150;
 
 export class Book {
   /** What the shell knows: the book's CID and the like. */
@@ -79,9 +75,7 @@ export class Book {
       async () => {
         const { stdout, stderr } = await this.sh(script);
         last = stdout + stderr;
-        if (wanted.test(last)) return true;
-        await wait(pauseMs);
-        return false;
+        return wanted.test(last);
       },
       `${wanted}`,
       this.deadlineMs,

@@ -30,7 +30,7 @@ export interface HostNetworkDeps {
   markBridge(): void;
   /** Host ends of the containers' cables, to plug in again when the bridge was made anew. */
   hostInterfaces(): readonly string[];
-  /** A number that changes with every change to nftables; undefined: not known. */
+  /** A word that changes with every change to nftables that may concern us; undefined: not known. */
   nftGeneration(): Promise<string | undefined>;
   /** Something was found changed and put back. */
   found(kind: 'bridge' | 'rules' | 'published-port' | 'firewall' | 'forwarding', detail: string): void;

@@ -15,7 +15,7 @@ import {
 } from './isolation-rules.ts';
 
 export interface IsolationDeps extends IsolationInput {
-  /** A number that changes with every change to nftables; undefined: not known. */
+  /** A word that changes with every change to nftables that may concern us; undefined: not known. */
   nftGeneration(): Promise<string | undefined>;
   /** Something was found changed and put back. */
   found(detail: string): void;

@@ -143,14 +143,14 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
       markBridge: () => markBridge(layout.bridge, instance),
       subnet,
       subnet6,
-      nftGeneration: () => syscalls.nftGeneration(),
+      nftGeneration: () => syscalls.nftGeneration(layout.nftTable),
       found,
       hostInterfaces: () => [...containers.hostInterfaces(), ...pool.readyInterfaces()],
       log,
     });
     const isolation = new Isolation({
       ...{ bridge: layout.bridge, table: layout.nftTable, subnet, subnet6, log },
-      nftGeneration: () => syscalls.nftGeneration(),
+      nftGeneration: () => syscalls.nftGeneration(layout.nftTable),
       found: (detail) => found('rules', detail),
     });
     closers.push(() => isolation.close());

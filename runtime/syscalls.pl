@@ -338,24 +338,106 @@ sub detach_deleted {
   call('umount2', $name, $MNT_DETACH);
 }
 
-# The generation of the nftables rules of this network namespace: NFT_MSG_GETGEN of linux/netfilter/nf_tables.h.
-sub op_nft_generation {
-  socket(my $socket, 16, 3, 12) or return '';
-  my $request = pack('L S S L L C C n', 20, (10 << 8) | 16, 1, 1, 0, 0, 0, 0);
-  defined send($socket, $request, 0) or return '';
-  my $seconds = pack('l!l!', 1, 0);
-  setsockopt($socket, 1, 20, $seconds);
-  my $answer = '';
-  defined recv($socket, $answer, 4096, 0) or return '';
-  my ($length, $type) = unpack('L S', $answer);
-  return '' unless defined $type && $type == ((10 << 8) | 15);
-  for (my $at = 20; $at + 8 <= $length;) {
-    my ($size, $attribute) = unpack('S S', substr($answer, $at, 4));
+# nftables by netlink: numbers of linux/netfilter/nf_tables.h and linux/netlink.h.
+my ($NFNL_SUBSYS_NFTABLES, $NLM_F_REQUEST, $NLM_F_DUMP, $NLM_F_DUMP_INTR, $NLMSG_ERROR, $NLMSG_DONE) = (10, 1, 0x300, 0x10, 2, 3);
+my ($GETCHAIN, $GETRULE, $GETSET, $GETSETELEM, $GETGEN) = (4, 7, 10, 13, 16);
+my $CHAIN_COUNTERS = 8;
+
+sub attribute { my ($type, $text) = @_; return pack('S S a*', 4 + length $text, $type, $text) . "\0" x (-length($text) & 3); }
+
+sub attributes {
+  my ($text) = @_;
+  my %found;
+  while (length $text >= 4) {
+    my ($size, $type) = unpack('S S', $text);
     last if $size < 4;
-    return unpack('N', substr($answer, $at + 4, 4)) if $attribute == 1;
-    $at += ($size + 3) & ~3;
+    $found{$type & 0x3fff} = substr($text, 4, $size - 4);
+    $text = substr($text, ($size + 3) & ~3) // '';
   }
-  return '';
+  return \%found;
+}
+
+# What a rule does, but for the values of its counters.
+sub expressions {
+  my ($text) = @_;
+  my $all = '';
+  while (length $text >= 4) {
+    my ($size) = unpack('S', $text);
+    last if $size < 4;
+    my $one = attributes(substr($text, 4, $size - 4));
+    my $name = unpack('Z*', $one->{1} // '');
+    $all .= "$name " . ($name eq 'counter' ? '' : $one->{2} // '') . "\n";
+    $text = substr($text, ($size + 3) & ~3) // '';
+  }
+  return $all;
+}
+
+# Calls back with family and attributes of each message of the answer. False if it failed or something changed meanwhile;
+# what is not there is an answer without any.
+sub ask_nftables {
+  my ($socket, $what, $flags, $family, $attributes, $each) = @_;
+  my $type = ($NFNL_SUBSYS_NFTABLES << 8) | $what;
+  my $body = pack('C C n', $family, 0, 0) . $attributes;
+  defined send($socket, pack('L S S L L', 16 + length $body, $type, $NLM_F_REQUEST | $flags, 1, 0) . $body, 0) or return 0;
+  for (;;) {
+    defined recv($socket, my $answer, 1 << 17, 0) or return 0;
+    while ($answer ne '') {
+      my ($length, $told, $told_flags) = unpack('L S S', $answer);
+      return 0 if !defined $told_flags || $length < 16 || $length > length $answer || $told_flags & $NLM_F_DUMP_INTR;
+      return 1 if $told == $NLMSG_DONE;
+      if ($told == $NLMSG_ERROR) { return unpack('l', substr($answer, 16, 4)) == -$ENOENT; }
+      $each->(ord substr($answer, 16, 1), attributes(substr($answer, 20, $length - 20)));
+      return 1 if $flags == 0;
+      $answer = substr($answer, ($length + 3) & ~3) // '';
+    }
+  }
+}
+
+# What concerns TABLE and what iptables has in its tables "filter": all chains but those of other instances, rules, and the
+# elements of its maps. undef: not known.
+sub nftables_state {
+  my ($socket, $table) = @_;
+  my (@state, @sets);
+  my $note = sub { my ($kind, $family, $found, @keys) = @_; push @state, join ' ', $kind, $family, map { "$_=" . unpack('H*', $found->{$_} // '') } @keys; };
+  ask_nftables($socket, $GETCHAIN, $NLM_F_DUMP, 0, '', sub {
+    my ($family, $found) = @_;
+    my $of = unpack('Z*', $found->{1} // '');
+    $note->('chain', $family, $found, grep { $_ != $CHAIN_COUNTERS } sort keys %$found) if $of eq $table || $of !~ /^holdfast_/;
+  }) or return undef;
+  for my $of ($table, 'filter') {
+    ask_nftables($socket, $GETRULE, $NLM_F_DUMP, 0, attribute(1, "$of\0"), sub {
+      my ($family, $found) = @_;
+      $found->{4} = expressions($found->{4} // '');
+      $note->('rule', $family, $found, 1, 2, 3, 4);
+    }) or return undef;
+  }
+  for my $family (1, 2, 7, 10) {
+    ask_nftables($socket, $GETSET, $NLM_F_DUMP, $family, attribute(1, "$table\0"), sub { push @sets, [$family, $_[1]{2}]; }) or return undef;
+  }
+  for my $set (@sets) {
+    my ($family, $name) = @$set;
+    ask_nftables($socket, $GETSETELEM, $NLM_F_DUMP, $family, attribute(1, "$table\0") . attribute(2, $name), sub { $note->('elements', @_, 2, 3); }) or return undef;
+  }
+  return join "\n", @state;
+}
+
+# A word that changes with every change of nftables in this network namespace that may concern TABLE; empty: not known.
+my (%seen_nftables, $nftables_changes);
+sub op_nft_generation {
+  my ($table) = @_;
+  socket(my $socket, 16, 3, 12) or return '';
+  setsockopt($socket, 1, 20, pack('l!l!', 1, 0));
+  my $generation = '';
+  ask_nftables($socket, $GETGEN, 0, 0, '', sub { $generation = unpack('N', $_[1]{1} // '') // ''; }) or return '';
+  return '' if $generation eq '';
+  my $seen = $seen_nftables{$table} //= { generation => '', state => '', word => '' };
+  return $seen->{word} if $generation eq $seen->{generation};
+  # As of before we look: what changes meanwhile is looked at the next time.
+  my $state = nftables_state($socket, $table);
+  return '' unless defined $state;
+  $seen->{word} = "$$." . ++$nftables_changes if $seen->{word} eq '' || $state ne $seen->{state};
+  @$seen{'generation', 'state'} = ($generation, $state);
+  return $seen->{word};
 }
 
 # The text of a regular file below a folder that counts as /, in hexadecimal; nothing if there is none or it is too big.

@@ -159,9 +159,13 @@ export class Syscalls {
     await this.#request('mount_into', [...identify(process), source, target, ...flags]);
   }
 
-  /** A number that changes with every change to nftables in our network namespace; undefined: the kernel does not tell. */
-  async nftGeneration(): Promise<string | undefined> {
-    return (await this.#request('nft_generation', [])) || undefined;
+  /**
+   * A word that changes with every change to nftables in our network namespace that may concern the tables of a name: what
+   * is in them, the rules of iptables, and whatever chains there are beside those of other instances. undefined: the
+   * kernel does not tell. Some 0.1 ms when nothing was changed at all, 1 ms otherwise, where nft takes 70.
+   */
+  async nftGeneration(table: string): Promise<string | undefined> {
+    return (await this.#request('nft_generation', [table])) || undefined;
   }
 
   /** Signals a process if it is still the one that started at `startTicks`. False if it is gone. */

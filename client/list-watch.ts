@@ -147,9 +147,8 @@ class Known<T> {
     this.#deps = deps;
   }
 
-  /** The objects of a whole list. Throws UnreadableObjectError where leaving one out could end what runs for it. */
-  takeList(items: readonly unknown[]): T[] {
-    const taken = new Map<string, T>();
+  /** Adds the objects of one page. Throws UnreadableObjectError where leaving one out could end what runs for it. */
+  readPage(items: readonly unknown[], taken: Map<string, T>): void {
     for (const item of items) {
       const object = this.#read(item);
       const uid = uidOf(item);
@@ -157,6 +156,10 @@ class Known<T> {
       // One that is new since the first list cannot have been started yet, so it may wait until it can be read.
       else if (uid === undefined || !this.#isComplete) throw new UnreadableObjectError(item);
     }
+  }
+
+  /** The objects of a whole list, by uid. */
+  takeList(taken: Map<string, T>): T[] {
     this.#byUid = taken;
     this.#isComplete = true;
     return [...taken.values()];
@@ -209,13 +212,14 @@ function uidOf(raw: unknown): string | undefined {
 }
 
 async function listAll<T>(deps: ListWatchDeps<T>, known: Known<T>, signal: AbortSignal): Promise<string> {
-  const all: unknown[] = [];
+  // Page by page, so that what nobody reads of an object is let go before the next page comes.
+  const taken = new Map<string, T>();
   let page: string | undefined;
   for (;;) {
     const { items, version, next } = parseList(await deps.list({ limit: pageSize, continue: page }, signal), deps.kind);
-    all.push(...items);
+    known.readPage(items, taken);
     if (next === undefined) {
-      deps.onReplace(known.takeList(all), version);
+      deps.onReplace(known.takeList(taken), version);
       return version;
     }
     page = next;

@@ -218,7 +218,7 @@ class FileCheckpoint implements Checkpoint {
       if (object === undefined) continue;
       const digest = digestOf(object);
       if (this.#digests.get(uid) !== digest)
-        found.push({ uid, digest, record: { name: `object ${uid}`, value: withoutManagers(object) } });
+        found.push({ uid, digest, record: { name: `object ${uid}`, value: object } });
     }
     return found;
   }
@@ -236,7 +236,7 @@ class FileCheckpoint implements Checkpoint {
     const ids = new Set<string>();
     for (const object of [...this.#latest.values()]) {
       ids.add(containerIDOf(object));
-      yield { name: `object ${object.metadata.uid}`, value: withoutManagers(object) };
+      yield { name: `object ${object.metadata.uid}`, value: object };
     }
     for (const held of [...this.#heldNow.values()]) yield { name: `held ${held.uid}`, value: held };
     for (const [id, history] of [...this.#written]) yield { name: `history ${id}`, value: history };
@@ -253,19 +253,10 @@ class FileCheckpoint implements Checkpoint {
   }
 }
 
-/** Who changed which field is of no use here, and most of the object's size. */
-function withoutManagers(object: Container): object {
-  return { ...object, metadata: { ...object.metadata, managedFields: undefined } };
-}
-
 /** Of what matters without the API server: not the status that we write ourselves, nor the version that this changes. */
 function digestOf(object: Container): string {
   const { metadata, spec, status } = object;
-  const text = JSON.stringify([
-    { ...metadata, managedFields: undefined, resourceVersion: undefined },
-    spec,
-    status?.containerID,
-  ]);
+  const text = JSON.stringify([{ ...metadata, resourceVersion: undefined }, spec, status?.containerID]);
   return createHash('sha256').update(text).digest('base64');
 }
 

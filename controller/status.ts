@@ -260,18 +260,19 @@ export function diffStatus(from: unknown, to: unknown): Record<string, unknown> 
     else if (isRecord(before[key]) && isRecord(after[key])) {
       const inner = diffStatus(before[key], after[key]);
       if (inner !== undefined) patch[key] = inner;
-    } else if (JSON.stringify(sortKeys(before[key])) !== JSON.stringify(sortKeys(after[key]))) patch[key] = after[key];
+    } else if (!isSameJson(before[key], after[key])) patch[key] = after[key];
   }
   return Object.keys(patch).length === 0 ? undefined : patch;
 }
 
-function sortKeys(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sortKeys);
-  if (!isRecord(value)) return value;
-  return Object.fromEntries(
-    Object.entries(value)
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([key, member]) => [key, sortKeys(member)]),
+/** Whether two values are the same as JSON, whatever the order of their members; one that is undefined is not there. */
+function isSameJson(a: unknown, b: unknown): boolean {
+  if (Array.isArray(a))
+    return Array.isArray(b) && a.length === b.length && a.every((one, index) => isSameJson(one, b[index]));
+  if (!isRecord(a) || !isRecord(b)) return a === b;
+  return (
+    Object.keys(a).every((key) => isSameJson(a[key], b[key])) &&
+    Object.keys(b).every((key) => b[key] === undefined || key in a)
   );
 }
 

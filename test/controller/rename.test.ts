@@ -133,11 +133,11 @@ describe('rename', function () {
     const { status } = await rig.reach('second', ({ reason }) => reason === 'RenameConflict', 'refused');
     assert.match(status?.message ?? '', /belongs to "default\/first"/);
     assert.deepEqual([await owners(), starts()], [['default/first first'], 1]);
-    assert.ok(
+    const isTold = async (): Promise<boolean> =>
       (await rig.events()).some(
         ({ reason, involvedObject }) => reason === 'RenameConflict' && involvedObject.name === 'second',
-      ),
-    );
+      );
+    await until(isTold, 'an event to tell of it');
     await rig.remove('second');
     await rig.gone('second');
     assert.deepEqual(await owners(), ['default/first first']);

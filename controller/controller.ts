@@ -10,6 +10,7 @@ import { createContainerApi, isStoreFailure } from './api.ts';
 import { createBreaker, createRegistryBreakers, reportingBreaker } from './breakers.ts';
 import { watchClock } from './clock-watch.ts';
 import { labelKeys, parseDesired } from './desired.ts';
+import { createDesiredMemory } from './desired-memory.ts';
 import { createDriftReporter } from './drift.ts';
 import { type Entry, entryFor, type ReconcileDeps, signatureOf } from './entry.ts';
 import { createEventRecorder } from './events.ts';
@@ -209,6 +210,7 @@ export function createController(deps: ControllerDeps): Controller {
     log,
   });
   const reconcileDeps: ReconcileDeps = {
+    parse: createDesiredMemory(),
     drift,
     runtime,
     api,

@@ -5,6 +5,7 @@ import { containerIDOf } from '../crds/index.ts';
 import type { ContainerInfo, Runtime } from '../runtime/index.ts';
 import type { ContainerApi } from './api.ts';
 import { type Desired, keyOf, type Mutable } from './desired.ts';
+import type { ParseObject } from './desired-memory.ts';
 import type { DriftReporter } from './drift.ts';
 import type { EventRecorder } from './events.ts';
 import type { History } from './history.ts';
@@ -78,6 +79,7 @@ export interface View {
 }
 
 export interface ReconcileDeps {
+  readonly parse: ParseObject;
   readonly runtime: Runtime;
   readonly api: ContainerApi;
   readonly view: View;

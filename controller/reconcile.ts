@@ -9,7 +9,7 @@ import { accountFor } from './account.ts';
 import { type Applied, applyStep, wordsOf } from './apply.ts';
 import { debugNews } from './debug-sessions.ts';
 import { decide, type Step } from './decide.ts';
-import { keyOf, mutableHashOf, parseDesired } from './desired.ts';
+import { keyOf, mutableHashOf } from './desired.ts';
 import { noteFreezing } from './drift.ts';
 import { bareEntryKeyOf, type Entry, type ReconcileDeps, signatureOf, type View } from './entry.ts';
 import { RuntimeCallTimeoutError } from './guarded-runtime.ts';
@@ -81,7 +81,7 @@ async function reconcileObject(
   const { runtime, view, now, log, puller, starts } = deps;
   const { name, namespace, generation, deletionTimestamp, finalizers } = object.metadata;
   const key = keyOf(object);
-  const parsed = checkCycle(object, parseDesired(object), view);
+  const parsed = checkCycle(object, deps.parse(object), view);
   const id = parsed.containerID;
 
   for (let count = 1; ; count += 1) {

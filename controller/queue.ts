@@ -58,7 +58,8 @@ export class WorkQueue {
     const standing = this.#deps.standingOf?.(key) ?? 'unproven';
     const rank = standings.indexOf(turn === 'first' && standing === 'sick' ? 'unproven' : standing);
     const before = this.#lanes.findIndex(({ keys }) => keys.has(key));
-    if (before !== -1 && before <= rank) return;
+    // What it waits to be looked at for may be its end, so a run that seems to get longer meanwhile proves nothing.
+    if (before !== -1 && (turn !== 'first' || before <= rank)) return;
     const sinceMs = this.#lanes[before]?.keys.get(key);
     this.#lanes[before]?.keys.delete(key);
     this.#lanes[rank]?.keys.set(key, sinceMs ?? this.#deps.now());

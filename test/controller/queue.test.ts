@@ -85,4 +85,21 @@ describe('WorkQueue', () => {
     assert.deepEqual(await take(4), ['new-5', 'sick-1', 'sick-3', 'sick-2']);
     lanes.close();
   });
+  it('takes the time that a key has waited for no proof: it stays behind those that had done their work before', async () => {
+    let isLongAgo = false;
+    const lanes = new WorkQueue({
+      now: Date.now,
+      metrics: createQueueMetrics(new Registry(), 'proof'),
+      standingOf: (key) => (key === 'well' || isLongAgo ? 'proven' : 'unproven'),
+    });
+    lanes.add('doubtful-0');
+    lanes.add('doubtful-1');
+    isLongAgo = true;
+    lanes.add('doubtful-0');
+    lanes.add('doubtful-1');
+    lanes.add('well');
+    assert.equal(await lanes.take(), 'well');
+    assert.equal(await lanes.take(), 'doubtful-0');
+    lanes.close();
+  });
 });

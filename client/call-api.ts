@@ -1,12 +1,12 @@
 /**
- * Requests to the Kubernetes API, signed by client-node. Effects. Deep imports, because the package's front door loads every
- * generated model: 75 MB of memory that a host's daemon has better uses for (measured 2026-11). Sent by undici itself, as
- * the web streams of its fetch, which client-node sends by, cost as much again as all the rest of a request.
+ * Requests to the Kubernetes API through client-node's own HTTP layer. Effects. Deep imports, because the package's front
+ * door loads every generated model: 75 MB of memory that a host's daemon has better uses for (measured 2026-11).
  */
 
 import type { KubeConfig } from '@kubernetes/client-node';
 import { HttpMethod, RequestContext } from '@kubernetes/client-node/dist/gen/http/http.js';
-import { Agent, request } from 'undici';
+import { IsomorphicFetchHttpLibrary } from '@kubernetes/client-node/dist/gen/http/isomorphic-fetch.js';
+import { Agent } from 'undici';
 
 /** What of a KubeConfig is used: where the server is, and how to sign a request. A KubeConfig is one. */
 export type ApiAccess = Pick<KubeConfig, 'getCurrentCluster' | 'applySecurityAuthentication'>;
@@ -84,23 +84,20 @@ export async function callApi(
   const context = new RequestContext(url.toString(), methods[method]);
   context.setHeaderParam('Accept', 'application/json');
   context.setHeaderParam('User-Agent', userAgent);
-  if (body !== undefined) context.setHeaderParam('Content-Type', contentType ?? 'application/json');
+  if (body !== undefined) {
+    context.setHeaderParam('Content-Type', contentType ?? 'application/json');
+    context.setBody(JSON.stringify(body));
+  }
+  context.setSignal(AbortSignal.any([signal, AbortSignal.timeout(deadlineMs)]));
   await access.applySecurityAuthentication(context);
-  const dispatcher = context.getDispatcher();
-  const response = await request(context.getUrl(), {
-    method,
-    headers: context.getHeaders(),
-    body: body === undefined ? null : JSON.stringify(body),
-    signal: AbortSignal.any([signal, AbortSignal.timeout(deadlineMs)]),
-    ...(dispatcher === undefined ? {} : { dispatcher }),
-  });
+  const response = await new IsomorphicFetchHttpLibrary().send(context).toPromise();
   const text = await response.body.text();
   const parsed = parseJson(text);
-  if (response.statusCode >= 400) {
+  if (response.httpStatusCode >= 400) {
     const status = isStatus(parsed) ? parsed : {};
     throw new ApiError(
       `${method} ${path}`,
-      response.statusCode,
+      response.httpStatusCode,
       status.reason ?? 'Unknown',
       status.message ?? text.slice(0, 200),
     );

@@ -151,5 +151,14 @@ export function createError(said: string, args: readonly string[]): StartError |
   if (/chdir/i.test(text)) {
     return new StartError(`the working directory cannot be entered: ${text}; correct workingDir or user`, 126);
   }
+  // Monitor and OCI runtime say what fork(2) and clone(2) say.
+  const shortage = /resource temporarily unavailable/i.test(text)
+    ? 'EAGAIN'
+    : /cannot allocate memory/i.test(text)
+      ? 'ENOMEM'
+      : undefined;
+  if (shortage !== undefined) {
+    return new RuntimeOperationError('start', `the host is out of processes or memory (${shortage}): ${text}`);
+  }
   return new RuntimeOperationError('start', `the OCI runtime cannot create the container: ${text}`);
 }

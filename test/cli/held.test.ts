@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import { type HeldAction, HeldError, parseHeldArgs, runHeld } from '../../cli/held.ts';
 import { lockInstance } from '../../cli/instance-lock.ts';
 import { readHeld } from '../../controller/confirmations.ts';
-import { containerIDOf } from '../../crds/index.ts';
+import { type Container, containerIDOf, finalizer } from '../../crds/index.ts';
 import { type Rig, useRig } from '../controller/rig.ts';
 import { until } from '../until.ts';
 
@@ -44,6 +44,13 @@ describe('holdfast held', () => {
     const runs = async (id: string): Promise<boolean> =>
       (await rig.runtime.containers.inspect(id))?.state.kind === 'running';
     await until(async () => (await Promise.all(ids.map(runs))).every(Boolean), 'both to run');
+    // Once the store has said so, it is known to keep them: what has no finalizer yet may be deleted at any time.
+    const isKept = async ({ metadata: { namespace, name } }: Container): Promise<boolean> => {
+      const path = `/apis/holdfast.dev/v1/namespaces/${namespace}/containers/${name}`;
+      const { metadata, status } = (await rig.call('GET', path)) as Container;
+      return status?.state === 'Running' && metadata.finalizers?.includes(finalizer) === true;
+    };
+    await until(async () => (await Promise.all([web, far].map(isKept))).every(Boolean), 'both to be kept');
     await until(async () => /success"\} [1-9]/.test(await rig.metrics.metrics()), 'a checkpoint');
     await rig.loseStore();
     await until(async () => (await readHeld(rig.checkpointDir)).length === 2, 'both to be held');

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { pino } from 'pino';
 import { createDriftReporter, noteFreezing } from '../../controller/drift.ts';
 import type { EventSubject } from '../../controller/events.ts';
+import { until } from '../until.ts';
 import { container, exited, paused, running } from './fixtures.ts';
 import { useRig } from './rig.ts';
 
@@ -116,10 +117,12 @@ describe('a damaged container', () => {
       'running again',
     );
     assert.deepEqual([after.status?.reason, after.status?.backoff], [undefined, undefined]);
-    const events = await rig.events();
-    assert.ok(
-      events.some(({ reason, message }) => reason === 'DriftCorrected' && message.includes('/data/upper')),
-      JSON.stringify(events),
+    await until(
+      async () =>
+        (await rig.events()).some(
+          ({ reason, message }) => reason === 'DriftCorrected' && message.includes('/data/upper'),
+        ),
+      'the event',
     );
   });
 });

@@ -259,9 +259,10 @@ describe('streams of containers, by docker', function () {
       assert.equal(log, 'got one\n');
       // The end of the container is that of the connection.
       const third = open('stream=1&stdout=1');
+      const closed = once(third, 'close');
       await once(third, 'open');
       await docker('kill', 'talker');
-      await once(third, 'close');
+      await closed;
     });
     it('by a WebSocket is refused to what is none, and to a container that is not there', async () => {
       await start('web', 'sleep 1000');

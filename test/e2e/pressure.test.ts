@@ -203,22 +203,28 @@ function mayProtect(): boolean {
   }
 }
 
-/** A cgroup for the daemon alone, in which it may start no process. */
+/** The process that relays are forked from, and those that wait. */
+function relaysOf(pid: number): readonly number[] {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').trim().split(' ');
+  const isRelay = (child: string): boolean =>
+    child !== '' && readFileSync(`/proc/${child}/cmdline`, 'latin1').startsWith('holdfast-relay');
+  return children.filter(isRelay).flatMap((child) => [Number(child), ...relaysOf(Number(child))]);
+}
+
+/** A cgroup for the daemon and the relays that it forks from, in which they may start no process. */
 class Cgroup {
   readonly #root: string;
   readonly #path: string;
   readonly #before: string;
-  readonly #daemon: number;
 
   constructor({ pid, bridge }: Instance) {
     const isV1 = existsSync('/sys/fs/cgroup/pids');
     this.#root = isV1 ? '/sys/fs/cgroup/pids' : '/sys/fs/cgroup';
     this.#path = join(this.#root, `pressure-${bridge}`);
-    this.#daemon = pid;
     const own = readFileSync(`/proc/${pid}/cgroup`, 'latin1');
     this.#before = (isV1 ? /^\d+:[^:]*\bpids\b[^:]*:(.*)$/m : /^0::(.*)$/m).exec(own)?.[1] ?? '/';
     mkdirSync(this.#path);
-    writeFileSync(join(this.#path, 'cgroup.procs'), String(pid));
+    for (const one of [pid, ...relaysOf(pid)]) this.#move(one, this.#path);
   }
 
   allowNoMore(): void {
@@ -228,7 +234,17 @@ class Cgroup {
 
   release(): void {
     writeFileSync(join(this.#path, 'pids.max'), 'max');
-    if (isThere(this.#daemon)) writeFileSync(join(this.#root, this.#before, 'cgroup.procs'), String(this.#daemon));
+    // With what they have started, as a monitor that stays.
+    for (const pid of readFileSync(join(this.#path, 'cgroup.procs'), 'latin1').split('\n'))
+      if (pid !== '') this.#move(Number(pid), join(this.#root, this.#before));
+  }
+
+  #move(pid: number, path: string): void {
+    try {
+      writeFileSync(join(path, 'cgroup.procs'), String(pid));
+    } catch (error) {
+      if (isThere(pid)) throw error;
+    }
   }
 
   /** Once what was started in it has ended. */

@@ -29,8 +29,8 @@ export function relateStores(before: StoreMark | undefined, now: StoreMark): Sto
 
 export interface KnownObject {
   readonly uid: string;
-  /** Its deletion was seen, or nothing ever kept it from being deleted at once. */
-  readonly mayGo: boolean;
+  /** seen: it was told of; unhindered: it would not be, for nothing has kept the object from going at once yet. */
+  readonly deletion: 'seen' | 'unhindered' | 'unseen';
 }
 
 export interface AbsenceInput {
@@ -62,8 +62,11 @@ export interface AbsenceVerdict {
  */
 export function decideAbsences({ known, isListed, store, lostBefore }: AbsenceInput): AbsenceVerdict {
   const absent = known.filter(({ uid }) => !isListed(uid));
-  const gone = absent.filter(({ mayGo }) => mayGo).map(({ uid }) => uid);
-  const lost = absent.filter(({ mayGo }) => !mayGo).map(({ uid }) => uid);
+  // What another store does not have, nobody has deleted.
+  const isGone = ({ deletion }: KnownObject): boolean =>
+    deletion === 'seen' || (deletion === 'unhindered' && store === 'same');
+  const gone = absent.filter(isGone).map(({ uid }) => uid);
+  const lost = absent.filter((object) => !isGone(object)).map(({ uid }) => uid);
   const hold = (because: HoldReason): AbsenceVerdict => ({ gone, doubtful: [], held: lost, because });
   if (lost.length === 0) return { gone, doubtful: [], held: [], because: undefined };
   if (store === 'other') return hold('OtherStore');

@@ -90,8 +90,13 @@ export function createCustody(deps: CustodyDeps): Custody {
   /** The store that answers now. */
   let present: StoreIdentity | undefined;
 
-  const mayGo = ({ metadata }: Container): boolean =>
-    metadata.deletionTimestamp !== undefined || metadata.finalizers?.includes(finalizer) !== true;
+  const deletionOf = ({ metadata }: Container): KnownObject['deletion'] =>
+    metadata.deletionTimestamp !== undefined
+      ? 'seen'
+      : metadata.finalizers?.includes(finalizer) === true
+        ? 'unseen'
+        : 'unhindered';
+  const mayGo = (object: Container): boolean => deletionOf(object) !== 'unseen';
   const put = (object: Container): void => {
     const before = view.object(keyOf(object));
     if (before !== undefined && before.metadata.uid !== object.metadata.uid) forget(before.metadata.uid);
@@ -152,7 +157,7 @@ export function createCustody(deps: CustodyDeps): Custody {
       const object = view.object(key);
       return object === undefined || held.has(object.metadata.uid)
         ? []
-        : [{ uid: object.metadata.uid, mayGo: mayGo(object) }];
+        : [{ uid: object.metadata.uid, deletion: deletionOf(object) }];
     }),
     ...[...strangers.values()].filter(({ uid }) => !held.has(uid)),
   ];
@@ -357,7 +362,7 @@ export function createCustody(deps: CustodyDeps): Custody {
       for (const { labels } of containers) {
         const uid = labels[labelKeys.uid];
         const key = `${labels[labelKeys.namespace] ?? ''}/${labels[labelKeys.name] ?? ''}`;
-        if (uid !== undefined && !uids.has(uid)) strangers.set(uid, { uid, key, mayGo: false });
+        if (uid !== undefined && !uids.has(uid)) strangers.set(uid, { uid, key, deletion: 'unseen' });
       }
       const all = [...held.values()];
       if (all.length > 0) deps.onHeld(all, { added: [], ended: [] });

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { isOlderVersion } from '../../client/index.ts';
 import { type AbsenceInput, type AbsenceVerdict, decideAbsences, relateStores } from '../../controller/absence.ts';
 
-const all = (...uids: string[]): AbsenceInput['known'] => uids.map((uid) => ({ uid, mayGo: false }));
+const all = (...uids: string[]): AbsenceInput['known'] => uids.map((uid) => ({ uid, deletion: 'unseen' }));
 const listing =
   (...uids: string[]) =>
   (uid: string): boolean =>
@@ -21,7 +21,7 @@ describe('decideAbsences', () => {
     },
     {
       it: 'lets go what was seen to be deleted, however much that is',
-      given: { known: ['a', 'b', 'c'].map((uid) => ({ uid, mayGo: true })), isListed: listing() },
+      given: { known: ['a', 'b', 'c'].map((uid) => ({ uid, deletion: 'seen' })), isListed: listing() },
       want: { gone: ['a', 'b', 'c'] },
     },
     {
@@ -31,7 +31,7 @@ describe('decideAbsences', () => {
     },
     {
       it: 'holds two of three, and lets go what was seen to be deleted beside them',
-      given: { known: [...all('a', 'b', 'c'), { uid: 'd', mayGo: true }], isListed: listing('c') },
+      given: { known: [...all('a', 'b', 'c'), { uid: 'd', deletion: 'unhindered' }], isListed: listing('c') },
       want: { gone: ['d'], held: ['a', 'b'], because: 'MassDeletion' },
     },
     {
@@ -56,8 +56,13 @@ describe('decideAbsences', () => {
     },
     {
       it: 'believes another store that a deletion was seen of before',
-      given: { known: [{ uid: 'a', mayGo: true }], isListed: listing(), store: 'other' },
+      given: { known: [{ uid: 'a', deletion: 'seen' }], isListed: listing(), store: 'other' },
       want: { gone: ['a'] },
+    },
+    {
+      it: 'holds what another store does not have, also what nothing kept from being deleted in the one before',
+      given: { known: [{ uid: 'a', deletion: 'unhindered' }], isListed: listing(), store: 'other' },
+      want: { held: ['a'], because: 'OtherStore' },
     },
     {
       it: 'counts what was lost in the last minutes: one after the other is a mass, too',
@@ -71,10 +76,13 @@ describe('decideAbsences', () => {
       assert.deepEqual(decideAbsences(input), { ...none, ...want });
     });
   it('puts each missing object into one class, and ends no more than half of those not seen to be deleted', () => {
-    const known = fc.uniqueArray(fc.record({ uid: fc.uuid(), mayGo: fc.boolean(), isListed: fc.boolean() }), {
-      selector: ({ uid }) => uid,
-      maxLength: 40,
-    });
+    const known = fc.uniqueArray(
+      fc.record({ uid: fc.uuid(), deletion: fc.constantFrom('seen', 'unhindered', 'unseen'), isListed: fc.boolean() }),
+      {
+        selector: ({ uid }) => uid,
+        maxLength: 40,
+      },
+    );
     fc.assert(
       fc.property(known, fc.constantFrom('same', 'other', 'older'), fc.nat(20), (objects, store, lostBefore) => {
         const present = new Set(objects.filter(({ isListed }) => isListed).map(({ uid }) => uid));
@@ -87,7 +95,7 @@ describe('decideAbsences', () => {
             .filter((uid) => !present.has(uid))
             .sort(),
         );
-        const unseen = objects.filter(({ uid, mayGo }) => !mayGo || present.has(uid)).length;
+        const unseen = objects.filter(({ uid, deletion }) => deletion === 'unseen' || present.has(uid)).length;
         assert.ok(verdict.doubtful.length <= 1 || verdict.doubtful.length * 2 <= unseen + lostBefore);
         assert.ok(store === 'same' || verdict.doubtful.length === 0);
       }),

@@ -116,7 +116,7 @@ describe('a monitor', () => {
         const isOurs = /^\d+$/.test(name) && content(`/proc/${name}/cmdline`).startsWith('holdfast-relay wait');
         return isOurs && readlink(`/proc/${name}/cwd`) === dir ? [Number(name)] : [];
       });
-    await until('relays wait', () => waiting().length >= 2);
+    await until('all relays that are kept ready wait', () => waiting().length >= 3);
     const pids = waiting();
     for (const pid of pids) process.kill(pid, 'SIGSTOP');
     const file = join(dir, 'begun');

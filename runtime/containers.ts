@@ -1,22 +1,21 @@
 /**
- * The containers of this host: the operations of the interface, one at a time for each container. How one is made, started
- * and removed is in container-creation.ts, container-start.ts and container-removal.ts.
+ * The containers of this host: the operations of the interface, one at a time for each container. How one is made, started,
+ * changed and removed is in container-creation.ts, container-start.ts, container-update.ts and container-removal.ts.
  */
 import type { Duplex, Readable } from 'node:stream';
 import type { Logger } from 'pino';
 import { type ArchiveView, prepareStoppedView } from './archive.ts';
-import { replaceFile } from './atomic-file.ts';
 import type { CgroupPrimer } from './cgroup-primer.ts';
-import { applyLimits, observeCgroupPids } from './cgroups.ts';
-import { checkDnsNames, checkNetworks, isContainerID } from './config-check.ts';
+import { observeCgroupPids } from './cgroups.ts';
+import { isContainerID } from './config-check.ts';
 import { type CreationDeps, createContainer } from './container-creation.ts';
-import { type ContainerEntry, infoOf, isRunning, logOf, nameRecordOf, stateOf } from './container-entry.ts';
-import { rewriteHosts, rewriteResolvConf } from './container-etc.ts';
-import { memberOf, type NetworkDeps } from './container-network.ts';
-import { type PortsDeps, publishedPorts, releaseClaim } from './container-ports.ts';
+import { type ContainerEntry, infoOf, isRunning, logOf, stateOf } from './container-entry.ts';
+import type { NetworkDeps } from './container-network.ts';
+import { type PortsDeps, releaseClaim } from './container-ports.ts';
 import { type RemovalDeps, removeContainer } from './container-removal.ts';
 import { ensureRootfs, type SetupDeps } from './container-setup.ts';
 import { type StartDeps, startContainer } from './container-start.ts';
+import { updateContainer } from './container-update.ts';
 import { DebugSessions } from './debug-sessions.ts';
 import { DriftWatch } from './drift-watch.ts';
 import { ForeignPorts } from './foreign-ports.ts';
@@ -50,7 +49,6 @@ import { readLog } from './log-reader.ts';
 import type { ContainerLog } from './log-rotator.ts';
 import type { RuntimeMetrics } from './metrics.ts';
 import { isAlive } from './proc.ts';
-import { formatRecord } from './record.ts';
 import { RelayHost } from './relay-host.ts';
 import type { Resolver } from './resolver.ts';
 import { cgroupPathOf, type RunDeps } from './run.ts';
@@ -58,7 +56,7 @@ import { RunSupervisor } from './run-supervisor.ts';
 import { isDiskFull } from './shortage.ts';
 import { ContainerStreams } from './streams.ts';
 import { observeTreeBytes } from './tree-size.ts';
-import { dropVolumes, prepareMounts, type VolumeDeps, writeFiles } from './volumes/index.ts';
+import { dropVolumes, prepareMounts, type VolumeDeps } from './volumes/index.ts';
 
 export interface ContainersDeps extends SetupDeps, NetworkDeps, RunDeps, VolumeDeps {
   readonly images: Pick<Images, 'inspect'>;
@@ -163,39 +161,7 @@ export class LocalContainers implements Containers {
   }
 
   update(id: ContainerID, change: Partial<MutableConfig>): Promise<void> {
-    return this.#operate('update', id, undefined, async () => {
-      const entry = this.#get(id);
-      const before = entry.record.config;
-      const config = { ...before, ...withoutUndefined(change) };
-      checkDnsNames(config);
-      checkNetworks(config);
-      const isSame = (one: unknown, other: unknown): boolean => JSON.stringify(one) === JSON.stringify(other);
-      const isLimitChanged = !isSame(config.limits, before.limits);
-      if (isLimitChanged && isRunning(entry)) {
-        await applyLimits(this.#deps.cgroups, cgroupPathOf(this.#deps.layout, id), config.limits, before.limits);
-      }
-      const { record } = entry;
-      entry.record = { ...record, config };
-      try {
-        await rewriteHosts(entry);
-        if (!isSame(before.dns, config.dns)) await rewriteResolvConf(this.#deps, entry);
-        if (!isSame(before.networks, config.networks)) await this.#moveToNetworks(entry);
-        if (change.files !== undefined) await writeFiles(this.#deps, entry);
-        await this.#deps.resolver.set(id, nameRecordOf(entry));
-        const text = formatRecord(entry.record);
-        // Last: whoever reads the record, also after a kill in between, takes all of it to be done.
-        if (text !== formatRecord(record)) await replaceFile(entry.paths.record, text, 'durable');
-      } catch (error) {
-        entry.record = record;
-        throw error;
-      }
-    });
-  }
-
-  /** Its ports are to be as its networks have it: one that has no way out publishes none. */
-  async #moveToNetworks(entry: ContainerEntry): Promise<void> {
-    await this.#deps.isolation.set(entry.record.config.id, memberOf(entry));
-    if (isRunning(entry)) await this.#deps.hostNetwork.publish(entry.record.config.id, publishedPorts(entry));
+    return this.#operate('update', id, undefined, () => updateContainer(this.#deps, this.#get(id), change));
   }
 
   /** Waits for no other operation, so that a container can be stopped while something else goes on. */
@@ -395,28 +361,6 @@ export class LocalContainers implements Containers {
     return counts;
   }
 
-  /** Names of the containers that have a named volume, or of the one whose own a volume is. */
-  namesWithVolume(volume: { readonly name: string } | { readonly owner: ContainerID }): readonly string[] {
-    return [...this.#entries.values()]
-      .map((entry) => entry.record.config)
-      .filter((config) =>
-        'owner' in volume
-          ? config.id === volume.owner
-          : config.volumes?.some(({ source }) => source.kind === 'named' && source.name === volume.name) === true,
-      )
-      .map((config) => config.name);
-  }
-
-  namesUsing(imageID: string): readonly string[] {
-    return [...this.#entries.values()]
-      .filter((entry) => entry.record.config.imageID === imageID)
-      .map((entry) => entry.record.config.name);
-  }
-
-  hostInterfaces(): readonly string[] {
-    return [...this.#entries.values()].flatMap((entry) => entry.network?.hostInterface ?? []);
-  }
-
   /** Takes up monitoring of what was read back: runs that ended meanwhile are settled. */
   takeUp(): void {
     for (const entry of this.#entries.values()) this.#runs.resume(entry);
@@ -475,8 +419,4 @@ function explain(operation: string, error: unknown): unknown {
   if (!(error instanceof Error) || !('syscall' in error) || !('code' in error)) return error;
   const hint = isDiskFull(error) ? '; free space on that disk' : '';
   return new RuntimeOperationError(operation, `${error.message}${hint}`, { cause: error });
-}
-
-function withoutUndefined(change: Partial<MutableConfig>): Partial<MutableConfig> {
-  return Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined));
 }

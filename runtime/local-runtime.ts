@@ -15,6 +15,7 @@ import { parseCgroupLayout } from './cgroups.ts';
 import { isRunning, nameRecordOf } from './container-entry.ts';
 import { hostAddresses, memberOf } from './container-network.ts';
 import { publishedPorts } from './container-ports.ts';
+import { hostInterfacesOf, namesUsing, namesWithVolume } from './container-queries.ts';
 import { LocalContainers } from './containers.ts';
 import type { DriftKind } from './drift.ts';
 import { ExitWatch } from './exit-watch.ts';
@@ -132,7 +133,7 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
       runRoot: layout.imagesRun,
       registriesConf: deps.registriesConf,
       authFiles: deps.authFiles,
-      containersUsing: async (imageID) => containers.namesUsing(imageID),
+      containersUsing: async (imageID) => namesUsing(entries.values(), imageID),
       log,
       metrics: registry,
     });
@@ -145,7 +146,7 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
       subnet6,
       nftGeneration: () => syscalls.nftGeneration(layout.nftTable),
       found,
-      hostInterfaces: () => [...containers.hostInterfaces(), ...pool.readyInterfaces()],
+      hostInterfaces: () => [...hostInterfacesOf(entries.values()), ...pool.readyInterfaces()],
       log,
     });
     const isolation = new Isolation({
@@ -177,7 +178,7 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
       layout,
       randomHex,
       nowMs,
-      usersOf: (volume) => containers.namesWithVolume(volume),
+      usersOf: (volume) => namesWithVolume(entries.values(), volume),
       log,
     });
     await volumes.open();

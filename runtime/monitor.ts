@@ -2,7 +2,7 @@
  * Starts conmon, the monitor that stays with a container: it creates it through the OCI runtime, keeps its output,
  * writes its log and its exit code, and outlives us. Effects only; what its answers mean is parseSyncMessage (pure).
  */
-import { readFileSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -11,6 +11,7 @@ import { describeSpawnError, programPath } from './command.ts';
 import { type ContainerConfig, type ContainerID, RuntimeOperationError } from './interface.ts';
 import type { ContainerPaths } from './layout.ts';
 import { createError, type OciRuntime } from './oci-runtime.ts';
+import { commandLineOf } from './proc.ts';
 import type { RelayHost } from './relay-host.ts';
 
 export interface MonitorRequest {
@@ -153,18 +154,9 @@ export async function startMonitor(request: MonitorRequest): Promise<Monitor> {
  */
 async function hasDecided(pid: number): Promise<void> {
   const endMs = performance.now() + decisionDeadlineMs;
-  while (commandLineOf(pid).startsWith('holdfast-relay')) {
+  while (commandLineOf(pid)[0]?.startsWith('holdfast-relay') === true) {
     if (performance.now() > endMs) throw new RuntimeOperationError('start', `the relay ${pid} does not end; kill it`);
     await wait(1);
-  }
-}
-
-/** '' if there is no such process. */
-function commandLineOf(pid: number): string {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'latin1');
-  } catch {
-    return ''; // it has ended
   }
 }
 

@@ -213,7 +213,10 @@ export class NetnsPool {
     // Before its address is another's: the kernel takes it down in its own time.
     if (!(await isGoneSoon(hostInterface))) {
       // Somebody else holds the namespace open.
-      await runCommand('network_detach', ['ip', 'link', 'delete', hostInterface], { deadlineMs: pluginDeadlineMs });
+      const command = ['ip', 'link', 'delete', hostInterface] as const;
+      const { code, stderr } = await runCommand('network_detach', command, { deadlineMs: pluginDeadlineMs });
+      if (code !== 0 && existsSync(`/sys/class/net/${hostInterface}`))
+        throw new RuntimeOperationError('network_detach', `${hostInterface} cannot be removed: ${stderr.trim()}`);
     }
     for (const address of ip6 === undefined ? [ip] : [ip, ip6]) {
       const file = join(layout.addresses, layout.bridge, address);

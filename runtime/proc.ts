@@ -44,15 +44,21 @@ export function isAlive(process: ProcessIdentity): boolean {
   return stat !== undefined && stat.startTicks === process.startTicks && stat.state !== 'Z' && stat.state !== 'X';
 }
 
-/** Processes whose command line holds the text. Reads all of /proc: for recovery only. */
+/** What a process was called with, or calls itself; empty if there is none. Throws as observeProcess. */
+export function commandLineOf(pid: number): readonly string[] {
+  try {
+    const text = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+    return text === '' ? [] : text.replace(/\0$/, '').split('\0');
+  } catch (error) {
+    if (isShortage(error)) throw error;
+    return []; // gone, or going
+  }
+}
+
+/** Processes whose command line holds the text. Reads all of /proc: for recovery only. Throws as observeProcess. */
 export function findProcessesByCommandLine(text: string): ProcessIdentity[] {
   return readdirSync('/proc').flatMap((name) => {
-    if (!/^[0-9]+$/.test(name)) return [];
-    try {
-      if (!readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0').includes(text)) return [];
-    } catch {
-      return []; // it ended while we looked
-    }
+    if (!/^[0-9]+$/.test(name) || !commandLineOf(Number(name)).includes(text)) return [];
     const stat = observeProcess(Number(name));
     return stat === undefined ? [] : [stat];
   });

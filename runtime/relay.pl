@@ -18,7 +18,7 @@ my ($CLONE_NEWNET, $TIOCSWINSZ) = (0x40000000, 0x5414);
 my ($PR_SET_DUMPABLE, $PR_SET_KEEPCAPS, $PR_SET_SECCOMP, $PR_CAPBSET_DROP) = (4, 8, 22, 24);
 my ($PR_SET_CHILD_SUBREAPER, $PR_SET_NO_NEW_PRIVS, $PR_CAP_AMBIENT) = (36, 38, 47);
 my ($F_SETFD, $F_GETFL, $F_SETFL, $O_NONBLOCK, $FD_CLOEXEC) = (2, 3, 4, 2048, 1);
-my ($MSG_PEEK, $WNOHANG) = (2, 1);
+my ($MSG_PEEK, $MSG_DONTWAIT, $WNOHANG) = (2, 0x40, 1);
 my ($EPERM, $EINTR, $EAGAIN, $EINVAL, $ENOSYS) = (1, 4, 11, 22, 38);
 my ($AF_UNIX, $AF_INET, $AF_INET6, $SOCK_STREAM, $SOCK_SEQPACKET) = (1, 2, 10, 1, 5);
 my $hangup_grace_seconds = 1;
@@ -353,7 +353,7 @@ sub run_join {
     # Last that of the mounts: after it the files of the host are out of reach.
     enter(@$_) for grep { $_->[0] ne 'pid' && $_->[0] ne 'mnt' } @namespaces;
     enter(@$_) for grep { $_->[0] eq 'mnt' } @namespaces;
-    close_all_but(fileno($teller), $fail);
+    close_all_but(fileno($teller));
     become(\%process, \%lists, $filter, $fail);
   }
   @inside = (); @cgroups = (); @namespaces = ();
@@ -386,7 +386,7 @@ sub start_ticks {
 
 # A working directory like /proc/self/fd/7 must not lead to what we have open (CVE-2024-21626).
 sub close_all_but {
-  my ($kept, $fail) = @_;
+  my ($kept) = @_;
   my $is_closed = ($kept == 3 || syscall($numbers{close_range}, 3, $kept - 1, 0) == 0)
     && syscall($numbers{close_range}, $kept + 1, 0x7fffffff, 0) == 0;
   return if $is_closed;
@@ -513,14 +513,11 @@ sub run_monitor {
   umask($umask + 0);
   %ENV = map { split /=/, $_, 2 } @env;
   syscall($numbers{setsid});
-  fcntl(STDERR, $F_SETFD, 0);
-  unblock($control);
-  my $is_there = !defined recv($control, my $byte, 1, $MSG_PEEK) && $! == $EAGAIN;
+  my $is_there = !defined recv($control, my $byte, 1, $MSG_PEEK | $MSG_DONTWAIT) && $! == $EAGAIN;
   exit 0 unless $is_there;
-  fcntl($control, $F_SETFL, fcntl($control, $F_GETFL, 0) & ~$O_NONBLOCK);
   fcntl($control, $F_SETFD, 0);
   # Also what we were given by whoever started the daemon.
-  close_all_but(fileno($control), sub {});
+  close_all_but(fileno($control));
   exec { $rest[0] } @rest or give_up($! + 0, "exec $rest[0]: $!");
 }
 

@@ -11,7 +11,7 @@ import type { Logger } from 'pino';
 import { programPath } from './command.ts';
 import type { ContainerID } from './interface.ts';
 import type { Layout } from './layout.ts';
-import { findProcessesByCommandLine, isAlive, observeProcess, type ProcessIdentity } from './proc.ts';
+import { commandLineOf, findProcessesByCommandLine, isAlive, observeProcess, type ProcessIdentity } from './proc.ts';
 import { formatLocalNames, formatNames, type NameRecord, resolverArgs } from './resolver-files.ts';
 import type { Syscalls } from './syscalls.ts';
 
@@ -263,12 +263,7 @@ async function endProcess(process: ProcessIdentity, syscalls: Syscalls): Promise
 }
 
 function hasArgs({ pid }: ProcessIdentity, wanted: readonly string[]): boolean {
-  try {
-    const args = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(1, -1);
-    return JSON.stringify(args) === JSON.stringify(wanted);
-  } catch {
-    return false; // it ended
-  }
+  return JSON.stringify(commandLineOf(pid).slice(1)) === JSON.stringify(wanted);
 }
 
 /** Whether its handler of SIGHUP is installed. Source: proc(5), SigCgt. */

@@ -1,6 +1,6 @@
 /** Stands between the controller and its store, and answers with nonsense when told to: plain HTTP on loopback. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { type Dispatcher, request as send } from 'undici';
 import type { ApiAccess } from '../../client/index.ts';
@@ -18,6 +18,8 @@ export interface HostileStore {
   answerWith(nonsense: Nonsense | undefined, connections?: 'cut' | 'left'): void;
   /** Requests that were answered with the present nonsense, in order. */
   readonly asked: readonly URL[];
+  /** What is being answered now, and since when, for whoever wonders why nothing is asked. */
+  readonly open: readonly string[];
   close(): Promise<void>;
 }
 
@@ -73,9 +75,22 @@ export async function startHostileStore(store: ApiAccess): Promise<HostileStore>
     stream.on('error', () => response.destroy());
     stream.pipe(response);
   };
+  const open = new Set<string>();
   const server: Server = createServer((incoming, response) => {
+    const what = `${incoming.method} ${incoming.url} since ${new Date().toISOString()}`;
+    open.add(what);
+    response.once('close', () => open.delete(what));
     answer(incoming, response).catch(() => response.destroy());
   });
+  // All of them, whatever a parser has made of them by then, which is what closeAllConnections goes by.
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+  const cut = (): void => {
+    for (const socket of sockets) socket.destroy();
+  };
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   // Listening on a TCP port.
   const { port } = server.address() as AddressInfo;
@@ -87,13 +102,16 @@ export async function startHostileStore(store: ApiAccess): Promise<HostileStore>
     answerWith: (next, connections = 'cut') => {
       nonsense = next;
       asked = [];
-      if (connections === 'cut') server.closeAllConnections();
+      if (connections === 'cut') cut();
     },
     get asked() {
       return asked;
     },
+    get open() {
+      return [...open];
+    },
     close: async () => {
-      server.closeAllConnections();
+      cut();
       await new Promise<void>((resolve) => server.close(() => resolve()));
     },
   };

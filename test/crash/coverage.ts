@@ -65,7 +65,7 @@ export const excuses: readonly Excuse[] = [
   },
   {
     file: /\/(?:container-setup|container-start|host-network|netns-pool|debug-sessions|streams|relay-host)\.ts$/,
-    text: /ImageNotPresentError|isStale|^await replaceFile\(paths\.record|lastRun, \{ force|^await rm\(dir,|stray|^await runSuccessfully\('network', \['ip'|'publish', command|'network_detach', \['ip'|hairpin|spawnChild\('perl'/,
+    text: /ImageNotPresentError|isStale|^await replaceFile\(paths\.record|lastRun, \{ force|^await rm\(dir,|stray|^await runSuccessfully\('network', \['ip'|'publish', command|'network_detach', command|hairpin|spawnChild\('perl'/,
     because: 'after a failure, or what others did: each start makes all of it anew',
   },
   {

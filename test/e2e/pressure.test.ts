@@ -205,10 +205,19 @@ function mayProtect(): boolean {
 
 /** The process that relays are forked from, and those that wait. */
 function relaysOf(pid: number): readonly number[] {
-  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').trim().split(' ');
-  const isRelay = (child: string): boolean =>
-    child !== '' && readFileSync(`/proc/${child}/cmdline`, 'latin1').startsWith('holdfast-relay');
-  return children.filter(isRelay).flatMap((child) => [Number(child), ...relaysOf(Number(child))]);
+  const children = (procFile(pid, `task/${pid}/children`).match(/[0-9]+/g) ?? []).map(Number);
+  const relays = children.filter((child) => procFile(child, 'cmdline').startsWith('holdfast-relay'));
+  return relays.flatMap((child) => [child, ...relaysOf(child)]);
+}
+
+/** '' if the process has ended. */
+function procFile(pid: number, name: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/${name}`, 'latin1');
+  } catch (error) {
+    if (isThere(pid)) throw error;
+    return '';
+  }
 }
 
 /** A cgroup for the daemon and the relays that it forks from, in which they may start no process. */

@@ -98,18 +98,18 @@ export const oldestMinor = 24;
 
 /** Takes the version prefix off a path; without one the newest counts. Texts are moby's (api/server/middleware/version.go). */
 export function parseVersion(path: string): Version {
-  const [, digits, rest] = /^\/v1\.(\d{1,4})(\/.*)$/.exec(path) ?? [];
+  const [, major, digits, rest] = /^\/v(\d{1,4})\.(\d{1,4})(\/.*)$/.exec(path) ?? [];
   if (digits === undefined || rest === undefined) return { kind: 'known', minor: newestMinor, path };
   const minor = Number(digits);
-  if (minor < oldestMinor)
+  if (Number(major) < 1 || (Number(major) === 1 && minor < oldestMinor))
     return {
       kind: 'refused',
-      message: `client version 1.${minor} is too old. Minimum supported API version is 1.${oldestMinor}, please upgrade your client to a newer version`,
+      message: `client version ${major}.${minor} is too old. Minimum supported API version is 1.${oldestMinor}, please upgrade your client to a newer version`,
     };
-  if (minor > newestMinor)
+  if (Number(major) > 1 || minor > newestMinor)
     return {
       kind: 'refused',
-      message: `client version 1.${minor} is too new. Maximum supported API version is 1.${newestMinor}`,
+      message: `client version ${major}.${minor} is too new. Maximum supported API version is 1.${newestMinor}`,
     };
   return { kind: 'known', minor, path: rest };
 }

@@ -32,6 +32,8 @@ describe('routes', () => {
     ['/v1.24/_ping', 24],
     ['/v1.12/_ping', 'refused'],
     ['/v1.51/_ping', 'refused'],
+    ['/v0.50/_ping', 'refused'],
+    ['/v2.0/info', 'refused'],
   ];
   for (const [path, wanted] of versions)
     it(`reads the version of ${path}`, () => {

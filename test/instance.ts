@@ -4,6 +4,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -43,6 +44,22 @@ export interface Answer {
   /** The body as JSON, unparsed bodies as undefined. */
   // biome-ignore lint/suspicious/noExplicitAny: tests look into answers of any shape, and fail where it is another
   readonly json: any;
+}
+
+/** What a process that hangs is at: whether it waits in the kernel, and what it has started. */
+function describeProcess(pid: number): string {
+  const read = (file: string): string => {
+    try {
+      return readFileSync(`/proc/${file}`, 'latin1').replaceAll('\0', ' ').trim();
+    } catch {
+      return 'gone';
+    }
+  };
+  const children = read(`${pid}/task/${pid}/children`)
+    .split(' ')
+    .map((child) => `${child} (${read(`${child}/cmdline`).slice(0, 100)})`);
+  const state = /^State:\s*(.*)$/m.exec(read(`${pid}/status`))?.[1];
+  return `is in state ${state}, at ${read(`${pid}/wchan`)}, with the children ${children.join(', ')}`;
 }
 
 export class Instance {
@@ -115,6 +132,7 @@ export class Instance {
     }
     const isAlive = (): boolean => child.exitCode === null && child.signalCode === null;
     let askAtMs = performance.now() + askEveryMs;
+    let answered = 'nothing';
     try {
       await until(
         async () => {
@@ -125,7 +143,10 @@ export class Instance {
           return await fetch(`${this.metricsUrl}/${wanted === 'ready' ? 'readyz' : 'healthz'}`, {
             signal: AbortSignal.timeout(5_000),
           }).then(
-            (response) => response.status === 200,
+            async (response) => {
+              if (response.status !== 200) answered = await response.text();
+              return response.status === 200;
+            },
             () => false, // It does not listen yet.
           );
         },
@@ -133,7 +154,11 @@ export class Instance {
         startDeadlineMs,
       );
     } catch (error) {
-      throw new Error(`holdfast did not start: ${this.#log.slice(-3_000)}`, { cause: error });
+      const state = isAlive() ? describeProcess(this.pid) : `ended with ${child.exitCode ?? child.signalCode}`;
+      throw new Error(
+        `holdfast did not start; its log: ${this.#log.slice(-3_000)}; it answered ${answered} and ${state}`,
+        { cause: error },
+      );
     }
     // Written by the daemon that is ready now.
     const config = load(await readFile(this.kubeconfig, 'utf8')) as {
@@ -283,7 +308,7 @@ export async function createInstance({ flags = [], dataDir }: InstanceOptions = 
     dataDir: dataDir ?? (await mkdtemp(join(tmpdir(), 'holdfast-test-'))),
     runDir: await mkdtemp('/run/holdfast-test-'),
     bridge: `hft${randomBytes(3).toString('hex')}`,
-    subnet: freeSubnet(),
+    subnet: await freeSubnet(),
     ports,
     flags,
   });

@@ -38,7 +38,7 @@ describe('holdfast controller --streams-listen', function () {
     url = `https://127.0.0.1:${await freePort()}`;
     flags = [
       ...['--data-dir', at.dataDir, '--run-dir', at.runDir, '--bridge', at.bridge],
-      ...['--subnet', freeSubnet()],
+      ...['--subnet', await freeSubnet()],
       ...['--metrics-listen', `127.0.0.1:${await freePort()}`, '--streams-listen', url.replace('https://', '')],
       ...['--kubeconfig', store.store.adminKubeconfigPath],
     ];

@@ -55,7 +55,7 @@ export class TestHost {
     // The resolver, which is not root, must get to its files.
     await chmod(dir, 0o711);
     const bridge = `hft${randomBytes(4).toString('hex')}`;
-    const subnet = freeSubnet();
+    const subnet = await freeSubnet();
     const deps: RuntimeDeps = {
       dataDir: join(dir, 'data'),
       runDir: join(dir, 'run'),

@@ -17,6 +17,7 @@ import { lockInstance } from './instance-lock.ts';
 import { loadKubeconfig } from './kubeconfig.ts';
 import { lowerOomScore } from './oom-score.ts';
 import { serveMetrics } from './serve-metrics.ts';
+import { StartProgress } from './start-progress.ts';
 import { createStreamSource } from './stream-source.ts';
 
 export interface Daemon {
@@ -47,7 +48,9 @@ export async function startDaemon(role: Role, config: Config, log: Logger): Prom
   const close = async (): Promise<void> => {
     for (const closeOne of opened.splice(0).reverse()) await closeOne();
   };
+  const progress = new StartProgress(log);
   try {
+    progress.begin('taking the data dir');
     mkdirSync(config.dataDir, { recursive: true, mode: 0o700 });
     const lock = await lockInstance(config.dataDir);
     opened.push(() => lock.close());
@@ -78,6 +81,7 @@ export async function startDaemon(role: Role, config: Config, log: Logger): Prom
         authFiles,
         log: log.child({ part: 'runtime' }),
         metrics: registry,
+        begins: progress.begin,
       });
       opened.push(() => made.close());
       runtime = made;
@@ -86,6 +90,7 @@ export async function startDaemon(role: Role, config: Config, log: Logger): Prom
     let access: ApiAccess | undefined;
     let hostAccess: ApiAccess | undefined;
     if (role !== 'controller') {
+      progress.begin('opening the store');
       const made = await openEmbeddedStore({
         dataDir: config.dataDir,
         listen: config.listen,
@@ -149,6 +154,7 @@ export async function startDaemon(role: Role, config: Config, log: Logger): Prom
     const isDockerServed = role === 'up' || config.docker?.isAsked === true;
     if (config.docker !== undefined && isDockerServed && runtime !== undefined && access !== undefined) {
       const { socket, group, namespace } = config.docker;
+      progress.begin('opening the docker socket');
       const gateway = await startDockerGateway({
         socket: { path: socket, group },
         access,
@@ -163,6 +169,7 @@ export async function startDaemon(role: Role, config: Config, log: Logger): Prom
       });
       opened.push(() => gateway.close());
     }
+    progress.begin('listening for metrics');
     const metrics = await serveMetrics({
       listen: config.metricsListen,
       registry,
@@ -181,8 +188,11 @@ export async function startDaemon(role: Role, config: Config, log: Logger): Prom
     );
     return { store, access, runtime, metricsPort: metrics.port, close };
   } catch (error) {
+    progress.begin('giving up');
     await close();
     throw error;
+  } finally {
+    progress.end();
   }
 }
 

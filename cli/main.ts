@@ -22,9 +22,9 @@ import { openLogFile } from './log-file.ts';
 import { parseRenameArgs } from './rename-args.ts';
 import { parseStoreCommand, StoreCommandError, storeUsage } from './store-args.ts';
 
-/** The store could not be started, for a reason that its message tells the user. */
-class StoreStartError extends Error {
-  override readonly name = 'StoreStartError';
+/** A part of the daemon could not be started, for a reason that its message tells the user. */
+class StartError extends Error {
+  override readonly name = 'StartError';
 }
 
 const closeDeadlineMs = 20_000;
@@ -90,7 +90,7 @@ async function runDaemon(role: Role, config: Config): Promise<void> {
   // Loaded only here: it brings a third of all modules along, which no other command needs.
   const { isStartError, startDaemon } = await import('./daemon.ts');
   const daemon = await startDaemon(role, config, log).catch((error: unknown) => {
-    throw isStartError(error) ? new StoreStartError(error.message, { cause: error }) : error;
+    throw isStartError(error) ? new StartError(error.message, { cause: error }) : error;
   });
   flushCompileCache();
   const live = await present(daemon, config, log, stop.signal);
@@ -235,7 +235,7 @@ try {
     HeldError,
     StoreCommandError,
     DebugError,
-    StoreStartError,
+    StartError,
     ImagePullError,
     ImageNotPresentError,
     ImageInUseError,

@@ -1,7 +1,9 @@
 /** /metrics, /healthz and /readyz on an address of their own, without credentials. Effects. */
+import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import express from 'express';
 import type { Registry } from 'prom-client';
+import { startListening } from '../store/index.ts';
 import type { Address } from './config.ts';
 
 export interface HealthDeps {
@@ -11,6 +13,7 @@ export interface HealthDeps {
   readonly unready: () => readonly string[];
 }
 
+/** Throws ListenError. */
 export async function serveMetrics({
   listen,
   registry,
@@ -31,11 +34,8 @@ export async function serveMetrics({
       .type('text/plain')
       .send(missing.length === 0 ? 'ok' : `not ready: ${missing.join(', ')}`);
   });
-  const server = app.listen(listen.port, listen.host);
-  await new Promise<void>((resolve, reject) => {
-    server.once('listening', resolve);
-    server.once('error', reject);
-  });
+  const server = createServer(app);
+  await startListening(server, listen);
   // The server listens on TCP, so its address is an AddressInfo.
   const { port } = server.address() as AddressInfo;
   return {

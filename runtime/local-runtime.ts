@@ -61,6 +61,8 @@ export interface RuntimeDeps {
   readonly lookIntervalMs?: number | undefined;
   /** Default: createImageStore of runtime/images. */
   readonly openImages?: ((deps: ImageStoreDeps) => Promise<ImageStore>) | undefined;
+  /** Hears what the opening is at, as 'taking up the containers that are there'. */
+  readonly begins?: ((step: string) => void) | undefined;
   readonly nowMs?: (() => number) | undefined;
   readonly randomHex?: ((bytes: number) => string) | undefined;
 }
@@ -79,7 +81,8 @@ const looksPerNetworkCheck = 8;
  * bridge name or subnet that cannot be.
  */
 export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
-  const { log, metrics: registry } = deps;
+  const { log, metrics: registry, begins = () => {} } = deps;
+  begins('taking the run dir and the bridge');
   const nowMs = deps.nowMs ?? Date.now;
   const randomHex = deps.randomHex ?? ((bytes: number) => randomBytes(bytes).toString('hex'));
   const layout = createLayout(deps);
@@ -94,6 +97,7 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
   checkBridge(layout.bridge, instance, subnet.gateway);
   await claimRunDir(layout, instance, bootID);
   await prepareFolders(layout, bootID);
+  begins('looking for the OCI runtime and the monitor');
   const [runtime, conmon] = await Promise.all([findOciRuntime(cgroups.kind, log, deps.ociRuntime), findMonitor()]);
   const closers: (() => void | Promise<void>)[] = [];
   const close = async (): Promise<void> => {
@@ -111,6 +115,7 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
       poolSize: () => opened.pool?.readyCount ?? 0,
     });
     closers.push(() => metrics.close());
+    begins('taking up the containers that are there');
     const entries = await metrics.time('recover', () =>
       recoverContainers({ ...runDeps, hostAddresses: hostAddresses({ subnet, subnet6 }) }),
     );
@@ -128,6 +133,7 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
       if (listeners.size === 0 && event.kind === 'drift' && early.length < maxEarly) early.push(event);
       for (const listener of listeners) listener(event);
     };
+    begins('opening the images');
     const images = await (deps.openImages ?? createImageStore)({
       root: layout.images,
       runRoot: layout.imagesRun,
@@ -181,6 +187,7 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
       usersOf: (volume) => namesWithVolume(entries.values(), volume),
       log,
     });
+    begins('opening the volumes');
     await volumes.open();
     const containers = new LocalContainers(
       {
@@ -217,10 +224,13 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
       if (!isRunning(entry)) continue;
       hostNetwork.adopt(id, publishedPorts(entry));
     }
+    begins('making the bridge and its rules');
     await Promise.all([hostNetwork.ensure('rebuild'), isolation.open()]);
     closers.push(() => resolver.close());
+    begins('starting the resolver');
     await resolver.open();
     closers.push(() => pool.close());
+    begins('taking up the networks that are there');
     await pool.open(new Set([...entries.values()].flatMap((entry) => entry.network?.name ?? [])));
     let looks = 0;
     let isMending = false;

@@ -1,10 +1,11 @@
 /** Listens for HTTPS: connections, their protocols and their end; what is asked is answered elsewhere. Effects only. */
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { createServer, type Server } from 'node:https';
+import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
+import { startListening } from './listening.ts';
 import type { Credentials } from './pki.ts';
 import { StatusError } from './status-error.ts';
 import { isStreamUpgrade } from './streams/index.ts';
@@ -34,11 +35,6 @@ export interface Listener {
   renew(credentials: ListenerDeps['credentials']): void;
   /** Answers what is under way; what takes longer than a moment is cut. */
   close(): Promise<void>;
-}
-
-/** The address cannot be listened on. */
-export class ListenError extends Error {
-  override readonly name = 'ListenError';
 }
 
 /** Listens. Throws ListenError. */
@@ -145,16 +141,5 @@ function endAnswers(open: ReadonlySet<ServerResponse>): void {
   for (const response of open) {
     response.destroy();
     response.emit('close');
-  }
-}
-
-async function startListening(server: Server, { host, port }: ListenerDeps['listen']): Promise<void> {
-  server.listen({ host, port });
-  try {
-    await once(server, 'listening');
-  } catch (error) {
-    const what = error instanceof Error ? error.message : String(error);
-    const message = `holdfast cannot listen on ${host}:${port}: ${what}; stop what uses it, or choose another address`;
-    throw new ListenError(message, { cause: error });
   }
 }

@@ -77,8 +77,15 @@ export function runCommand(
       return;
     }
     let problem: unknown;
+    // What it has started may go on and hold its output open: nobody waits for that.
+    const abandonOutput = (): void => {
+      child.stdout?.destroy();
+      child.stderr?.destroy();
+    };
     const stop = (reason: unknown): void => {
       problem ??= reason;
+      if (child.exitCode !== null || child.signalCode !== null) return abandonOutput();
+      child.once('exit', abandonOutput);
       child.kill('SIGKILL');
     };
     const onAbort = (): void => stop(options.signal?.reason);

@@ -23,6 +23,17 @@ describe('external commands', () => {
       return error instanceof RuntimeOperationError && /1500 ms.*working/.test(error.message);
     });
   });
+  it('end at their deadline also if what they have started goes on and holds their output open', async () => {
+    for (const end of ['wait', 'exit 0']) {
+      const command = ['sh', '-c', `sleep 120 & echo $! >&2; ${end}`] as const;
+      const failed = await runCommand('test', command, { deadlineMs: 1_500 }).then(
+        () => undefined,
+        (error: unknown) => String(error),
+      );
+      const left = Number(/it said: (\d+)$/.exec(failed ?? '')?.[1]);
+      process.kill(left, 'SIGKILL'); // throws if it does not go on, or was not told of
+    }
+  });
   it('end when they are aborted', async () => {
     const stop = new AbortController();
     const reason = new Error('enough');

@@ -533,8 +533,8 @@ sub wait_for_session {
   bind($listener, pack('S a*', $AF_UNIX, "$id\0")) or give_up(0, "bind: $!");
   listen($listener, 8) or give_up(0, "listen: $!");
   unblock($listener);
-  $0 = 'holdfast-relay wait';
   tell_us("ready $id $$");
+  $0 = 'holdfast-relay wait';
   my (@news, %session, @roles, @args);
   while (!@roles || grep { !defined $session{$_} } @roles) {
     my $read = '';

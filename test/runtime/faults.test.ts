@@ -67,11 +67,11 @@ describe('system calls', () => {
 describe('a monitor', () => {
   let dir: string;
   let relays: RelayHost;
-  before(async () => {
+  beforeEach(async () => {
     dir = await mkdtemp(join(tmpdir(), 'hf-monitor-'));
     relays = new RelayHost(dir, (bytes) => randomBytes(bytes).toString('hex'));
   });
-  after(async () => {
+  afterEach(async () => {
     await relays.close();
     await rm(dir, { recursive: true, force: true });
   });
@@ -131,10 +131,14 @@ describe('a monitor', () => {
     const pids = waiting();
     for (const pid of pids) process.kill(pid, 'SIGSTOP');
     const file = join(dir, 'begun');
-    const { control } = await relays.open([], ['monitor', dir, join(dir, 'log'), '18', '0', '/usr/bin/touch', file]);
+    const { control, pid } = await relays.open(
+      [],
+      ['monitor', dir, join(dir, 'log'), '18', '0', '/usr/bin/touch', file],
+    );
+    assert.ok(pids.includes(pid));
     control.destroy();
-    for (const pid of pids) process.kill(pid, 'SIGCONT');
-    await until('one has gone', () => pids.some((pid) => !existsSync(`/proc/${pid}`)));
+    for (const one of pids) process.kill(one, 'SIGCONT');
+    await until('it has gone', () => !existsSync(`/proc/${pid}`));
     assert.equal(existsSync(file), false);
     // The same words, when somebody listens.
     await relays.open([], ['monitor', dir, join(dir, 'log'), '18', '0', '/usr/bin/touch', file]);

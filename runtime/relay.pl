@@ -10,10 +10,10 @@ my ($mode, @args) = @ARGV;
 my %numbers = $Config{archname} =~ /^aarch64/
   ? (prctl => 167, recvmsg => 212, setns => 268, setsid => 157, pidfd_open => 434, dup3 => 24, memfd_create => 279,
      execve => 221, setgroups => 159, setresuid => 147, setresgid => 149, capset => 91, prlimit64 => 261, close => 57,
-     close_range => 436, getcwd => 17, keyctl => 219)
+     close_range => 436, getcwd => 17, keyctl => 219, rt_sigprocmask => 135, signalfd4 => 74)
   : (prctl => 157, recvmsg => 47, setns => 308, setsid => 112, pidfd_open => 434, dup3 => 292, memfd_create => 319,
      execve => 59, setgroups => 116, setresuid => 117, setresgid => 119, capset => 126, prlimit64 => 302, close => 3,
-     close_range => 436, getcwd => 79, keyctl => 250);
+     close_range => 436, getcwd => 79, keyctl => 250, rt_sigprocmask => 14, signalfd4 => 289);
 my ($CLONE_NEWNET, $TIOCSWINSZ) = (0x40000000, 0x5414);
 my ($PR_SET_DUMPABLE, $PR_SET_KEEPCAPS, $PR_SET_SECCOMP, $PR_CAPBSET_DROP) = (4, 8, 22, 24);
 my ($PR_SET_CHILD_SUBREAPER, $PR_SET_NO_NEW_PRIVS, $PR_CAP_AMBIENT) = (36, 38, 47);
@@ -21,6 +21,8 @@ my ($F_SETFD, $F_GETFL, $F_SETFL, $O_NONBLOCK, $FD_CLOEXEC) = (2, 3, 4, 2048, 1)
 my ($MSG_PEEK, $MSG_DONTWAIT, $WNOHANG) = (2, 0x40, 1);
 my ($EPERM, $EINTR, $EAGAIN, $EINVAL, $ENOSYS) = (1, 4, 11, 22, 38);
 my ($AF_UNIX, $AF_INET, $AF_INET6, $SOCK_STREAM, $SOCK_SEQPACKET) = (1, 2, 10, 1, 5);
+my ($SIG_BLOCK, $SIG_UNBLOCK, $SFD_NONBLOCK_CLOEXEC) = (0, 1, 0x80800);
+my $children_signal = pack('Q', 1 << 16); # a set of SIGCHLD alone
 my $hangup_grace_seconds = 1;
 my $kill_deadline_seconds = 5;
 
@@ -472,17 +474,24 @@ sub run_host {
   do { open(my $unused, '<', '/dev/null') or give_up(0, "/dev/null: $!"); push @reserved, $unused; } while fileno($reserved[-1]) < 4;
   # Only we have its writing end: a relay that waits sees by it that we have gone.
   pipe(my $life, my $living) or give_up(0, "pipe: $!");
-  $SIG{CHLD} = sub {};
+  # As something to read: a signal that came just before we wait would not wake us, and its process would stay a zombie.
+  syscall($numbers{rt_sigprocmask}, $SIG_BLOCK, $children_signal, 0, 8) == 0 or give_up(0, "sigprocmask: $!");
+  my $signals = syscall($numbers{signalfd4}, -1, $children_signal, 8, $SFD_NONBLOCK_CLOEXEC);
+  give_up(0, "signalfd: $!") if $signals < 0;
+  my $ends = descriptor($signals, '<&=');
   $0 = 'holdfast-relay host';
   tell_us("started $$ $seal");
   my %relays;
   for (;;) {
-    vec(my $ready = '', fileno($control), 1) = 1;
-    my $count = select($ready, undef, undef, undef);
+    my $wanted = '';
+    vec($wanted, fileno($_), 1) = 1 for $control, $ends;
+    my $count = select(my $ready = $wanted, undef, undef, undef);
+    next if $count < 0;
+    sysread($ends, my $unused, 4096) if vec($ready, fileno($ends), 1);
     while ((my $pid = waitpid(-1, $WNOHANG)) > 0) {
       for my $id (keys %relays) { delete $relays{$id} if $relays{$id} == $pid; }
     }
-    next if $count < 0;
+    next unless vec($ready, fileno($control), 1);
     $count = sysread($control, $told, 4096, length $told);
     next if !defined $count && ($! == $EINTR || $! == $EAGAIN);
     # Those that wait take their sockets away too, but nobody waits for them.
@@ -493,9 +502,9 @@ sub run_host {
       my $pid = fork();
       if (!defined $pid) { tell_us("failed 0 fork: $!"); next; }
       if ($pid != 0) { $relays{$id} = $pid; next; }
-      $SIG{CHLD} = 'DEFAULT';
+      syscall($numbers{rt_sigprocmask}, $SIG_UNBLOCK, $children_signal, 0, 8);
       $told = '';
-      close($living);
+      close($_) for $living, $ends;
       return wait_for_session($id, $life, \@reserved);
     }
   }
@@ -554,7 +563,8 @@ sub wait_for_session {
       my $line = first_line($new->[0], \$new->[1]);
       if (!defined $line) { push @news, $new; next; }
       my ($role, $roles, @rest) = split / /, $line, -1;
-      next unless defined $role && defined $places{$role};
+      # It went away before it had said what it is: the session has lost a part, and nobody else will ask for it.
+      if (!defined $role || !defined $places{$role}) { unlink $id; exit 0; }
       $session{$role} = $new->[0];
       if ($role eq 'control') { @roles = split /,/, $roles; @args = map { s/%([0-9A-F]{2})/chr hex $1/ger } @rest; }
     }

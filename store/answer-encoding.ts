@@ -25,10 +25,10 @@ function itemsOf(kind: ResourceKind, entries: readonly Entry[]): string {
 
 /** Throws StatusError 400 for a bad includeObject. */
 export function encodeAnswer({ kind, entries, count, metadata, form, query, nowMs }: AnswerParts): string {
-  const objects = entries.map(({ object }) => object);
   switch (form.as) {
     case 'table': {
       const includeObject = parseIncludeObject(query, form);
+      const objects = entries.map(({ object }) => object);
       const options = {
         metaVersion: form.metaVersion,
         includeObject,
@@ -38,7 +38,7 @@ export function encodeAnswer({ kind, entries, count, metadata, form, query, nowM
       return JSON.stringify(formatTable(kind, objects, metadata, options));
     }
     case 'metadata': {
-      const items = objects.map((object) => metadataOnly(object, form.metaVersion));
+      const items = entries.map(({ object }) => metadataOnly(object, form.metaVersion));
       if (count === 'single') return JSON.stringify(items[0]);
       const apiVersion = `meta.k8s.io/${form.metaVersion}`;
       return JSON.stringify({ kind: 'PartialObjectMetadataList', apiVersion, metadata, items });

@@ -10,8 +10,8 @@ import type { MetricsApi } from './metrics-api.ts';
 import { missing, type ObjectPlace } from './operations.ts';
 import type { CollectionView } from './projection.ts';
 import { parseIncludeObject, textOf } from './requests.ts';
-import type { KubeObject, ResourceKind } from './resources.ts';
-import { parseSelector, type Selector } from './selectors.ts';
+import type { ResourceKind } from './resources.ts';
+import { type EntrySelector, parseSelector, type Selector } from './selectors.ts';
 import {
   expired,
   methodNotAllowed,
@@ -76,7 +76,9 @@ export class ApiReads {
   }
 
   answerEntry(code: number, kind: ResourceKind, entry: Entry, call: Call, response: ApiResponse): void {
-    const metadata = { resourceVersion: entry.object.metadata.resourceVersion ?? '' };
+    // Only a table has it besides.
+    const resourceVersion = call.form.as === 'table' ? (entry.object.metadata.resourceVersion ?? '') : '';
+    const metadata = { resourceVersion };
     this.answerEntries(code, { kind, entries: [entry], count: 'single', metadata }, call, response);
   }
 
@@ -93,7 +95,7 @@ export class ApiReads {
     const entries: Entry[] = [];
     let remaining = 0;
     for (const entry of this.#deps.viewOf(kind).list(path.namespace, position)) {
-      if (!selector.isEverything && !selector.matches(entry.object)) continue;
+      if (!selector.matchesEntry(entry)) continue;
       if (limit === undefined || entries.length < limit) entries.push(entry);
       else {
         remaining++;
@@ -142,10 +144,9 @@ export class ApiReads {
 }
 
 /** Leaves of what is asked for what the caller may see. */
-function narrow(selector: Selector, kind: ResourceKind, { visibility }: Caller): Selector {
+function narrow(selector: Selector, kind: ResourceKind, { visibility }: Caller): EntrySelector {
   if (visibility === undefined) return selector;
-  const matches = (object: KubeObject): boolean => selector.matches(object) && visibility(kind, object);
-  return { ...selector, isEverything: false, matches };
+  return { isEverything: false, matchesEntry: (entry) => selector.matchesEntry(entry) && visibility(kind, entry) };
 }
 
 function positionOf(start: ReturnType<typeof parseListOptions>['start']): { after?: string; atRevision?: number } {

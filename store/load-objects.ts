@@ -1,7 +1,6 @@
 /** Reads the stored objects into memory. One that is damaged costs itself: whoever asks for it is told so. Effects only. */
 import type { Logger } from 'pino';
 import type { Database, StoredObject } from './database.ts';
-import type { FieldManagers } from './managed-fields/index.ts';
 import type { ResourceKind } from './resources.ts';
 import { DamagedError, parseEntry } from './stored-entry.ts';
 import type { Writer } from './writer.ts';
@@ -9,15 +8,13 @@ import type { Writer } from './writer.ts';
 export interface LoadDeps {
   readonly database: Database;
   readonly writer: Writer;
-  /** Lets objects made alike share the record of who owns their fields. */
-  readonly fieldManagers: FieldManagers;
   readonly log: Logger;
 }
 
 /** Loads the objects of these kinds. Objects of no kind given stay on disk, untouched; `others` counts them, by kind. */
 export function loadObjects(
   kinds: readonly ResourceKind[],
-  { database, writer, fieldManagers, log }: LoadDeps,
+  { database, writer, log }: LoadDeps,
 ): { readonly others: Map<string, number> } {
   const byStorage = new Map(kinds.map((kind) => [kind.storageKey, kind]));
   const others = new Map<string, number>();
@@ -26,22 +23,17 @@ export function loadObjects(
     const { storageKey } = stored;
     const kind = byStorage.get(storageKey);
     if (kind === undefined) others.set(storageKey, (others.get(storageKey) ?? 0) + 1);
-    else loadObject(kind, stored, { writer, fieldManagers, log });
+    else loadObject(kind, stored, { writer, log });
   }
   return { others };
 }
 
-function loadObject(
-  kind: ResourceKind,
-  stored: StoredObject,
-  { writer, fieldManagers, log }: Omit<LoadDeps, 'database'>,
-): void {
+function loadObject(kind: ResourceKind, stored: StoredObject, { writer, log }: Omit<LoadDeps, 'database'>): void {
   const { key } = stored;
   const collection = writer.collection(kind);
   try {
     if (stored.json === undefined) throw new DamagedError(stored.problem);
-    const entry = parseEntry(kind, key, stored.json);
-    collection.load({ ...entry, object: fieldManagers.share(entry.object) });
+    collection.load(parseEntry(kind, key, stored.json));
   } catch (error) {
     // What of it a parser quotes may be a secret.
     const problem =

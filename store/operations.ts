@@ -301,8 +301,9 @@ const ownManager = 'holdfast-store';
 /** An outcome in which what stays of the object has other owners; only they may differ, and that is a change too. */
 function withOwners(current: Entry, outcome: Outcome, own: (object: KubeObject) => KubeObject): Outcome {
   if (outcome.kind === 'remove') return outcome;
-  const object = own(outcome.kind === 'store' ? outcome.object : current.object);
-  return object === current.object ? { kind: 'unchanged' } : { kind: 'store', object };
+  const { object: before } = current;
+  const object = own(outcome.kind === 'store' ? outcome.object : before);
+  return object === before ? { kind: 'unchanged' } : { kind: 'store', object };
 }
 
 function namespaceTerminating(kind: ResourceKind, namespace: string, name: string): StatusError {

@@ -1,5 +1,6 @@
 /** Label and field selectors: parsing and matching. Pure. Syntax: apimachinery/pkg/labels and pkg/fields. */
 import { getPath } from './json.ts';
+import type { Entry } from './memory.ts';
 import { checkLabelValue, checkQualifiedName } from './object-meta.ts';
 import type { KubeObject, ResourceKind } from './resources.ts';
 import { badRequest } from './status-error.ts';
@@ -18,9 +19,15 @@ interface FieldRequirement {
   readonly equals: boolean;
 }
 
-export interface Selector {
+/** What of a list or a watch is shown. */
+export interface EntrySelector {
   /** Whether every object matches, so that nothing need be looked at. */
   readonly isEverything: boolean;
+  /** The object of an entry is read only if its text does not rule it out. */
+  readonly matchesEntry: (entry: Entry) => boolean;
+}
+
+export interface Selector extends EntrySelector {
   /** The only name that can match, if a field selector says so. */
   readonly name: string | undefined;
   readonly matches: (object: KubeObject) => boolean;
@@ -30,13 +37,30 @@ export interface Selector {
 export function parseSelector(labels: string | undefined, fields: string | undefined, kind: ResourceKind): Selector {
   const requirements = parseLabelSelector(labels ?? '');
   const fieldRequirements = parseFieldSelector(fields ?? '', kind);
+  const isEverything = requirements.length === 0 && fieldRequirements.length === 0;
+  const matches = (object: KubeObject): boolean =>
+    requirements.every((requirement) => matchesLabels(requirement, object.metadata.labels ?? {})) &&
+    fieldRequirements.every((requirement) => matchesField(requirement, object));
+  const words = [...requirements.flatMap(wordsOfLabels), ...fieldRequirements.flatMap(wordsOfField)];
   return {
-    isEverything: requirements.length === 0 && fieldRequirements.length === 0,
+    isEverything,
     name: fieldRequirements.find(({ field, equals }) => field === 'metadata.name' && equals)?.value,
-    matches: (object) =>
-      requirements.every((requirement) => matchesLabels(requirement, object.metadata.labels ?? {})) &&
-      fieldRequirements.every((requirement) => matchesField(requirement, object)),
+    matches,
+    matchesEntry: (entry) =>
+      isEverything || (words.every((word) => entry.json.includes(word)) && matches(entry.object)),
   };
+}
+
+/** What stands in the text of every object that matches. */
+function wordsOfLabels(requirement: Requirement): readonly string[] {
+  if (requirement.kind === 'exists') return [requirement.key];
+  if (requirement.kind !== 'in' || requirement.values.size !== 1) return [];
+  return [requirement.key, ...requirement.values];
+}
+
+function wordsOfField({ value, alias, equals }: FieldRequirement): readonly string[] {
+  // As it is in the text only without what JSON escapes.
+  return equals && alias === undefined && JSON.stringify(value) === `"${value}"` ? [value] : [];
 }
 
 function matchesLabels(requirement: Requirement, labels: Readonly<Record<string, string>>): boolean {

@@ -169,7 +169,7 @@ async function serve(
     fieldManagers,
     now,
   });
-  const loading = { database, writer, fieldManagers, log };
+  const loading = { database, writer, log };
   let load: (kind: ResourceKind) => void = () => {}; // until all are loaded together
   const controller: CrdController = new CrdController({
     writer,

@@ -1,4 +1,5 @@
 /** Objects as they are on disk, brought into the shape of their kind's present schema. Pure. */
+import { leanEntry } from './entry-object.ts';
 import { isJsonObject, type Json } from './json.ts';
 import { type Entry, keyOf } from './memory.ts';
 import { apiVersionOf, type KubeObject, type ResourceKind } from './resources.ts';
@@ -20,7 +21,7 @@ export function parseEntry(kind: ResourceKind, key: string, json: string): Entry
   const revision = Number(resourceVersion);
   if (keyOf(namespace, name) !== key) throw new DamagedError('it has another name than it is stored under');
   if (typeof uid !== 'string' || !Number.isSafeInteger(revision)) throw new DamagedError('it has no uid or revision');
-  return refreshEntry(kind, { key, revision, object, json });
+  return refreshEntry(kind, leanEntry({ key, revision, object, json }));
 }
 
 /**
@@ -28,14 +29,14 @@ export function parseEntry(kind: ResourceKind, key: string, json: string): Entry
  * went is hidden until the object is written. What is on disk is kept beside it, for the next change of the schema.
  */
 export function refreshEntry(kind: ResourceKind, entry: Entry): Entry {
-  const stored = entry.stored ?? entry.object;
+  const { key, revision, object: before } = entry;
+  const stored = entry.stored ?? before;
   const apiVersion = apiVersionOf(kind);
   const current = kind.isCustom && stored.apiVersion !== apiVersion ? { ...stored, apiVersion } : stored;
   const { value } = normalize(kind.schema, current, headFields);
   // normalize gives back an object for an object, and leaves the head as it is
   const object = value as KubeObject;
-  if (object === entry.object) return entry;
-  const { key, revision } = entry;
+  if (object === before) return entry;
   const same = object === stored;
-  return { key, revision, object, json: JSON.stringify(object), ...(same ? {} : { stored }) };
+  return leanEntry({ key, revision, object, json: JSON.stringify(object), ...(same ? {} : { stored }) });
 }

@@ -7,8 +7,8 @@ import type { AnswerForm } from './accept.ts';
 import type { JsonObject } from './json.ts';
 import type { Change, Entry } from './memory.ts';
 import type { CollectionView } from './projection.ts';
-import { apiVersionOf, type KubeObject, type ResourceKind } from './resources.ts';
-import type { Selector } from './selectors.ts';
+import { apiVersionOf, type ResourceKind } from './resources.ts';
+import type { EntrySelector } from './selectors.ts';
 import { StatusError } from './status-error.ts';
 import { formatTable, type IncludeObject, metadataOnly } from './tables.ts';
 import type { WatchQueues } from './watch-queues.ts';
@@ -25,7 +25,7 @@ export interface WatchSink {
 export interface WatchOptions {
   readonly kind: ResourceKind;
   readonly namespace: string | undefined;
-  readonly selector: Selector;
+  readonly selector: EntrySelector;
   /** undefined: begin with the objects there are. */
   readonly sinceRevision: number | undefined;
   readonly bookmarks: { readonly periodic: boolean; readonly afterInitial: boolean };
@@ -52,11 +52,11 @@ type EventType = 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK';
 /** Which event a change is to a watcher: an object may come into its view, or leave it. Pure. */
 export function decideWatchEvent(
   change: Change,
-  isVisible: (object: KubeObject) => boolean,
+  isVisible: (entry: Entry) => boolean,
 ): { readonly type: 'ADDED' | 'MODIFIED' | 'DELETED'; readonly shows: 'present' | 'previous' } | undefined {
-  const before = change.previous !== undefined && isVisible(change.previous.object);
+  const before = change.previous !== undefined && isVisible(change.previous);
   if (change.kind === 'DELETED') return before ? { type: 'DELETED', shows: 'present' } : undefined;
-  const now = isVisible(change.entry.object);
+  const now = isVisible(change.entry);
   if (now) return { type: before ? 'MODIFIED' : 'ADDED', shows: 'present' };
   return before ? { type: 'DELETED', shows: 'previous' } : undefined;
 }
@@ -123,7 +123,7 @@ class Watch {
     const begin = revision();
     if (sinceRevision === undefined) {
       // Taken whole before anything is awaited, so that the changes after it join on without a gap.
-      const entries = [...collection.list(namespace)].filter(({ object }) => this.#options.selector.matches(object));
+      const entries = [...collection.list(namespace)].filter((entry) => this.#options.selector.matchesEntry(entry));
       for (const entry of entries) await this.#writeSlowly(() => this.#encodeNew('ADDED', entry));
     } else if (sinceRevision > begin) {
       return this.#fail(new StatusError(410, 'Expired', `resource version ${sinceRevision} is ahead of ${begin}`));
@@ -164,9 +164,9 @@ class Watch {
     }
   }
 
-  #isVisible(object: KubeObject): boolean {
+  #isVisible(entry: Entry): boolean {
     const { namespace, selector } = this.#options;
-    return (namespace === undefined || object.metadata.namespace === namespace) && selector.matches(object);
+    return (namespace === undefined || entry.key.startsWith(`${namespace}/`)) && selector.matchesEntry(entry);
   }
 
   #write(frame: Buffer | undefined): boolean {
@@ -211,7 +211,7 @@ class Watch {
 
   /** What is encoded later is not kept with the change: nobody would take it out of the history again. */
   #encodeChange(change: Change, when: 'as it happens' | 'later'): Buffer | undefined {
-    const event = decideWatchEvent(change, (object) => this.#isVisible(object));
+    const event = decideWatchEvent(change, (entry) => this.#isVisible(entry));
     if (event === undefined) return undefined;
     const { as, metaVersion } = this.#options.form;
     if (as === 'table') return this.#encodeNew(event.type, shownEntry(change, event.shows));

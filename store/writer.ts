@@ -5,6 +5,7 @@
  */
 import type { Database, StoredChange } from './database.ts';
 import { isDiskFull } from './database-file.ts';
+import { leanEntry } from './entry-object.ts';
 import { type Change, Collection, type Entry, type HistoryLimits, keyOf, type ListPosition } from './memory.ts';
 import type { KubeObject, ResourceKind } from './resources.ts';
 import {
@@ -298,7 +299,7 @@ class Batch implements Transaction {
     const key = keyOf(object.metadata.namespace, object.metadata.name);
     const refusal = changeKind === 'DELETED' ? undefined : this.#writer.refusalOf(kind, key);
     if (refusal !== undefined) throw cannotSeal(refusal);
-    const entry: Entry = { key, revision, object, json };
+    const entry = leanEntry({ key, revision, object, json });
     let overlay = this.#overlay.get(kind.storageKey);
     if (overlay === undefined) {
       overlay = new Map();

@@ -1,8 +1,9 @@
 /** What an authorizer answers. Types only. */
-import type { KubeObject, ResourceKind } from '../resources.ts';
+import type { Entry } from '../memory.ts';
+import type { ResourceKind } from '../resources.ts';
 
 /** Which objects a reader sees at all. */
-export type Visibility = (kind: ResourceKind, object: KubeObject) => boolean;
+export type Visibility = (kind: ResourceKind, entry: Pick<Entry, 'key' | 'revision' | 'object'>) => boolean;
 
 export interface Decision {
   readonly isAllowed: boolean;

@@ -5,6 +5,7 @@
  */
 import * as containers from '../../crds/index.ts';
 import { getPath, getString, isJsonArray, type Json, jsonEqual } from '../json.ts';
+import { keyOf } from '../memory.ts';
 import type { KubeObject, ResourceKind } from '../resources.ts';
 import { forbidden } from '../status-error.ts';
 import type { Attributes, ResourceAttributes } from './attributes.ts';
@@ -16,6 +17,8 @@ export const containerStorageKey = `${containers.plural}.${containers.group}`;
 
 interface Placed {
   readonly host: string;
+  /** The last one of the Container that is known. */
+  revision: number;
   /** `secrets/NAMESPACE/NAME` and the like, each once. */
   readonly references: readonly string[];
 }
@@ -37,6 +40,7 @@ export class HostAccess {
   /** Takes in a Container as it is now; undefined: it is gone. */
   update(key: string, object: KubeObject | undefined): void {
     const before = this.#containers.get(key);
+    const revision = Number(object?.metadata.resourceVersion);
     const host = object === undefined ? undefined : this.#placeOf(object);
     if (object === undefined || host === undefined) {
       if (before === undefined) return;
@@ -45,8 +49,11 @@ export class HostAccess {
       return;
     }
     const references = referencesOf(object);
-    if (before?.host === host && sameList(before.references, references)) return;
-    const placed = { host, references };
+    if (before?.host === host && sameList(before.references, references)) {
+      before.revision = revision;
+      return;
+    }
+    const placed = { host, revision, references };
     this.#containers.set(key, placed);
     this.#count(placed, 1);
     if (before !== undefined) this.#count(before, -1);
@@ -65,7 +72,7 @@ export class HostAccess {
       if (name === host) return yes;
       if (name !== '') return { isAllowed: false, reason: `host '${host}' cannot touch node '${name}'` };
       // Which one it creates, admit() sees.
-      return { ...yes, visibility: (_kind, object) => object.metadata.name === host };
+      return { ...yes, visibility: (_kind, { key }) => key === keyOf(undefined, host) };
     }
     if (resource === 'leases') {
       if (namespace !== 'kube-node-lease')
@@ -100,15 +107,19 @@ export class HostAccess {
 
   #isOwn(host: string, group: string, resource: string, namespace: string, name: string): boolean {
     if (group === containers.group) return this.#containers.get(`${namespace}/${name}`)?.host === host;
-    return this.#references.get(host)?.has(`${resource}/${namespace}/${name}`) === true;
+    return this.#isReferredTo(host, `${resource}/${namespace}/${name}`);
+  }
+
+  #isReferredTo(host: string, reference: string): boolean {
+    return this.#references.get(host)?.has(reference) === true;
   }
 
   #visibilityOf(host: string): Visibility {
-    return (kind, object) => {
-      const { namespace = '', name } = object.metadata;
+    return (kind, entry) => {
+      if (kind.storageKey !== containerStorageKey) return this.#isReferredTo(host, `${kind.plural}/${entry.key}`);
       // A change of place is judged by what the object says: before the change it was seen, after it no more.
-      if (kind.storageKey === containerStorageKey) return this.#placeOf(object) === host;
-      return this.#isOwn(host, kind.group, kind.plural, namespace, name);
+      const placed = this.#containers.get(entry.key);
+      return (placed?.revision === entry.revision ? placed.host : this.#placeOf(entry.object)) === host;
     };
   }
 

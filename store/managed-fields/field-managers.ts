@@ -140,17 +140,6 @@ export class FieldManagers {
     };
   }
 
-  /** A stored object whose sets are shared with those of others like it. */
-  share(object: KubeObject): KubeObject {
-    const { managedFields } = object.metadata;
-    if (!isJsonArray(managedFields) || managedFields.length === 0) return object;
-    const shared = managedFields.map((entry: JsonObject): JsonObject => {
-      if (!isJsonObject(entry) || !isJsonObject(entry.fieldsV1)) return entry;
-      return { ...entry, fieldsV1: this.#writer.share(entry.fieldsV1 as FieldSet) }; // as this store has written it
-    });
-    return { ...object, metadata: { ...object.metadata, managedFields: shared } };
-  }
-
   #fieldsOf(kind: ResourceKind): KindFields {
     let fields = this.#kinds.get(kind.openApi);
     if (fields === undefined) {

@@ -21,6 +21,7 @@ import {
   roleKind,
 } from '../../store/access/rbac-kinds.ts';
 import { getOwn, isJsonArray, type JsonObject } from '../../store/json.ts';
+import { keyOf } from '../../store/memory.ts';
 import type { KubeObject, ResourceKind } from '../../store/resources.ts';
 
 const rbac = new RbacIndex();
@@ -238,19 +239,47 @@ describe('Authorizer', () => {
     });
   }
 
+  const entryOf = (object: KubeObject, revision = 0) => ({
+    key: keyOf(object.metadata.namespace, object.metadata.name),
+    revision,
+    object,
+  });
+
+  it('judges a container by what it says, and reads it only where it is not the one that is known', () => {
+    const index = new HostAccess('here');
+    const kind = { storageKey: containerStorageKey } as ResourceKind; // it reads no more of it
+    const seenBy = (host: string) => index.authorize(host, parse(`list ${ctr}`)).visibility;
+    const at = (revision: string, host: string): KubeObject => {
+      const object = container('moved', host, '');
+      return { ...object, metadata: { ...object.metadata, resourceVersion: revision } };
+    };
+    index.update('a/moved', at('7', 'h1'));
+    index.update('a/moved', at('8', 'h1'));
+    const known = {
+      key: 'a/moved',
+      revision: 8,
+      get object(): KubeObject {
+        throw new Error('it need not be read');
+      },
+    };
+    assert.deepEqual([seenBy('h1')?.(kind, known), seenBy('h2')?.(kind, known)], [true, false]);
+    const next = entryOf(at('9', 'h2'), 9);
+    assert.deepEqual([seenBy('h1')?.(kind, next), seenBy('h2')?.(kind, next)], [false, true]);
+  });
+
   it('shows a host of a list only what is its own', () => {
     const kindOf = (group: string, plural: string): ResourceKind =>
       ({ ...roleKind, group, plural, storageKey: group === '' ? plural : `${plural}.${group}` }) as ResourceKind;
     const { isAllowed, visibility } = authorizer.authorize(who.h1, parse(`list ${ctr}`));
     assert.ok(isAllowed && visibility !== undefined);
     const seen = [container('mine', 'h1', ''), container('theirs', 'h2', ''), container('homeless', undefined, '')]
-      .filter((object) => visibility(kindOf('holdfast.dev', 'containers'), object))
+      .filter((object) => visibility(kindOf('holdfast.dev', 'containers'), entryOf(object)))
       .map(({ metadata }) => metadata.name);
     assert.deepEqual(seen, ['mine']);
     const secrets = authorizer.authorize(who.h1, parse('list secrets a/')).visibility;
     const secret = (name: string) => ({ ...container(name, undefined, ''), kind: 'Secret' });
     assert.deepEqual(
-      ['of-mine', 'of-theirs', 'other'].filter((name) => secrets?.(kindOf('', 'secrets'), secret(name))),
+      ['of-mine', 'of-theirs', 'other'].filter((name) => secrets?.(kindOf('', 'secrets'), entryOf(secret(name)))),
       ['of-mine'],
     );
   });

@@ -420,7 +420,7 @@ describe('decideWatchEvent', () => {
   for (const { it: title, given, want } of cases) {
     it(title, () =>
       assert.deepEqual(
-        decideWatchEvent(given, ({ value }) => Number(value) >= 5),
+        decideWatchEvent(given, ({ object: { value } }) => Number(value) >= 5),
         want,
       ),
     );

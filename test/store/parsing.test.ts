@@ -216,6 +216,7 @@ describe('parseSelector', () => {
     type: 'Warning',
     source: { component: 'holdfast' },
   } satisfies KubeObject;
+  const entryOf = (object: KubeObject) => ({ key: 'default/e1', revision: 1, object, json: JSON.stringify(object) });
 
   const cases: { labels?: string; fields?: string; want: boolean }[] = [
     { labels: '', want: true },
@@ -250,9 +251,27 @@ describe('parseSelector', () => {
   ];
   for (const { labels, fields, want } of cases) {
     it(`${want ? 'matches' : 'does not match'} ${labels ?? ''} ${fields ?? ''}`, () => {
-      assert.equal(parseSelector(labels, fields, kind).matches(subject), want);
+      const { matches, matchesEntry } = parseSelector(labels, fields, kind);
+      assert.equal(matches(subject), want);
+      assert.equal(matchesEntry(entryOf(subject)), want);
     });
   }
+
+  it('reads no object that has not even the words', () => {
+    const entry = {
+      ...entryOf({ ...subject, metadata: { ...subject.metadata, labels: {} } }),
+      get object(): KubeObject {
+        throw new Error('it need not be read');
+      },
+    };
+    for (const [labels, fields] of [
+      ['app=nowhere', undefined],
+      ['elsewhere', undefined],
+      ['app in (nowhere)', undefined],
+      [undefined, 'involvedObject.name=nowhere'],
+    ])
+      assert.equal(parseSelector(labels, fields, kind).matchesEntry(entry), false);
+  });
 
   const bad: { labels?: string; fields?: string; want: RegExp }[] = [
     { labels: 'app in web', want: /expected: '\('/ },
@@ -283,8 +302,10 @@ describe('parseSelector', () => {
       fc.property(fc.dictionary(word, word, { minKeys: 1 }), (labels) => {
         const object = { ...subject, metadata: { ...subject.metadata, labels } };
         const terms = Object.entries(labels).map(([key, value]) => `${key}=${value}`);
-        assert.ok(parseSelector(terms.join(','), undefined, kind).matches(object));
-        assert.ok(!parseSelector(terms.join(','), undefined, kind).matches({ ...object, metadata: subject.metadata }));
+        const { matches, matchesEntry } = parseSelector(terms.join(','), undefined, kind);
+        const other = { ...object, metadata: subject.metadata };
+        assert.deepEqual([matches(object), matchesEntry(entryOf(object))], [true, true]);
+        assert.deepEqual([matches(other), matchesEntry(entryOf(other))], [false, false]);
       }),
     );
   });

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 
@@ -38,11 +38,19 @@ function mounts(): Thing[] {
     .map((path) => ({ text: `mount ${path}`, belongsTo: (owned) => isBelow(path, owned) }));
 }
 
+/** undefined: it is plugged into nothing, or has gone since it was listed. */
+function readMaster(name: string): string | undefined {
+  try {
+    return basename(readlinkSync(join('/sys/class/net', name, 'master')));
+  } catch {
+    return undefined;
+  }
+}
+
 /** Bridges, and the host ends of cables that are plugged into them. */
 function interfaces(): Thing[] {
   return readdirSync('/sys/class/net').map((name) => {
-    const link = join('/sys/class/net', name, 'master');
-    const master = existsSync(link) ? basename(readlinkSync(link)) : name;
+    const master = readMaster(name) ?? name;
     return { text: `interface ${name}`, belongsTo: ({ bridge }) => master === bridge };
   });
 }

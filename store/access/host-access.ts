@@ -29,6 +29,8 @@ export class HostAccess {
   readonly #defaultHost: string | undefined;
   /** By `NAMESPACE/NAME`. */
   readonly #containers = new Map<string, Placed>();
+  /** Those that have no host. */
+  readonly #homeless = new Set<string>();
   /** By host, then by what is referred to: how many of its Containers do. */
   readonly #references = new Map<string, Map<string, number>>();
 
@@ -42,6 +44,8 @@ export class HostAccess {
     const before = this.#containers.get(key);
     const revision = Number(object?.metadata.resourceVersion);
     const host = object === undefined ? undefined : this.#placeOf(object);
+    if (object === undefined || host !== undefined) this.#homeless.delete(key);
+    else this.#homeless.add(key);
     if (object === undefined || host === undefined) {
       if (before === undefined) return;
       this.#containers.delete(key);
@@ -66,7 +70,10 @@ export class HostAccess {
     const isMany = name === '' || attributes.verb === 'list' || attributes.verb === 'watch';
     if (isPlacedResource(attributes)) {
       if (isMany) return { isAllowed: true, reason: '', visibility: this.#visibilityOf(host) };
-      return this.#isOwn(host, group, resource, namespace, name) ? yes : unrelated(host);
+      if (this.#isOwn(host, group, resource, namespace, name)) return yes;
+      // A controller must learn that what it runs is there no more: refused, it would run it for ever.
+      const isThere = group !== containers.group || this.#isThere(`${namespace}/${name}`);
+      return isThere ? unrelated(host) : yes;
     }
     if (resource === 'nodes') {
       if (name === host) return yes;
@@ -108,6 +115,10 @@ export class HostAccess {
   #isOwn(host: string, group: string, resource: string, namespace: string, name: string): boolean {
     if (group === containers.group) return this.#containers.get(`${namespace}/${name}`)?.host === host;
     return this.#isReferredTo(host, `${resource}/${namespace}/${name}`);
+  }
+
+  #isThere(key: string): boolean {
+    return this.#containers.has(key) || this.#homeless.has(key);
   }
 
   #isReferredTo(host: string, reference: string): boolean {

@@ -24,13 +24,29 @@ import { until } from '../until.ts';
 const collection = '/apis/holdfast.dev/v1/namespaces/default/containers';
 const log = pino({ level: process.env.HOLDFAST_TEST_LOG ?? 'silent' });
 
+const nodeName = 'test-host';
+
+interface Parts {
+  store: Store;
+  /** As the administrator. */
+  readonly access: ReturnType<typeof tokenAccess>;
+  /** Of the store as it is now: each start of it makes another token for its host. */
+  hostAccess: ReturnType<typeof tokenAccess>;
+  runtime: SimulatedRuntime;
+}
+
+function hostAccessOf({ url, caCertificate, hostToken }: Store): ReturnType<typeof tokenAccess> {
+  if (hostToken === undefined) throw new Error('the store has no host');
+  return tokenAccess({ server: url, ca: caCertificate, token: hostToken });
+}
+
 interface Seen {
   readonly type: 'ADDED' | 'DELETED';
   readonly object: Container;
 }
 
 export class Rig {
-  /** How the controller reaches the store; directly by default. */
+  /** How the controller reaches the store; by default directly, and as the host that it is of in `holdfast up`. */
   controllerAccess: ApiAccess | undefined;
   /** The runtime as the next controller has it; as it is by default. */
   controllerRuntime: (runtime: Runtime) => Runtime = (runtime) => runtime;
@@ -46,10 +62,10 @@ export class Rig {
   readonly #closers: (() => Promise<void>)[] = [];
   #dataDir = '';
   #port = 0;
-  #parts: { store: Store; access: ReturnType<typeof tokenAccess>; runtime: SimulatedRuntime } | undefined;
+  #parts: Parts | undefined;
   #controller: Controller | undefined;
 
-  get #open(): { store: Store; access: ReturnType<typeof tokenAccess>; runtime: SimulatedRuntime } {
+  get #open(): Parts {
     if (this.#parts === undefined) throw new Error('the rig is there only while a test runs');
     return this.#parts;
   }
@@ -69,6 +85,7 @@ export class Rig {
     this.#parts = {
       store,
       access: tokenAccess({ server: store.url, ca: store.caCertificate, token: store.adminToken }),
+      hostAccess: hostAccessOf(store),
       runtime: this.#createRuntime(),
     };
     await this.startController();
@@ -85,13 +102,14 @@ export class Rig {
     await this.stopController();
     await this.#open.runtime.close();
     await this.#open.access.close();
+    await this.#open.hostAccess.close();
     await this.#open.store.close();
     await rm(this.#dataDir, { recursive: true, force: true });
   }
 
   #createStore(): Promise<Store> {
     const listen = { host: '127.0.0.1', port: this.#port };
-    return createStore({ dataDir: this.#dataDir, listen, crdFiles, log, metrics: new Registry() });
+    return createStore({ dataDir: this.#dataDir, listen, host: nodeName, crdFiles, log, metrics: new Registry() });
   }
   get checkpointDir(): string {
     return join(this.#dataDir, this.checkpointName);
@@ -127,15 +145,20 @@ export class Rig {
   }
   async startStore(): Promise<void> {
     this.#open.store = await this.#createStore();
+    await this.#open.hostAccess.close();
+    this.#open.hostAccess = hostAccessOf(this.#open.store);
   }
 
   async startController(startPolicy?: StartPolicy): Promise<void> {
     const runtime = this.controllerRuntime(this.#open.runtime);
-    const access = this.controllerAccess ?? this.#open.access;
+    const access = this.controllerAccess ?? {
+      getCurrentCluster: () => this.#open.hostAccess.getCurrentCluster(),
+      applySecurityAuthentication: (context) => this.#open.hostAccess.applySecurityAuthentication(context),
+    };
     this.metrics = new Registry();
     const controller = createController({
       ...{ access, runtime, log, now: this.#now, random: Math.random },
-      nodeName: 'test-host',
+      nodeName,
       metrics: this.metrics,
       checkpointDir: this.checkpointDir,
       storePatienceMs: 300,

@@ -388,6 +388,7 @@ describe('store: access by roles', () => {
       );
     }
     await host.expect(403, 'GET', `${containers}/there`);
+    assert.match(await message(404, host, 'GET', `${containers}/nowhere`), /"nowhere" not found$/);
     for (const name of ['here', 'there']) {
       await admin.expect(201, 'POST', '/api/v1/nodes', { body: { metadata: { name } } });
     }

@@ -201,6 +201,9 @@ const rows: readonly (readonly [user: keyof typeof who, asks: string, answer: 'm
     /^no relationship found between host 'h1' and this object$/u,
   ],
   ['h1', `get ${ctr} a/homeless`, 'may not'],
+  ['h1', `get ${ctr} a/gone`, 'may'],
+  ['h1', 'patch containers/status.holdfast.dev a/gone', 'may'],
+  ['h1', 'get secrets a/gone', 'may not'],
   ['h1', `create ${ctr} a/`, 'may not'],
   ['h1', 'patch containers/scale.holdfast.dev a/mine', 'may not'],
   ['h1', 'get containers/exec.holdfast.dev a/mine', 'may not'],
@@ -243,6 +246,17 @@ describe('Authorizer', () => {
     key: keyOf(object.metadata.namespace, object.metadata.name),
     revision,
     object,
+  });
+
+  it('shows no host what has none, and tells every host what is gone', () => {
+    const index = new HostAccess(undefined);
+    const asks = (): boolean => index.authorize('h1', parse(`get ${ctr} a/lost`)).isAllowed;
+    index.update('a/lost', container('lost', undefined, ''));
+    assert.equal(asks(), false);
+    index.update('a/lost', container('lost', 'h2', ''));
+    assert.equal(asks(), false);
+    index.update('a/lost', undefined);
+    assert.equal(asks(), true);
   });
 
   it('judges a container by what it says, and reads it only where it is not the one that is known', () => {

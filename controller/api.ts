@@ -1,8 +1,8 @@
-/** What the controller says to the API server about Containers, and how it reads them. Effects; behind the store's breaker. */
+/** What the controller says to the API server about Containers, and how it reads them. Effects; writes are behind the store's breaker. */
 
 import { type ApiAccess, ApiError, type ApiRequest, callApi, containersPath, parseContainer } from '../client/index.ts';
 import { type Container, type ContainerStatus, finalizer, group, plural, version } from '../crds/index.ts';
-import type { Breaker } from './breakers.ts';
+import type { Run } from './breakers.ts';
 
 export interface ContainerApi {
   call(request: ApiRequest): Promise<unknown>;
@@ -14,8 +14,16 @@ export interface ContainerApi {
   remove(object: Container, version: string, signal: AbortSignal): Promise<void>;
 }
 
-export function createContainerApi(access: ApiAccess, breaker: Breaker): ContainerApi {
-  const call = (request: ApiRequest): Promise<unknown> => breaker.run(() => callApi(access, request), request.signal);
+/**
+ * Reads are few, and wait by their own backoff. Behind the writes' breaker, whose one probe of each round a write takes,
+ * they would not be made at all for as long as writes fail: 103 statuses of one crash loop in 200 s, and no list.
+ */
+export function createContainerApi(
+  access: ApiAccess,
+  runs: { readonly reads: Run; readonly writes: Run },
+): ContainerApi {
+  const call = (request: ApiRequest): Promise<unknown> =>
+    (request.method === 'GET' ? runs.reads : runs.writes)(() => callApi(access, request), request.signal);
   const pathOf = ({ metadata }: Container): string =>
     `/apis/${group}/${version}/namespaces/${metadata.namespace}/${plural}/${metadata.name}`;
   const patch = async (

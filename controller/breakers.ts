@@ -93,29 +93,29 @@ export function createBreaker({ name, countsAsFailure, onState, now, resetMs, vo
   };
 }
 
-/** The same breaker, which tells of each call whether the other side answered; calls that were not made tell nothing. */
-export function reportingBreaker(
-  breaker: Breaker,
+/** Makes the call, or throws instead; `signal` is the call's. */
+export type Run = Breaker['run'];
+
+/** A call that waits behind no breaker. For those who pace themselves. */
+export const runAlways: Run = (action) => action();
+
+/** The same, which tells of each call whether the other side answered; calls that were not made tell nothing. */
+export function reporting(
+  run: Run,
   link: { answered(): void; failed(error: unknown): void },
   countsAsFailure: (error: unknown) => boolean,
-): Breaker {
-  return {
-    run: async (action, signal) => {
-      try {
-        const value = await breaker.run(action, signal);
-        link.answered();
-        return value;
-      } catch (error) {
-        if (signal.aborted || error instanceof BreakerOpenError) throw error;
-        if (countsAsFailure(error)) link.failed(error);
-        else link.answered();
-        throw error;
-      }
-    },
-    get isOpen() {
-      return breaker.isOpen;
-    },
-    close: () => breaker.close(),
+): Run {
+  return async (action, signal) => {
+    try {
+      const value = await run(action, signal);
+      link.answered();
+      return value;
+    } catch (error) {
+      if (signal.aborted || error instanceof BreakerOpenError) throw error;
+      if (countsAsFailure(error)) link.failed(error);
+      else link.answered();
+      throw error;
+    }
   };
 }
 

@@ -7,7 +7,7 @@ import { type Backoff, backoffDelayMs } from '../client/index.ts';
 import { containerIDOf } from '../crds/index.ts';
 import { type ContainerInfo, ImagePullError, type Runtime } from '../runtime/index.ts';
 import { createContainerApi, isStoreFailure } from './api.ts';
-import { createBreaker, createRegistryBreakers, reportingBreaker } from './breakers.ts';
+import { createBreaker, createRegistryBreakers, reporting, runAlways } from './breakers.ts';
 import { watchClock } from './clock-watch.ts';
 import { labelKeys, parseDesired } from './desired.ts';
 import { createDesiredMemory } from './desired-memory.ts';
@@ -129,7 +129,10 @@ export function createController(deps: ControllerDeps): Controller {
       if (isSynced) for (const key of view.keys()) queue.add(key);
     },
   });
-  const api = createContainerApi(deps.access, reportingBreaker(storeBreaker, link, isStoreFailure));
+  const api = createContainerApi(deps.access, {
+    reads: reporting(runAlways, link, isStoreFailure),
+    writes: reporting(storeBreaker.run, link, isStoreFailure),
+  });
   const events = createEventRecorder({ call: api.call, nodeName, now, log });
   const report = createStoreReport({ events, nodeName, metrics: deps.metrics, log });
   const imageCollection = startImageCollection({

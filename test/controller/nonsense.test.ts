@@ -203,6 +203,27 @@ describe('the controller, when its store answers with nonsense', function () {
     await until(isBelieved, 'the next list', 80_000);
     assert.deepEqual(endings(), []);
   });
+  it('asks for lists also while its writes fail and their breaker is open', async () => {
+    const isOpen = async (): Promise<boolean> =>
+      /breaker="store",state="open"\} 1/.test(
+        await rig.metrics.getSingleMetricAsString('holdfast_circuit_breaker_state'),
+      );
+    const refusesWrites: Nonsense = async (response, url, real) => {
+      if (response.req.method !== 'GET') return json(response, 'no', 500);
+      if (!isOwnWatch(url)) {
+        const { status, json: answer } = await real();
+        return json(response, answer, status);
+      }
+      json(response, { type: 'ERROR', object: { kind: 'Status', status: 'Failure', reason: 'Expired', code: 410 } });
+    };
+    hostile.answerWith(refusesWrites);
+    await until(isOpen, 'the breaker to open', 100_000);
+    hostile.answerWith(refusesWrites);
+    await until(() => hostile.asked.filter(isList).length >= 2, 'two lists', 100_000);
+    assert.deepEqual(endings(), []);
+    hostile.answerWith(undefined);
+    await until(isBelieved, 'the store to be believed again', 200_000);
+  });
   it('has told the truth about all of it in the end, holds nothing, and has started nothing twice', async () => {
     const count = startsOf('loop');
     await rig.reach('loop', ({ restartCount }) => (restartCount ?? 0) >= count, 'told of');

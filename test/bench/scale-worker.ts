@@ -6,7 +6,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { containerIDOf } from '../../crds/index.ts';
 import { createScaleRig, type ScaleRig } from '../scale-rig.ts';
 import { summarize } from './report.ts';
-import type { ScaleFigures, StormFigures } from './scale.ts';
+import { restMs, type ScaleFigures, type StormFigures } from './scale.ts';
 
 const [, , what, countText = '0'] = process.argv;
 const count = Number(countText);
@@ -50,7 +50,10 @@ async function scale(rig: ScaleRig): Promise<ScaleFigures> {
     await answered;
   }
   const { median } = summarize(times);
-  return { count, createMs, rssBytes: process.memoryUsage.rss(), resyncMs, changeMs: median, changeP99Ms: p99(times) };
+  const rssBytes = process.memoryUsage.rss();
+  await new Promise((resolve) => setTimeout(resolve, restMs));
+  const restedRssBytes = process.memoryUsage.rss();
+  return { count, createMs, rssBytes, restedRssBytes, resyncMs, changeMs: median, changeP99Ms: p99(times) };
 }
 
 async function storm(rig: ScaleRig): Promise<StormFigures> {

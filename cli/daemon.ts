@@ -174,6 +174,7 @@ export async function startDaemon(role: Role, config: Config, log: Logger): Prom
       listen: config.metricsListen,
       registry,
       unready: () => Object.entries(unready).flatMap(([what, isUnready]) => (isUnready() ? [what] : [])),
+      log,
     });
     opened.push(() => metrics.close());
     log.info(

@@ -2,6 +2,7 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import express from 'express';
+import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { startListening } from '../store/index.ts';
 import type { Address } from './config.ts';
@@ -11,6 +12,7 @@ export interface HealthDeps {
   readonly registry: Registry;
   /** What is not ready yet, for people; empty when all is. */
   readonly unready: () => readonly string[];
+  readonly log: Logger;
 }
 
 /** Throws ListenError. */
@@ -18,6 +20,7 @@ export async function serveMetrics({
   listen,
   registry,
   unready,
+  log,
 }: HealthDeps): Promise<{ readonly port: number; close(): Promise<void> }> {
   const app = express();
   app.disable('x-powered-by');
@@ -36,6 +39,8 @@ export async function serveMetrics({
   });
   const server = createServer(app);
   await startListening(server, listen);
+  // Node tells so when a connection cannot be accepted, as for want of memory: the next one may be.
+  server.on('error', (error) => log.warn({ err: error }, 'a connection for metrics could not be accepted'));
   // The server listens on TCP, so its address is an AddressInfo.
   const { port } = server.address() as AddressInfo;
   return {

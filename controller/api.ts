@@ -1,11 +1,14 @@
-/** What the controller says to the API server about Containers, and how it reads them. Effects; writes are behind the store's breaker. */
+/** What the controller says to the API server about Containers, and how it reads them. Effects; all but lists behind the store's breaker. */
 
 import { type ApiAccess, ApiError, type ApiRequest, callApi, containersPath, parseContainer } from '../client/index.ts';
 import { type Container, type ContainerStatus, finalizer, group, plural, version } from '../crds/index.ts';
 import type { Run } from './breakers.ts';
 
 export interface ContainerApi {
+  /** Behind the breaker. */
   call(request: ApiRequest): Promise<unknown>;
+  /** Behind none: for lists and what goes with them, which are few and wait by their own backoff. */
+  ask(request: ApiRequest): Promise<unknown>;
   list(query: Record<string, string | number | undefined>, signal: AbortSignal): Promise<unknown>;
   /** Returns the object as it is now. Throws ApiError (404: it is gone). */
   patchStatus(object: Container, patch: Record<string, unknown>, signal: AbortSignal): Promise<Container>;
@@ -15,15 +18,15 @@ export interface ContainerApi {
 }
 
 /**
- * Reads are few, and wait by their own backoff. Behind the writes' breaker, whose one probe of each round a write takes,
- * they would not be made at all for as long as writes fail: 103 statuses of one crash loop in 200 s, and no list.
+ * `lists` behind the breaker of `calls`, whose one probe of each round a write takes, would not be made at all for as long
+ * as writes fail: 103 statuses of one crash loop in 200 s, and no list.
  */
 export function createContainerApi(
   access: ApiAccess,
-  runs: { readonly reads: Run; readonly writes: Run },
+  runs: { readonly lists: Run; readonly calls: Run },
 ): ContainerApi {
-  const call = (request: ApiRequest): Promise<unknown> =>
-    (request.method === 'GET' ? runs.reads : runs.writes)(() => callApi(access, request), request.signal);
+  const call = (request: ApiRequest): Promise<unknown> => runs.calls(() => callApi(access, request), request.signal);
+  const ask = (request: ApiRequest): Promise<unknown> => runs.lists(() => callApi(access, request), request.signal);
   const pathOf = ({ metadata }: Container): string =>
     `/apis/${group}/${version}/namespaces/${metadata.namespace}/${plural}/${metadata.name}`;
   const patch = async (
@@ -46,7 +49,8 @@ export function createContainerApi(
   };
   return {
     call,
-    list: (query, signal) => call({ method: 'GET', path: containersPath, query, signal }),
+    ask,
+    list: (query, signal) => ask({ method: 'GET', path: containersPath, query, signal }),
     // The uid is a precondition: a status must not land on a new object of the same name.
     patchStatus: (object, status, signal) =>
       patch(object, '/status', { metadata: { uid: object.metadata.uid }, status }, signal),

@@ -130,8 +130,8 @@ export function createController(deps: ControllerDeps): Controller {
     },
   });
   const api = createContainerApi(deps.access, {
-    reads: reporting(runAlways, link, isStoreFailure),
-    writes: reporting(storeBreaker.run, link, isStoreFailure),
+    lists: reporting(runAlways, link, isStoreFailure),
+    calls: reporting(storeBreaker.run, link, isStoreFailure),
   });
   const events = createEventRecorder({ call: api.call, nodeName, now, log });
   const report = createStoreReport({ events, nodeName, metrics: deps.metrics, log });

@@ -49,7 +49,7 @@ export interface SourceCache extends Sources {
 
 export interface SourceCacheDeps {
   readonly access: ApiAccess;
-  readonly api: Pick<ContainerApi, 'call'>;
+  readonly api: Pick<ContainerApi, 'call' | 'ask'>;
   /** Before a list is asked for; throws if what this store has is not to be believed yet. */
   readonly checkStore: (signal: AbortSignal) => Promise<void>;
   /** What an earlier controller knew, by KIND namespace/name; what is read from the API server counts instead. */
@@ -208,7 +208,7 @@ function createShelf(kind: SourceKind, deps: SourceCacheDeps): Shelf {
       kind: `${kind}List`,
       list: async (query, signal) => {
         if (query.continue === undefined) await deps.checkStore(signal);
-        return await api.call({ method: 'GET', path, query, signal });
+        return await api.ask({ method: 'GET', path, query, signal });
       },
       parse,
       onReplace: (objects) => {

@@ -6,7 +6,7 @@ import { formatRenamedFrom, renamedFromAnnotation } from '../crds/index.ts';
 import type { StoreIdentity } from './absence.ts';
 import type { ContainerApi } from './api.ts';
 
-type Api = Pick<ContainerApi, 'call'>;
+type Api = Pick<ContainerApi, 'call' | 'ask'>;
 
 const identityPath = '/api/v1/namespaces/kube-system';
 /** Set by the store that was restored from a backup. */
@@ -16,9 +16,9 @@ const restorationAnnotation = 'holdfast.dev/store-restored';
  * The uid of the namespace kube-system, by which a cluster is known (OpenTelemetry's k8s.cluster.uid is the same), and by
  * which restoration it came to be as it is. No uid: the server does not let us read it. Throws what the request throws.
  */
-export async function identifyStore({ call }: Api, signal: AbortSignal): Promise<StoreIdentity> {
+export async function identifyStore({ ask }: Api, signal: AbortSignal): Promise<StoreIdentity> {
   try {
-    const answer = await call({ method: 'GET', path: identityPath, signal });
+    const answer = await ask({ method: 'GET', path: identityPath, signal });
     // Each member is looked at before use.
     type Metadata = { uid?: unknown; annotations?: Readonly<Record<string, unknown>> | null };
     const metadata = (answer as { metadata?: Metadata | null } | null)?.metadata;

@@ -6,8 +6,10 @@
 import type { Entry } from './memory.ts';
 import type { KubeObject } from './resources.ts';
 
-/** Objects that are kept beside their texts: those that were made or asked for last. */
+/** Objects that are kept beside their texts: those that were made or asked for last, */
 const keptObjects = 2_048;
+/** and no more of them than have texts of so many characters together, since one may have a million. */
+const keptCharacters = 16 * 1024 * 1024;
 
 /** An entry whose text says all that its object does. */
 export function leanEntry(entry: Entry): Entry {
@@ -42,15 +44,30 @@ class LeanEntry implements Entry {
   }
 }
 
-/** In the order in which their objects came. */
+/** A ring, in the order in which their objects came; each entry is in it once, for as long as it has its object. */
 class Recent {
   readonly #entries: (LeanEntry | undefined)[] = new Array(keptObjects).fill(undefined);
-  #next = 0;
+  #oldest = 0;
+  #count = 0;
+  #characters = 0;
 
   add(entry: LeanEntry): void {
-    this.#entries[this.#next]?.letGo();
-    this.#entries[this.#next] = entry;
-    this.#next = (this.#next + 1) % keptObjects;
+    const { length } = entry.json;
+    while (this.#count === keptObjects || (this.#count > 0 && this.#characters + length > keptCharacters))
+      this.#letOldestGo();
+    this.#entries[(this.#oldest + this.#count) % keptObjects] = entry;
+    this.#count += 1;
+    this.#characters += length;
+  }
+
+  /** Its place too: an entry that is stored no more is held by nothing else. */
+  #letOldestGo(): void {
+    const entry = this.#entries[this.#oldest];
+    entry?.letGo();
+    this.#characters -= entry?.json.length ?? 0;
+    this.#entries[this.#oldest] = undefined;
+    this.#oldest = (this.#oldest + 1) % keptObjects;
+    this.#count -= 1;
   }
 }
 

@@ -119,6 +119,7 @@ function createResourceHandler({ api, door, log }: HttpDeps) {
     const isRead = hasBody(headers) && path.subresource !== 'archive';
     const body = isRead ? await readBody(request, response) : noBody;
     if (body === undefined) return;
+    if (isRead) caller.recheck();
     await api.serve({ method, path, query, headers, body, incoming: request, caller }, response);
   };
   return (request: IncomingMessage, response: ServerResponse, asked: AskedResource): void => {

@@ -231,11 +231,13 @@ export class Operations {
     );
   }
 
-  remove(place: ObjectPlace, options: DeleteOptions): Promise<Written> {
+  /** `admit`: as of WriteMode; of what is there when it is removed, which need not be what was there when it was asked for. */
+  remove(place: ObjectPlace, options: DeleteOptions, admit?: WriteMode['admit']): Promise<Written> {
     const { kind } = place;
     const { preconditions, propagation } = options;
     return this.#write(options, (transaction) => {
       const current = find(transaction, place);
+      admit?.(kind, current.object, current.object);
       const outcome = deleteObject(kind, current, preconditions, this.#deps.now(), propagation);
       return { ...store(transaction, kind, current, outcome), unknownFields: [] };
     });
@@ -312,9 +314,9 @@ function namespaceTerminating(kind: ResourceKind, namespace: string, name: strin
   return forbidden(kind, name, because, [{ reason: 'NamespaceTerminating', message, field: 'metadata.namespace' }]);
 }
 
-/** Before what a write came to is carried out. */
+/** Before what a write came to is carried out; also one that changes nothing is answered with the whole object. */
 function admitOutcome({ admit }: WriteMode, kind: ResourceKind, current: Entry, outcome: Outcome): void {
-  if (outcome.kind !== 'unchanged') admit?.(kind, outcome.object, current.object);
+  admit?.(kind, outcome.kind === 'unchanged' ? current.object : outcome.object, current.object);
 }
 
 function find(transaction: Transaction, place: ObjectPlace): Entry {

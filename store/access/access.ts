@@ -55,7 +55,9 @@ export interface Caller {
   readonly attributes: Attributes;
   /** What it sees of a list or watch; undefined: all. */
   readonly visibility: Visibility | undefined;
-  /** Checks what it is about to store. Throws StatusError 403. `previous` undefined: it is new. */
+  /** Whether it still may: what that hangs on can change while a body comes. Throws StatusError 403. */
+  readonly recheck: () => void;
+  /** Checks what it is about to store or remove. Throws StatusError 403. `previous` undefined: it is new. */
   readonly admit: (kind: ResourceKind, object: KubeObject, previous: KubeObject | undefined) => void;
 }
 
@@ -121,7 +123,8 @@ export async function createAccess(deps: AccessDeps): Promise<Access> {
       const user = impersonation?.user ?? realUser;
       const attributes = attributesOf(request.method ?? '', pathname, path, query);
       const visibility = authorize(user, attributes);
-      return { user, realUser, attributes, visibility, admit: admit(user, attributes) };
+      const recheck = (): void => void authorize(user, attributes);
+      return { user, realUser, attributes, visibility, recheck, admit: admit(user, attributes) };
     },
     answerReview: (review, { user }) => answerReview({ ...review, user }, { authenticator, authorizer, rbac }),
     answerTokenRequest: (namespace, name, body) => answerTokenRequest(namespace, name, body, { signer, now, find }),

@@ -71,7 +71,8 @@ export class HostAccess {
     if (isPlacedResource(attributes)) {
       if (isMany) return { isAllowed: true, reason: '', visibility: this.#visibilityOf(host) };
       if (this.#isOwn(host, group, resource, namespace, name)) return yes;
-      // A controller must learn that what it runs is there no more: refused, it would run it for ever.
+      // A controller must learn that what it runs is there no more: refused, it would run it for ever. So a host can find out
+      // which names others have, as with Kubernetes' Node authorizer. What comes there meanwhile, recheck and admit() see.
       const isThere = group !== containers.group || this.#isThere(`${namespace}/${name}`);
       return isThere ? unrelated(host) : yes;
     }

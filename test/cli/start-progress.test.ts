@@ -36,12 +36,15 @@ describe('serveMetrics', () => {
     await new Promise<void>((resolve) => other.listen(port, '127.0.0.1', resolve));
     try {
       const listen = { host: '127.0.0.1', port };
-      await assert.rejects(serveMetrics({ listen, registry: new Registry(), unready: () => [] }), {
-        name: 'ListenError',
-        message: new RegExp(
-          `^holdfast cannot listen on 127.0.0.1:${port}: .*; stop what uses it, or choose another address$`,
-        ),
-      });
+      await assert.rejects(
+        serveMetrics({ listen, registry: new Registry(), unready: () => [], log: pino({ level: 'silent' }) }),
+        {
+          name: 'ListenError',
+          message: new RegExp(
+            `^holdfast cannot listen on 127.0.0.1:${port}: .*; stop what uses it, or choose another address$`,
+          ),
+        },
+      );
     } finally {
       await new Promise((resolve) => other.close(resolve));
     }

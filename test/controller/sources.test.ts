@@ -92,7 +92,7 @@ describe('createSourceCache', () => {
     };
     cache = createSourceCache({
       access,
-      api: { call: (request) => callApi(access, request) },
+      api: { call: (request) => callApi(access, request), ask: (request) => callApi(access, request) },
       checkStore: async () => {},
       recall: () => undefined,
       changed: () => {},

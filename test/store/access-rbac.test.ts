@@ -1,5 +1,8 @@
 /** Who may do what: tokens of service accounts, roles and their escalation, reviews, impersonation, and what a host sees. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
+import https from 'node:https';
 import type { Json, JsonObject } from '../../store/json.ts';
 import { getPath, getString } from '../../store/json.ts';
 import { Client, configMap, container, containers, type Fixture, metaOf, namesOf, startStore } from './fixture.ts';
@@ -368,6 +371,45 @@ describe('store: access by roles', () => {
     });
   });
 
+  it('judges what a host asks for by what is there when its body has come', async () => {
+    const host = fixture.store.hostToken ?? '';
+    const { hostname, port } = new URL(fixture.store.url);
+    const stalled = async (method: string, path: string, body: string, type = 'application/json') => {
+      const request = https.request({
+        ...{ hostname, port, method, path, rejectUnauthorized: false },
+        headers: {
+          ...{ authorization: `Bearer ${host}`, 'content-type': type, 'content-length': body.length },
+          expect: '100-continue',
+        },
+      });
+      const answer = once(request, 'response') as Promise<[IncomingMessage]>;
+      request.flushHeaders();
+      // By then the request has been let in.
+      await once(request, 'continue');
+      return async (): Promise<{ readonly code: number | undefined; readonly text: string }> => {
+        request.end(body);
+        const [response] = await answer;
+        const chunks: Buffer[] = [];
+        for await (const chunk of response) chunks.push(chunk);
+        return { code: response.statusCode, text: Buffer.concat(chunks).toString() };
+      };
+    };
+    const path = `${containers}/later`;
+    const asked = [
+      await stalled('DELETE', path, '{}'),
+      await stalled('GET', path, '{}'),
+      await stalled('PATCH', path, '{}', merge['content-type']),
+      await stalled('PATCH', `${path}/status`, '{}', merge['content-type']),
+    ];
+    await admin.expect(201, 'POST', containers, { body: container('later', { nodeName: 'there' }) });
+    for (const finish of asked) {
+      const { code, text } = await finish();
+      assert.deepEqual([code, /nodeName/.test(text)], [403, false]);
+    }
+    const there = await admin.expect(200, 'GET', path);
+    assert.equal(metaOf(there).deletionTimestamp, undefined);
+    await admin.expect(200, 'DELETE', path);
+  });
   it('shows a host its own Containers and what they refer to, and no more', async () => {
     for (const name of ['mine', 'theirs', 'unused']) {
       await admin.expect(201, 'POST', `${core}/secrets`, { body: { metadata: { name }, stringData: { key: name } } });

@@ -46,6 +46,16 @@ describe('leanEntry', () => {
     assert.notEqual(entry.object, read);
     assert.deepEqual(entry.object, read);
   });
+  it('keeps few of those that are large', () => {
+    const large = entryOf('large', { json: JSON.stringify({ ...objectOf('large'), spec: 'x'.repeat(1024 * 1024) }) });
+    const entries = Array.from({ length: 40 }, () => leanEntry(large));
+    const kept = entries.map((entry) => entry.object === large.object);
+    // The first look at one that was let go pushes out another one: only those before it count.
+    assert.deepEqual([kept[0], kept.indexOf(true)], [false, -1]);
+    const again = Array.from({ length: 40 }, () => leanEntry(large)).reverse();
+    const young = again.map((entry) => entry.object === large.object).indexOf(false);
+    assert.ok(young >= 10 && young <= 16, `${young} are kept`);
+  });
   it('leaves an entry that is shown in another shape than it is stored in', () => {
     const given = entryOf('a', { stored: objectOf('a') });
     assert.equal(leanEntry(given), given);

@@ -40,6 +40,8 @@ export interface Breaker {
    */
   run<T>(action: () => Promise<T>, signal: AbortSignal): Promise<T>;
   readonly isOpen: boolean;
+  /** The other side is known to answer again: calls are made from now on, until they fail. */
+  resume(): void;
   close(): void;
 }
 
@@ -89,6 +91,7 @@ export function createBreaker({ name, countsAsFailure, onState, now, resetMs, vo
     get isOpen() {
       return circuit.opened;
     },
+    resume: () => circuit.close(),
     close: () => circuit.shutdown(),
   };
 }

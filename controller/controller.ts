@@ -124,6 +124,8 @@ export function createController(deps: ControllerDeps): Controller {
     now,
     onAway: (sinceMs, error) => report.away(sinceMs, error),
     onBack: (outage) => {
+      // A list may be answered first, and what is told now must not wait for the breaker's next probe.
+      storeBreaker.resume();
       report.back(outage);
       // What could not be written while it was away need not wait for its turn.
       if (isSynced) for (const key of view.keys()) queue.add(key);

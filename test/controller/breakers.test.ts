@@ -63,6 +63,12 @@ describe('createBreaker', () => {
     }
     assert.deepEqual([states, breaker.isOpen], [['closed'], false]);
   });
+  it('makes calls at once when it is told that the other side answers', async () => {
+    await open();
+    breaker.resume();
+    assert.equal(await breaker.run(async () => 'well', never), 'well');
+    assert.deepEqual([states, breaker.isOpen], [['closed', 'open', 'closed'], false]);
+  });
   it('is open again, not closed, when the probe was aborted', async () => {
     await open();
     await until(() => states.at(-1) === 'half_open', 'the time of the probe');

@@ -58,8 +58,9 @@ export function parsePatch(
 }
 
 /** Throws StatusError 400 or 422. Options come in the query or in the body; what the body says counts. */
-export function deleteOptionsOf({ query, headers, body }: ApiRequest): DeleteOptions {
+export function deleteOptionsOf({ query, headers, body, caller }: ApiRequest): DeleteOptions & Pick<Caller, 'admit'> {
   const value: Json | undefined = body.length === 0 ? undefined : parseObjectBody(body, headers['content-type']).value;
   const options = parseDeleteOptions(value, query);
-  return { ...options, isDryRun: options.isDryRun || parseWriteOptions(query, 'DeleteOptions').isDryRun };
+  const isDryRun = options.isDryRun || parseWriteOptions(query, 'DeleteOptions').isDryRun;
+  return { ...options, isDryRun, admit: caller.admit };
 }

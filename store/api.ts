@@ -228,7 +228,7 @@ export class Api {
       }
       case 'DELETE': {
         const options = deleteOptionsOf(request);
-        const { entry, isRemoved } = await operations.remove(place, options, request.caller.admit);
+        const { entry, isRemoved } = await operations.remove(place, options);
         if (isRemoved) return answerObject(response, 200, deletedStatus(place, entry));
         return this.#reads.answerEntry(options.isCascading ? 202 : 200, place.kind, entry, request, response);
       }

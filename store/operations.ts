@@ -78,6 +78,9 @@ export interface WriteMode {
 
 export interface ApplyMode extends WriteMode, ApplyOptions {}
 
+/** `admit` is asked of what is there when it is removed, which need not be what was there when the request came. */
+export type RemoveMode = Pick<DeleteOptions, 'isDryRun' | 'propagation' | 'preconditions'> & Pick<WriteMode, 'admit'>;
+
 interface Creation {
   readonly kind: ResourceKind;
   readonly namespace: string | undefined;
@@ -231,10 +234,9 @@ export class Operations {
     );
   }
 
-  /** `admit`: as of WriteMode; of what is there when it is removed, which need not be what was there when it was asked for. */
-  remove(place: ObjectPlace, options: DeleteOptions, admit?: WriteMode['admit']): Promise<Written> {
+  remove(place: ObjectPlace, options: RemoveMode): Promise<Written> {
     const { kind } = place;
-    const { preconditions, propagation } = options;
+    const { preconditions, propagation, admit } = options;
     return this.#write(options, (transaction) => {
       const current = find(transaction, place);
       admit?.(kind, current.object, current.object);
@@ -248,13 +250,14 @@ export class Operations {
     kind: ResourceKind,
     namespace: string | undefined,
     picks: (object: KubeObject) => boolean,
-    options: Pick<DeleteOptions, 'isDryRun' | 'propagation' | 'preconditions'>,
+    options: RemoveMode,
   ): Promise<readonly Entry[]> {
-    const { preconditions, propagation } = options;
+    const { preconditions, propagation, admit } = options;
     return this.#write(options, (transaction) => {
       const picked = transaction.list(kind, namespace).filter(({ object }) => picks(object));
       const nowMs = this.#deps.now();
       for (const entry of picked) {
+        admit?.(kind, entry.object, entry.object);
         store(transaction, kind, entry, deleteObject(kind, entry, preconditions, nowMs, propagation));
       }
       return picked;

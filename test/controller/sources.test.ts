@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { pino } from 'pino';
-import { type ApiAccess, callApi } from '../../client/index.ts';
+import { type ApiAccess, type ApiRequest, callApi } from '../../client/index.ts';
 import { createSourceCache, type SourceCache } from '../../controller/sources.ts';
 import { until } from '../until.ts';
 
@@ -90,9 +90,10 @@ describe('createSourceCache', () => {
     const write = (line: string): void => {
       logged += line;
     };
+    const send = (request: ApiRequest): Promise<unknown> => callApi(access, request);
     cache = createSourceCache({
       access,
-      api: { call: (request) => callApi(access, request), ask: (request) => callApi(access, request) },
+      api: { call: send, ask: send },
       checkStore: async () => {},
       recall: () => undefined,
       changed: () => {},

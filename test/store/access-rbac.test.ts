@@ -1,11 +1,8 @@
-/** Who may do what: tokens of service accounts, roles and their escalation, reviews, impersonation, and what a host sees. */
+/** Who may do what: tokens of service accounts, roles and their escalation, reviews and impersonation. */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import type { IncomingMessage } from 'node:http';
-import https from 'node:https';
 import type { Json, JsonObject } from '../../store/json.ts';
 import { getPath, getString } from '../../store/json.ts';
-import { Client, configMap, container, containers, type Fixture, metaOf, namesOf, startStore } from './fixture.ts';
+import { Client, configMap, containers, type Fixture, metaOf, namesOf, startStore } from './fixture.ts';
 
 const core = '/api/v1/namespaces/default';
 const rbac = '/apis/rbac.authorization.k8s.io/v1';
@@ -369,100 +366,6 @@ describe('store: access by roles', () => {
     await admin.expect(403, 'GET', `${core}/secrets`, {
       headers: { 'impersonate-user': 'x', 'impersonate-extra-__proto__': 'y' },
     });
-  });
-
-  it('judges what a host asks for by what is there when its body has come', async () => {
-    const host = fixture.store.hostToken ?? '';
-    const { hostname, port } = new URL(fixture.store.url);
-    const stalled = async (method: string, path: string, body: string, type = 'application/json') => {
-      const request = https.request({
-        ...{ hostname, port, method, path, rejectUnauthorized: false },
-        headers: {
-          ...{ authorization: `Bearer ${host}`, 'content-type': type, 'content-length': body.length },
-          expect: '100-continue',
-        },
-      });
-      const answer = once(request, 'response') as Promise<[IncomingMessage]>;
-      request.flushHeaders();
-      // By then the request has been let in.
-      await once(request, 'continue');
-      return async (): Promise<{ readonly code: number | undefined; readonly text: string }> => {
-        request.end(body);
-        const [response] = await answer;
-        const chunks: Buffer[] = [];
-        for await (const chunk of response) chunks.push(chunk);
-        return { code: response.statusCode, text: Buffer.concat(chunks).toString() };
-      };
-    };
-    const path = `${containers}/later`;
-    const asked = [
-      await stalled('DELETE', path, '{}'),
-      await stalled('GET', path, '{}'),
-      await stalled('PATCH', path, '{}', merge['content-type']),
-      await stalled('PATCH', `${path}/status`, '{}', merge['content-type']),
-    ];
-    await admin.expect(201, 'POST', containers, { body: container('later', { nodeName: 'there' }) });
-    for (const finish of asked) {
-      const { code, text } = await finish();
-      assert.deepEqual([code, /nodeName/.test(text)], [403, false]);
-    }
-    const there = await admin.expect(200, 'GET', path);
-    assert.equal(metaOf(there).deletionTimestamp, undefined);
-    await admin.expect(200, 'DELETE', path);
-  });
-  it('shows a host its own Containers and what they refer to, and no more', async () => {
-    for (const name of ['mine', 'theirs', 'unused']) {
-      await admin.expect(201, 'POST', `${core}/secrets`, { body: { metadata: { name }, stringData: { key: name } } });
-    }
-    const uses = (secret: string) => [{ name: 'A', valueFrom: { secretKeyRef: { name: secret, key: 'key' } } }];
-    await admin.expect(201, 'POST', containers, { body: container('here', { env: uses('mine') }) });
-    await admin.expect(201, 'POST', containers, {
-      body: container('there', { env: uses('theirs'), nodeName: 'there' }),
-    });
-    const host = as(fixture.store.hostToken ?? '');
-    assert.deepEqual(namesOf(await host.expect(200, 'GET', '/api/v1/secrets')), ['mine']);
-    assert.deepEqual(namesOf(await host.expect(200, 'GET', '/apis/holdfast.dev/v1/containers')), ['here']);
-    await host.expect(200, 'GET', `${core}/secrets/mine`);
-    for (const name of ['theirs', 'unused']) {
-      assert.match(
-        await message(403, host, 'GET', `${core}/secrets/${name}`),
-        /: no relationship found between host 'here' and this object$/,
-      );
-    }
-    await host.expect(403, 'GET', `${containers}/there`);
-    assert.match(await message(404, host, 'GET', `${containers}/nowhere`), /"nowhere" not found$/);
-    for (const name of ['here', 'there']) {
-      await admin.expect(201, 'POST', '/api/v1/nodes', { body: { metadata: { name } } });
-    }
-    assert.deepEqual(namesOf(await host.expect(200, 'GET', '/api/v1/nodes')), ['here']);
-    await host.expect(403, 'GET', '/api/v1/nodes/there');
-    const patch = (path: string, body: Json, code: number) =>
-      host.expect(code, 'PATCH', path, { body, headers: merge });
-    await patch(`${containers}/here/status`, { status: { state: 'Running' } }, 200);
-    await patch(`${containers}/there/status`, { status: { state: 'Running' } }, 403);
-    await patch(`${containers}/here`, { metadata: { finalizers: ['holdfast.dev/container'] } }, 200);
-    await patch(`${containers}/here`, { metadata: { finalizers: [] } }, 200);
-    await patch(`${containers}/here`, { spec: { env: uses('theirs') } }, 403);
-    await patch(`${containers}/here`, { spec: { nodeName: 'there' } }, 403);
-    await host.expect(403, 'POST', containers, { body: container('more', { env: uses('theirs') }) });
-    await host.expect(403, 'PUT', `${core}/secrets/mine`, { body: { metadata: { name: 'mine' } } });
-    await host.expect(403, 'DELETE', containers);
-    await host.expect(200, 'GET', '/api/v1/namespaces/kube-system');
-    await host.expect(403, 'GET', '/api/v1/namespaces/default');
-    const watch = await host.watch('/api/v1/secrets?watch=true');
-    assert.equal(metaOf((await watch.next()).object).name, 'mine');
-    await admin.expect(200, 'PATCH', `${core}/secrets/theirs`, {
-      body: { stringData: { key: 'new' } },
-      headers: merge,
-    });
-    await admin.expect(200, 'PATCH', `${core}/secrets/mine`, { body: { stringData: { key: 'new' } }, headers: merge });
-    assert.equal(metaOf((await watch.next()).object).name, 'mine');
-    watch.close();
-    await admin.expect(200, 'PATCH', `${containers}/here`, { body: { spec: { env: uses('unused') } }, headers: merge });
-    await host.expect(200, 'GET', `${core}/secrets/unused`);
-    await host.expect(403, 'GET', `${core}/secrets/mine`);
-    await host.expect(200, 'DELETE', `${containers}/here`);
-    await host.expect(403, 'GET', `${core}/secrets/unused`);
   });
 
   it('keeps its own roles, and puts together those that others add to', async () => {

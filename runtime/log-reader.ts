@@ -194,11 +194,15 @@ async function findTail(
   return { index: 0, offset: files[0]?.from ?? 0 }; // there are fewer: all of them
 }
 
-/** Cuts the files down to what lies between two places, and closes those that have nothing of it. */
+/**
+ * Cuts the files down to what lies between two places, and closes those that have nothing of it. At once, since others may
+ * come after them meanwhile (LogTail).
+ */
 async function narrow(files: OpenFile[], from: Place, to?: Place): Promise<void> {
+  const outside: OpenFile[] = [];
   for (const [index, file] of files.splice(0).entries()) {
     const isOutside = index < from.index || (to !== undefined && index > to.index);
-    if (isOutside) await file.handle.close();
+    if (isOutside) outside.push(file);
     else
       files.push({
         ...file,
@@ -206,6 +210,7 @@ async function narrow(files: OpenFile[], from: Place, to?: Place): Promise<void>
         ...(index === to?.index ? { to: to.offset } : {}),
       });
   }
+  for (const { handle } of outside) await handle.close();
 }
 
 export interface ReadLogInput {
@@ -257,6 +262,7 @@ export async function* readLog(input: ReadLogInput): AsyncGenerator<LogEntry> {
     : undefined;
   try {
     files.push(...(await openAll(dir)));
+    tail.begin();
     if (previous) {
       const run = await findPreviousRun(files, isRunning);
       if (run === undefined) throw new RunNotKeptError(id);
@@ -287,7 +293,8 @@ export async function* readLog(input: ReadLogInput): AsyncGenerator<LogEntry> {
 class LogTail {
   readonly #dir: string;
   readonly #files: OpenFile[];
-  #work: Promise<boolean> = Promise.resolve(true);
+  readonly #begun = Promise.withResolvers<boolean>();
+  #work: Promise<boolean> = this.#begun.promise;
   /** Something that was to be read is removed. */
   #isTorn = false;
   #isClosed = false;
@@ -298,7 +305,16 @@ class LogTail {
     this.#files = files;
   }
 
-  /** Opens what has come; false if the container was removed. One at a time. */
+  /**
+   * The files that were there are open. Until then it is not known after which of them something comes; and a watch that is
+   * new is told of names that came before it (a process has one queue of inotify's), so that the same file would be read
+   * twice, the second time from its beginning.
+   */
+  begin(): void {
+    this.#begun.resolve(true);
+  }
+
+  /** Opens what has come; false if the container was removed. One at a time, once it is begun. */
   extend(): Promise<boolean> {
     this.#work = this.#work.then(
       () => this.#extend(),
@@ -341,6 +357,7 @@ class LogTail {
 
   async close(): Promise<void> {
     this.#isClosed = true;
+    this.begin(); // it may have failed before
     await this.#work.catch(() => {}); // told to whoever waited for it
     for (const { handle } of this.#files) await handle.close();
   }

@@ -99,7 +99,8 @@ describe('logs', () => {
       if (n < 4) await host.exited(id);
     }
     await host.printed(id, '4-20000\n');
-    await until('a rotation', () => logFiles(id).length > 3);
+    // The last one goes on and is over the limit. Those that end as they are rotated may share a file.
+    await until('a rotation', () => logFiles(id).length > 1);
     assert.equal(await read(id, { previous: true }), runText(3));
     assert.equal(await read(id, { previous: true, tailLines: 2, follow: true }), '3-19999\n3-20000\n');
     assert.equal(await read(id, {}), [1, 2, 3, 4].map(runText).join(''));

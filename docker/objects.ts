@@ -56,6 +56,8 @@ export function createObjects({ access, nodeName, log }: ObjectsDeps): Objects {
   const known = new Map<string, Container>();
   /** Of objects that are gone, so that a late answer does not bring one back. */
   const gone = new Set<string>();
+  /** Written by us since the last list was asked for: one that was taken before does not tell that they are gone. */
+  const written = new Set<string>();
   const listeners = new Set<(change: Change) => void>();
   const isOurs = ({ spec }: Container): boolean => (spec.nodeName ?? '') === '' || spec.nodeName === nodeName;
   const tell = (change: Change): void => {
@@ -82,11 +84,17 @@ export function createObjects({ access, nodeName, log }: ObjectsDeps): Objects {
   const listWatch = startListWatch<Container>({
     access,
     path: containersPath,
-    list: (query, signal) => callApi(access, { method: 'GET', path: containersPath, query, signal }),
+    list: (query, signal) => {
+      if (query.continue === undefined) written.clear();
+      return callApi(access, { method: 'GET', path: containersPath, query, signal });
+    },
     parse: parseContainer,
-    onReplace: (objects) => {
+    onReplace: (objects, version) => {
       const uids = new Set(objects.map(({ metadata }) => metadata.uid));
-      for (const [uid, object] of known) if (!uids.has(uid)) forget(object);
+      for (const [uid, object] of known) {
+        const isLater = written.has(uid) && isOlderVersion(version, object.metadata.resourceVersion);
+        if (!uids.has(uid) && !isLater) forget(object);
+      }
       for (const object of objects) note(object);
     },
     onChange: (kind, object) => (kind === 'applied' ? note(object) : forget(object)),
@@ -101,6 +109,7 @@ export function createObjects({ access, nodeName, log }: ObjectsDeps): Objects {
   const read = (answer: unknown): Container => {
     const object = parseContainer(answer);
     if (object === undefined) throw new DockerError(502, 'the API server answered with a body that is no Container');
+    written.add(object.metadata.uid);
     note(object);
     return known.get(object.metadata.uid) ?? object;
   };

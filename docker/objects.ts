@@ -76,6 +76,7 @@ export function createObjects({ access, nodeName, log }: ObjectsDeps): Objects {
     const { uid } = object.metadata;
     const before = known.get(uid);
     gone.add(uid);
+    written.delete(uid);
     if (gone.size > maxGone) for (const first of gone) if (gone.size > maxGone / 2) gone.delete(first);
     if (before === undefined) return;
     known.delete(uid);
@@ -109,8 +110,8 @@ export function createObjects({ access, nodeName, log }: ObjectsDeps): Objects {
   const read = (answer: unknown): Container => {
     const object = parseContainer(answer);
     if (object === undefined) throw new DockerError(502, 'the API server answered with a body that is no Container');
-    written.add(object.metadata.uid);
     note(object);
+    if (known.has(object.metadata.uid)) written.add(object.metadata.uid);
     return known.get(object.metadata.uid) ?? object;
   };
   return {

@@ -105,7 +105,8 @@ export class LocalContainers implements Containers {
     };
     this.#runs = new RunSupervisor({ ...deps, emit, lock: this.#lock, closing: this.#closing.signal });
     this.#drift = new DriftWatch({ ...deps, entries, lock: this.#lock, closing: this.#closing.signal });
-    const relays = new RelayHost(deps.layout.sessions, deps.randomHex);
+    const crun = deps.runtime.name === 'crun' ? deps.runtime.path : undefined;
+    const relays = new RelayHost(deps.layout.sessions, deps.randomHex, crun);
     this.#relays = relays;
     this.#debugs = new DebugSessions({ ...deps, relays, changed: (id) => deps.emit({ kind: 'debug', id }) });
     this.#streams = new ContainerStreams({ ...deps, relays, look: (entry) => this.#runs.look(entry) });

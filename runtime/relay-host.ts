@@ -56,14 +56,17 @@ export class RelayHost {
   /** Absolute; it holds the socket. */
   readonly #dir: string;
   readonly #randomHex: (bytes: number) => string;
+  readonly #runtimePath: string;
   #host: Promise<Host> | undefined;
   /** The one of #host, once it has started. */
   #current: Host | undefined;
   #isClosed = false;
 
-  constructor(dir: string, randomHex: (bytes: number) => string) {
+  /** `runtimePath`: of the OCI runtime if that is crun, which monitors then run from a mount of its own. */
+  constructor(dir: string, randomHex: (bytes: number) => string, runtimePath = '') {
     this.#dir = dir;
     this.#randomHex = randomHex;
+    this.#runtimePath = runtimePath;
   }
 
   /** Why `join` cannot be used; undefined: it can. Starts the host. Throws RuntimeOperationError. */
@@ -191,7 +194,7 @@ export class RelayHost {
 
   async #start(): Promise<Host> {
     const script = fileURLToPath(new URL('relay.pl', import.meta.url));
-    const child = spawnChild('perl', [script, 'host', this.#dir], {
+    const child = spawnChild('perl', [script, 'host', this.#dir, this.#runtimePath], {
       stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
       env: { PATH: programPath, LC_ALL: 'C' },
     });

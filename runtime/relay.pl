@@ -10,10 +10,10 @@ my ($mode, @args) = @ARGV;
 my %numbers = $Config{archname} =~ /^aarch64/
   ? (prctl => 167, recvmsg => 212, setns => 268, setsid => 157, pidfd_open => 434, dup3 => 24, memfd_create => 279,
      execve => 221, setgroups => 159, setresuid => 147, setresgid => 149, capset => 91, prlimit64 => 261, close => 57,
-     close_range => 436, getcwd => 17, keyctl => 219, rt_sigprocmask => 135, signalfd4 => 74)
+     close_range => 436, getcwd => 17, keyctl => 219, rt_sigprocmask => 135, signalfd4 => 74, open_tree => 428, mount_setattr => 442)
   : (prctl => 157, recvmsg => 47, setns => 308, setsid => 112, pidfd_open => 434, dup3 => 292, memfd_create => 319,
      execve => 59, setgroups => 116, setresuid => 117, setresgid => 119, capset => 126, prlimit64 => 302, close => 3,
-     close_range => 436, getcwd => 79, keyctl => 250, rt_sigprocmask => 14, signalfd4 => 289);
+     close_range => 436, getcwd => 79, keyctl => 250, rt_sigprocmask => 14, signalfd4 => 289, open_tree => 428, mount_setattr => 442);
 my ($CLONE_NEWNET, $TIOCSWINSZ) = (0x40000000, 0x5414);
 my ($PR_SET_DUMPABLE, $PR_SET_KEEPCAPS, $PR_SET_SECCOMP, $PR_CAPBSET_DROP) = (4, 8, 22, 24);
 my ($PR_SET_CHILD_SUBREAPER, $PR_SET_NO_NEW_PRIVS, $PR_CAP_AMBIENT) = (36, 38, 47);
@@ -386,14 +386,17 @@ sub start_ticks {
   return (split / /, $stat)[19] // '';
 }
 
-# A working directory like /proc/self/fd/7 must not lead to what we have open (CVE-2024-21626).
+# A working directory like /proc/self/fd/7 must not lead to what we have open (CVE-2024-21626). The first three stay as well.
 sub close_all_but {
-  my ($kept) = @_;
-  my $is_closed = ($kept == 3 || syscall($numbers{close_range}, 3, $kept - 1, 0) == 0)
-    && syscall($numbers{close_range}, $kept + 1, 0x7fffffff, 0) == 0;
+  my @kept = sort { $a <=> $b } @_;
+  my ($from, $is_closed) = (3, 1);
+  for my $kept (@kept, 0x80000000) {
+    $is_closed &&= syscall($numbers{close_range}, $from, $kept - 1, 0) == 0 if $kept > $from;
+    $from = $kept + 1;
+  }
   return if $is_closed;
   # Linux before 5.9. What we have open are few, with low numbers.
-  for my $number (3 .. 1023) { syscall($numbers{close}, $number) if $number != $kept; }
+  for my $number (3 .. 1023) { syscall($numbers{close}, $number) unless grep { $_ == $number } @kept; }
 }
 
 # Confines us as the OCI runtime would, and becomes the program. The filter comes as late as it can: without
@@ -461,10 +464,11 @@ sub become {
   $fail->(255, $problem);
 }
 
-# host DIR: forks the relays. fd 3 is the daemon's: "relay SESSION\n" asks for one, which says "ready SESSION PID\n" there when
-# it waits in DIR on a socket of that name; "kill SESSION\n" ends it; the end of fd 3 is that of us and of those that wait.
+# host DIR RUNTIME: forks the relays. fd 3 is the daemon's: "relay SESSION\n" asks for one, which says "ready SESSION PID\n" there
+# when it waits in DIR on a socket of that name; "kill SESSION\n" ends it; the end of fd 3 is that of us and of those that wait.
+# RUNTIME: the OCI runtime of the monitors if that is crun, else empty.
 sub run_host {
-  my ($dir, $seal) = @_;
+  my ($dir, $runtime, $seal) = @_;
   chdir $dir or give_up(0, "chdir $dir: $!");
   umask 0077;
   # Processes of the container see us on our way into it: they may neither read nor trace us.
@@ -472,6 +476,7 @@ sub run_host {
   # So that no connection gets a number that a role has.
   my @reserved;
   do { open(my $unused, '<', '/dev/null') or give_up(0, "/dev/null: $!"); push @reserved, $unused; } while fileno($reserved[-1]) < 4;
+  keep_runtime($runtime);
   # Only we have its writing end: a relay that waits sees by it that we have gone.
   pipe(my $life, my $living) or give_up(0, "pipe: $!");
   # As something to read: a signal that came just before we wait would not wake us, and its process would stay a zombie.
@@ -510,6 +515,29 @@ sub run_host {
   }
 }
 
+# crun that could be written to makes itself a place where it cannot, and begins anew from there, each time: 4 ms, and a mount
+# on the host. From a mount that can only be read it runs as it is. This one has no place in the tree of files. Not a sealed copy
+# in memory: whoever runs that in a container can open it for writing, and nobody can run it then (ETXTBSY).
+# Source: crun, libcrun/cloned_binary.c; open_tree(2), mount_setattr(2).
+my ($runtime_path, $runtime_state, $runtime_fd) = ('', '', -1);
+my $runtime_place = 4;
+my ($OPEN_TREE_CLONE_CLOEXEC, $AT_FDCWD, $AT_EMPTY_PATH, $MOUNT_ATTR_RDONLY) = (0x80001, -100, 0x1000, 1);
+
+sub state_of { my ($path) = @_; return join ' ', map { $_ // '' } (stat $path)[0, 1, 7, 9, 10]; }
+
+# Without it, as on Linux before 5.12, crun runs from its file.
+sub keep_runtime {
+  my ($path) = @_;
+  return if $path eq '';
+  ($runtime_path, $runtime_state) = ($path, state_of($path));
+  # A number and no handle: it can neither be read nor written.
+  my $fd = syscall($numbers{open_tree}, $AT_FDCWD, $path, $OPEN_TREE_CLONE_CLOEXEC);
+  return if $fd < 0;
+  my ($itself, $attributes) = ('', pack('Q4', $MOUNT_ATTR_RDONLY, 0, 0, 0));
+  if (syscall($numbers{mount_setattr}, $fd, $itself, $AT_EMPTY_PATH, $attributes, length $attributes) == 0) { $runtime_fd = $fd; }
+  else { syscall($numbers{close}, $fd); }
+}
+
 # monitor DIR LOG UMASK COUNT ENV... COMMAND...: becomes a monitor, which has fd 3 for its own words, LOG for its errors and
 # nothing else of ours. A daemon that has gone meanwhile would look for it in vain: then nothing is begun.
 sub run_monitor {
@@ -525,8 +553,15 @@ sub run_monitor {
   my $is_there = !defined recv($control, my $byte, 1, $MSG_PEEK | $MSG_DONTWAIT) && $! == $EAGAIN;
   exit 0 unless $is_there;
   fcntl($control, $F_SETFD, 0);
+  my @kept = (fileno($control));
+  # Unless there is another version of it by now.
+  if ($runtime_fd >= 0 && state_of($runtime_path) eq $runtime_state
+    && syscall($numbers{dup3}, $runtime_fd, $runtime_place, 0) >= 0) {
+    push @kept, $runtime_place;
+    $_ = "/proc/self/fd/$runtime_place" for grep { $_ eq $runtime_path } @rest;
+  }
   # Also what we were given by whoever started the daemon.
-  close_all_but(fileno($control));
+  close_all_but(@kept);
   exec { $rest[0] } @rest or give_up($! + 0, "exec $rest[0]: $!");
 }
 
@@ -596,7 +631,7 @@ sub first_line {
 # What is open in a process can be reached through /proc/PID/exe by those beside it: once a container had written to the
 # host's program that entered it (CVE-2019-5736). So ours is a copy in memory that nobody can change. Says how it went.
 sub seal {
-  my ($dir) = @_;
+  my ($dir, $runtime) = @_;
   my $fd = syscall($numbers{memfd_create}, my $name = 'perl', 0x13);
   # MFD_EXEC is of Linux 6.3.
   $fd = syscall($numbers{memfd_create}, $name, 3) if $fd < 0;
@@ -607,13 +642,13 @@ sub seal {
   # F_ADD_SEALS: no further seals, no shrinking, growing or writing.
   fcntl($copy, 1033, 0xf) or return "seal: $!";
   fcntl($control, $F_SETFD, 0);
-  exec { "/proc/self/fd/$fd" } 'perl', $0, 'host', $dir, 'sealed';
+  exec { "/proc/self/fd/$fd" } 'perl', $0, 'host', $dir, $runtime, 'sealed';
   return "exec: $!";
 }
 
 if ($mode eq 'host') {
-  my ($dir, $seal) = @args;
-  ($mode, @args) = run_host($dir, $seal // seal($dir));
+  my ($dir, $runtime, $seal) = @args;
+  ($mode, @args) = run_host($dir, $runtime, $seal // seal($dir, $runtime));
 }
 # What ps shows; the command that is run is nobody's business.
 $0 = "holdfast-relay $mode";

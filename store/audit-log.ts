@@ -128,6 +128,7 @@ export function startAuditLog({ dir, options, metrics, log }: AuditDeps): AuditL
   let timer: NodeJS.Timeout | undefined;
   let writing: Promise<void> = Promise.resolve();
   let isFailing = false;
+  let isClosed = false;
   const write = async (batch: readonly string[]): Promise<void> => {
     try {
       await append(path, dir, batch.join(''), options);
@@ -152,6 +153,8 @@ export function startAuditLog({ dir, options, metrics, log }: AuditDeps): AuditL
   return {
     record: (fact) => {
       if (!decideAudit(options.level, fact)) return;
+      // Of a request that ends after all else: its folder may be gone by now, and must not come back.
+      if (isClosed) return;
       if (bytes > maxBufferedBytes) return counters.dropped.inc();
       const line = `${JSON.stringify(formatAuditEvent(fact))}\n`;
       bytes += line.length;
@@ -159,6 +162,7 @@ export function startAuditLog({ dir, options, metrics, log }: AuditDeps): AuditL
       timer ??= setTimeout(flush, flushMs).unref();
     },
     close: async () => {
+      isClosed = true;
       for (const name of metricNames) metrics.removeSingleMetric(name);
       clearTimeout(timer);
       if (lines.length > 0) flush();

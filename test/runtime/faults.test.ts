@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -117,6 +117,40 @@ describe('a monitor', () => {
     assert.match(text, /^Umask:\s+0022$/m);
     assert.match(text, /^_OCI_SYNCPIPE=3$/m);
     assert.equal(text.trim().split('\n').at(-1), request.paths.bundle);
+  });
+
+  it('runs crun from where nobody can write to it, and from its file once that is another one', async () => {
+    const program = join(dir, 'crun');
+    await copyFile('/usr/bin/crun', program);
+    const keeping = new RelayHost(dir, (bytes) => randomBytes(bytes).toString('hex'), program);
+    const seen = join(dir, 'seen');
+    const conmon = join(dir, 'conmon');
+    // What it is given as the runtime: how that is named, what it says, whether it can be written to; what else it has open.
+    const looks = 'echo $1; $1 --version | head -1; (: >>$1) 2>&1 | grep -o "Read-only.*"; ls /proc/$$/fd';
+    const script = `while [ $1 != -r ]; do shift; done; shift; (${looks}) >${seen}`;
+    await writeFile(conmon, `#!/bin/sh\n${script}\n`, { mode: 0o700 });
+    const mounts = readFileSync('/proc/self/mountinfo', 'utf8');
+    try {
+      const request = { ...(await prepare()), relays: keeping, conmon };
+      const look = async (): Promise<string[]> => {
+        await assert.rejects(
+          startMonitor({ ...request, runtime: { ...request.runtime, path: program } }),
+          /ended without an answer/,
+        );
+        return (await readFile(seen, 'utf8')).trim().split('\n');
+      };
+      const [name, version, write, ...open] = await look();
+      assert.deepEqual([name, write], ['/proc/self/fd/4', 'Read-only file system']);
+      assert.match(version ?? '', /^crun version /);
+      // 10 and above are the shell's own.
+      assert.deepEqual(open.filter((number) => Number(number) < 10).sort(), ['0', '1', '2', '3', '4']);
+      assert.equal(readFileSync('/proc/self/mountinfo', 'utf8'), mounts);
+      await rm(program);
+      await writeFile(program, '#!/bin/sh\necho another\n', { mode: 0o700 });
+      assert.deepEqual((await look()).slice(0, 2), [program, 'another']);
+    } finally {
+      await keeping.close();
+    }
   });
 
   it('is not begun for a daemon that has gone meanwhile', async () => {

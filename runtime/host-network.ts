@@ -39,6 +39,14 @@ export interface HostNetworkDeps {
 
 const deadlineMs = 10_000;
 
+/** NET_ADDR_SET of linux/include/uapi/linux/netdevice.h. */
+const chosenAddress = '3';
+
+/** The same for a bridge that is made anew, so that the containers find it at once. As CNI's plugins made them: pkg/utils/hwaddr. */
+function bridgeAddress({ gateway }: Subnet): string {
+  return ['0a', '58', ...gateway.split('.').map((byte) => Number(byte).toString(16).padStart(2, '0'))].join(':');
+}
+
 /** Whether the kernel has IPv6 and it is not switched off. */
 export function hasIPv6(): boolean {
   try {
@@ -78,6 +86,7 @@ export class HostNetwork {
     if (!hasBridge) await this.#makeBridge();
     else if (how !== 'bridge') this.#deps.markBridge();
     if (hasBridge && how === 'bridge') return;
+    await this.#fixAddress();
     this.#bridgeIndex = observeIndex(bridge);
     await this.#ensureForwarding(hasBridge ? 'made' : 'new');
     await this.#ensureFirewall();
@@ -95,6 +104,7 @@ export class HostNetwork {
     const index = observeIndex(bridge);
     if (index === undefined) return this.ensure('bridge');
     if (index !== this.#bridgeIndex) await this.#takeOverBridge();
+    await this.#fixAddress();
     await this.#mendBridge();
     this.#bridgeIndex = index;
     await this.#ensureForwarding('made');
@@ -109,9 +119,26 @@ export class HostNetwork {
 
   /** The CNI plugin makes a bridge that is missing when a network is made at that moment, and knows nothing of ours. */
   async #takeOverBridge(): Promise<void> {
+    const { bridge, subnet } = this.#deps;
     this.#deps.markBridge();
-    if (this.#bridgeIndex !== undefined) this.#found('bridge', `${this.#deps.bridge} was gone`);
+    await runSuccessfully('network', ['ip', 'link', 'set', 'dev', bridge, 'address', bridgeAddress(subnet)], {
+      deadlineMs,
+    });
+    if (this.#bridgeIndex !== undefined) this.#found('bridge', `${bridge} was gone`);
     await this.#plugIn();
+  }
+
+  /**
+   * One that chose its hardware address itself has the lowest of its cables', and another one whenever a container with that
+   * comes or goes. The others then send to an address that nobody has, for up to 8 s: to the resolver, and out of the host.
+   * What it has stays, since they know it. Source: Linux net/bridge/br_stp_if.c, br_stp_recalculate_bridge_id.
+   */
+  async #fixAddress(): Promise<void> {
+    const { bridge } = this.#deps;
+    const read = (name: string): Promise<string> => readFile(`/sys/class/net/${bridge}/${name}`, 'latin1');
+    if ((await read('addr_assign_type')).trim() === chosenAddress) return;
+    const address = (await read('address')).trim();
+    await runSuccessfully('network', ['ip', 'link', 'set', 'dev', bridge, 'address', address], { deadlineMs });
   }
 
   /** Without its address a bridge has no route, as when it is switched off. */
@@ -280,7 +307,7 @@ export class HostNetwork {
   async #makeBridge(): Promise<void> {
     const { bridge, subnet } = this.#deps;
     const lines = [
-      `link add name ${bridge} type bridge`,
+      `link add name ${bridge} address ${bridgeAddress(subnet)} type bridge`,
       `addr add ${subnet.gateway}/${subnet.prefixLength} dev ${bridge}`,
       `link set dev ${bridge} up`,
     ];

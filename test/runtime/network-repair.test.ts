@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -93,16 +93,51 @@ describe('a network that somebody takes away', () => {
     );
   });
 
+  /** What containers send to that is not for one of them, and whether it was chosen (3) or comes and goes with them. */
+  function bridgeAddress(): { address: string; type: string } {
+    const read = (name: string): string => readFileSync(`/sys/class/net/${host.deps.bridge}/${name}`, 'latin1').trim();
+    return { address: read('address'), type: read('addr_assign_type') };
+  }
+
+  it('keeps the hardware address of the bridge, whoever comes and goes, and of one that an earlier version made', async () => {
+    const chosen = bridgeAddress();
+    assert.match(chosen.address, /^0a:58:0a:/);
+    assert.equal(chosen.type, '3');
+    for (let count = 0; count < 3; count += 1) {
+      const { id } = await host.run({ cmd: ['sleep', '1000'] });
+      assert.deepEqual(bridgeAddress(), chosen);
+      await host.runtime.containers.remove(id);
+      assert.deepEqual(bridgeAddress(), chosen);
+    }
+    const { bridge } = host.deps;
+    const alias = readFileSync(`/sys/class/net/${bridge}/ifalias`, 'latin1').trim();
+    execFileSync('ip', ['-batch', '-'], {
+      input: `link delete ${bridge}\nlink add name ${bridge} type bridge\nlink set dev ${bridge} alias "${alias}"\n`,
+    });
+    await host.reopen();
+    await host.run({ cmd: ['sleep', '1000'] });
+    const former = bridgeAddress();
+    assert.equal(former.type, '3');
+    await host.run({ cmd: ['sleep', '1000'] });
+    assert.deepEqual(bridgeAddress(), former);
+    // One that is made anew has the address that it should have.
+    execFileSync('ip', ['link', 'delete', bridge]);
+    await host.run({ cmd: ['sleep', '1000'] });
+    assert.deepEqual(bridgeAddress(), chosen);
+  });
+
   it('takes over a bridge that another has made in place of the one that was deleted, and tells of it', async () => {
     const info = await server();
     const { bridge } = host.deps;
     await until('an answer', async () => (await asked(info)) === 'here\n');
+    const before = bridgeAddress();
     host.events.length = 0;
     execFileSync('ip', ['-batch', '-'], { input: `link delete ${bridge}\nlink add name ${bridge} type bridge\n` });
     await until('to be told', () => host.events.some((one) => one.kind === 'drift' && one.drift.kind === 'bridge'));
     await until('an answer', async () => (await asked(info)) === 'here\n');
     const { stdout } = spawnSync('ip', ['link', 'show', bridge], { encoding: 'utf8' });
     assert.match(stdout, /alias holdfast /, 'it is marked as ours');
+    assert.deepEqual(bridgeAddress(), before);
   });
 
   it('gives a container another network when its own is gone', async () => {

@@ -84,7 +84,7 @@ export class HostNetwork {
     const { bridge } = this.#deps;
     const hasBridge = existsSync(`/sys/class/net/${bridge}`);
     if (!hasBridge) await this.#makeBridge();
-    else if (how !== 'bridge') this.#deps.markBridge();
+    else if (how !== 'bridge') await this.#acceptBridge();
     if (hasBridge && how === 'bridge') return;
     await this.#fixAddress();
     this.#bridgeIndex = observeIndex(bridge);
@@ -104,8 +104,8 @@ export class HostNetwork {
     const index = observeIndex(bridge);
     if (index === undefined) return this.ensure('bridge');
     if (index !== this.#bridgeIndex) await this.#takeOverBridge();
-    await this.#fixAddress();
     await this.#mendBridge();
+    await this.#fixAddress();
     this.#bridgeIndex = index;
     await this.#ensureForwarding('made');
     const generation = await this.#deps.nftGeneration();
@@ -115,6 +115,13 @@ export class HostNetwork {
     await this.#inQueue(() => this.#mendTables());
     // As it was before we looked: whatever was changed since, by us as well, makes the next look look again.
     this.#seenGeneration = generation;
+  }
+
+  /** It may be another one of that name than was last seen. */
+  async #acceptBridge(): Promise<void> {
+    const isAnother = this.#bridgeIndex !== undefined && observeIndex(this.#deps.bridge) !== this.#bridgeIndex;
+    if (isAnother) await this.#takeOverBridge();
+    else this.#deps.markBridge();
   }
 
   /** The CNI plugin makes a bridge that is missing when a network is made at that moment, and knows nothing of ours. */
@@ -135,9 +142,15 @@ export class HostNetwork {
    */
   async #fixAddress(): Promise<void> {
     const { bridge } = this.#deps;
-    const read = (name: string): Promise<string> => readFile(`/sys/class/net/${bridge}/${name}`, 'latin1');
-    if ((await read('addr_assign_type')).trim() === chosenAddress) return;
-    const address = (await read('address')).trim();
+    const read = async (name: string): Promise<string> => {
+      try {
+        return (await readFile(`/sys/class/net/${bridge}/${name}`, 'latin1')).trim();
+      } catch (cause) {
+        throw new RuntimeOperationError('network', `the bridge ${bridge} went just now; try again`, { cause });
+      }
+    };
+    if ((await read('addr_assign_type')) === chosenAddress) return;
+    const address = await read('address');
     await runSuccessfully('network', ['ip', 'link', 'set', 'dev', bridge, 'address', address], { deadlineMs });
   }
 
@@ -312,8 +325,13 @@ export class HostNetwork {
       `link set dev ${bridge} up`,
     ];
     const made = await runCommand('network', ['ip', '-batch', '-'], { deadlineMs, input: lines.join('\n') });
-    if (made.code !== 0 && !existsSync(`/sys/class/net/${bridge}`)) {
-      throw new RuntimeOperationError('network', `the bridge ${bridge} cannot be made: ${made.stderr.trim()}`);
+    if (made.code !== 0) {
+      if (!existsSync(`/sys/class/net/${bridge}`))
+        throw new RuntimeOperationError('network', `the bridge ${bridge} cannot be made: ${made.stderr.trim()}`);
+      // Somebody else was first, and the rest was not done.
+      await this.#takeOverBridge();
+      await this.#mendBridge();
+      return;
     }
     this.#deps.markBridge();
     this.#found('bridge', `${bridge} was gone`);

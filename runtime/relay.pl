@@ -519,8 +519,9 @@ sub run_host {
 # on the host. From a mount that can only be read it runs as it is. This one has no place in the tree of files. Not a sealed copy
 # in memory: whoever runs that in a container can open it for writing, and nobody can run it then (ETXTBSY).
 # Source: crun, libcrun/cloned_binary.c; open_tree(2), mount_setattr(2).
-my ($runtime_path, $runtime_state, $runtime_fd) = ('', '', -1);
+my ($runtime_path, $runtime_state, $runtime_handle) = ('', '');
 my $runtime_place = 4;
+my $O_PATH = 0x200000;
 my ($OPEN_TREE_CLONE_CLOEXEC, $AT_FDCWD, $AT_EMPTY_PATH, $MOUNT_ATTR_RDONLY) = (0x80001, -100, 0x1000, 1);
 
 sub state_of { my ($path) = @_; return join ' ', map { $_ // '' } (stat $path)[0, 1, 7, 9, 10]; }
@@ -530,12 +531,14 @@ sub keep_runtime {
   my ($path) = @_;
   return if $path eq '';
   ($runtime_path, $runtime_state) = ($path, state_of($path));
-  # A number and no handle: it can neither be read nor written.
   my $fd = syscall($numbers{open_tree}, $AT_FDCWD, $path, $OPEN_TREE_CLONE_CLOEXEC);
   return if $fd < 0;
   my ($itself, $attributes) = ('', pack('Q4', $MOUNT_ATTR_RDONLY, 0, 0, 0));
-  if (syscall($numbers{mount_setattr}, $fd, $itself, $AT_EMPTY_PATH, $attributes, length $attributes) == 0) { $runtime_fd = $fd; }
-  else { syscall($numbers{close}, $fd); }
+  my $is_set = syscall($numbers{mount_setattr}, $fd, $itself, $AT_EMPTY_PATH, $attributes, length $attributes) == 0;
+  $runtime_handle = undef unless $is_set && sysopen($runtime_handle, "/proc/self/fd/$fd", $O_PATH);
+  # With what made it open the mount is in a namespace of its own, and a container that runs it could change how it is mounted if
+  # it may mount at all. By a path alone it is in none, and nobody can.
+  syscall($numbers{close}, $fd);
 }
 
 # monitor DIR LOG UMASK COUNT ENV... COMMAND...: becomes a monitor, which has fd 3 for its own words, LOG for its errors and
@@ -555,8 +558,8 @@ sub run_monitor {
   fcntl($control, $F_SETFD, 0);
   my @kept = (fileno($control));
   # Unless there is another version of it by now.
-  if ($runtime_fd >= 0 && state_of($runtime_path) eq $runtime_state
-    && syscall($numbers{dup3}, $runtime_fd, $runtime_place, 0) >= 0) {
+  if (defined $runtime_handle && state_of($runtime_path) eq $runtime_state
+    && syscall($numbers{dup3}, fileno($runtime_handle), $runtime_place, 0) >= 0) {
     push @kept, $runtime_place;
     $_ = "/proc/self/fd/$runtime_place" for grep { $_ eq $runtime_path } @rest;
   }

@@ -126,10 +126,12 @@ describe('a monitor', () => {
     const seen = join(dir, 'seen');
     const conmon = join(dir, 'conmon');
     // What it is given as the runtime: how that is named, what it says, whether it can be written to; what else it has open.
-    const looks = 'echo $1; $1 --version | head -1; (: >>$1) 2>&1 | grep -o "Read-only.*"; ls /proc/$$/fd';
+    // mount_setattr(2) to make it writable: EINVAL (22), also for root, since it is in no namespace.
+    const remount =
+      'perl -e \'my ($e, $a) = ("", pack("Q4", 0, 1, 0, 0)); print syscall(442, 4, $e, 0x1000, $a, 32), " ", $! + 0, "\\n"\'';
+    const looks = `echo $1; $1 --version | head -1; (: >>$1) 2>&1 | grep -o "Read-only.*"; ${remount}; ls /proc/$$/fd`;
     const script = `while [ $1 != -r ]; do shift; done; shift; (${looks}) >${seen}`;
     await writeFile(conmon, `#!/bin/sh\n${script}\n`, { mode: 0o700 });
-    const mounts = readFileSync('/proc/self/mountinfo', 'utf8');
     try {
       const request = { ...(await prepare()), relays: keeping, conmon };
       const look = async (): Promise<string[]> => {
@@ -139,12 +141,12 @@ describe('a monitor', () => {
         );
         return (await readFile(seen, 'utf8')).trim().split('\n');
       };
-      const [name, version, write, ...open] = await look();
-      assert.deepEqual([name, write], ['/proc/self/fd/4', 'Read-only file system']);
+      const [name, version, write, remounted, ...open] = await look();
+      assert.deepEqual([name, write, remounted], ['/proc/self/fd/4', 'Read-only file system', '-1 22']);
       assert.match(version ?? '', /^crun version /);
       // 10 and above are the shell's own.
       assert.deepEqual(open.filter((number) => Number(number) < 10).sort(), ['0', '1', '2', '3', '4']);
-      assert.equal(readFileSync('/proc/self/mountinfo', 'utf8'), mounts);
+      assert.ok(!readFileSync('/proc/self/mountinfo', 'utf8').includes(dir), 'it is mounted somewhere');
       await rm(program);
       await writeFile(program, '#!/bin/sh\necho another\n', { mode: 0o700 });
       assert.deepEqual((await look()).slice(0, 2), [program, 'another']);

@@ -128,9 +128,7 @@ export class HostNetwork {
   async #takeOverBridge(): Promise<void> {
     const { bridge, subnet } = this.#deps;
     this.#deps.markBridge();
-    await runSuccessfully('network', ['ip', 'link', 'set', 'dev', bridge, 'address', bridgeAddress(subnet)], {
-      deadlineMs,
-    });
+    await this.#setAddress(bridgeAddress(subnet));
     if (this.#bridgeIndex !== undefined) this.#found('bridge', `${bridge} was gone`);
     await this.#plugIn();
   }
@@ -149,9 +147,12 @@ export class HostNetwork {
         throw new RuntimeOperationError('network', `the bridge ${bridge} went just now; try again`, { cause });
       }
     };
-    if ((await read('addr_assign_type')) === chosenAddress) return;
-    const address = await read('address');
-    await runSuccessfully('network', ['ip', 'link', 'set', 'dev', bridge, 'address', address], { deadlineMs });
+    if ((await read('addr_assign_type')) !== chosenAddress) await this.#setAddress(await read('address'));
+  }
+
+  async #setAddress(address: string): Promise<void> {
+    const command = ['ip', 'link', 'set', 'dev', this.#deps.bridge, 'address', address] as const;
+    await runSuccessfully('network', command, { deadlineMs });
   }
 
   /** Without its address a bridge has no route, as when it is switched off. */

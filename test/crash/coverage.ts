@@ -65,7 +65,7 @@ export const excuses: readonly Excuse[] = [
   },
   {
     file: /\/(?:container-setup|container-start|host-network|netns-pool|debug-sessions|streams|relay-host)\.ts$/,
-    text: /ImageNotPresentError|isStale|^await replaceFile\(paths\.record|lastRun, \{ force|^await rm\(dir,|stray|^await runSuccessfully\('network', \['ip'|'publish', command|'network_detach', command|hairpin|spawnChild\('perl'/,
+    text: /ImageNotPresentError|isStale|^await replaceFile\(paths\.record|lastRun, \{ force|^await rm\(dir,|stray|^await runSuccessfully\('network', \['ip'|'(?:publish|network|network_detach)', command|hairpin|spawnChild\('perl'/,
     because: 'after a failure, or what others did: each start makes all of it anew',
   },
   {
@@ -80,9 +80,9 @@ export const excuses: readonly Excuse[] = [
       'compressed archives, several names, damaged images and old layers (images-archives, images-faults, images-collection)',
   },
   {
-    file: /\/(?:tree-size|images\/registry-client)\.ts$/,
-    text: /'du'|^(?:const result = await )?runTool\(/,
-    because: 'it only looks: how large a folder is, what a registry has, whether it knows a user',
+    file: /\/(?:tree-size|host-firewall|images\/registry-client)\.ts$/,
+    text: /'du'|'-S'|^(?:const result = await )?runTool\(/,
+    because: 'it only looks: how large a folder is, what a registry has, whether it knows a user, which rules there are',
   },
   {
     file: /\/images\/(?:root-fs-import|archives)\.ts$/,

@@ -82,7 +82,8 @@ export const excuses: readonly Excuse[] = [
   {
     file: /\/(?:tree-size|host-firewall|images\/registry-client)\.ts$/,
     text: /'du'|'-S'|^(?:const result = await )?runTool\(/,
-    because: 'it only looks: how large a folder is, what a registry has, whether it knows a user, which rules there are',
+    because:
+      'it only looks: how large a folder is, what a registry has, whether it knows a user, which rules there are',
   },
   {
     file: /\/images\/(?:root-fs-import|archives)\.ts$/,

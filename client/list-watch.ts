@@ -50,6 +50,8 @@ const resumeBackoff: Backoff = { ...retryBackoff, initialMs: 20, maxMs: 5_000 };
 const healthyWatchMs = 10_000;
 const defaultSilenceMs = 90_000;
 const pageSize = 500;
+/** Half of a Container's text is who owns which field, which nobody here reads. kube-apiserver sends it all the same. */
+const shape = { omitManagedFields: 'true' };
 
 type WatchEnd =
   | { readonly kind: 'resume'; readonly reason: string }
@@ -216,7 +218,8 @@ async function listAll<T>(deps: ListWatchDeps<T>, known: Known<T>, signal: Abort
   const taken = new Map<string, T>();
   let page: string | undefined;
   for (;;) {
-    const { items, version, next } = parseList(await deps.list({ limit: pageSize, continue: page }, signal), deps.kind);
+    const query = { ...shape, limit: pageSize, continue: page };
+    const { items, version, next } = parseList(await deps.list(query, signal), deps.kind);
     known.readPage(items, taken);
     if (next === undefined) {
       deps.onReplace(known.takeList(taken), version);
@@ -323,7 +326,7 @@ async function watchOnce<T>(
     watch
       .watch(
         deps.path,
-        { allowWatchBookmarks: true, resourceVersion: position.version, timeoutSeconds },
+        { ...shape, allowWatchBookmarks: true, resourceVersion: position.version, timeoutSeconds },
         onEvent,
         onDone,
       )

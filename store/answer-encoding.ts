@@ -1,7 +1,8 @@
 /** Objects and lists as text, in the form that a client asked for. Pure; objects as they are cost no encoding. */
 import type { AnswerForm } from './accept.ts';
+import { textWithoutOwners } from './entry-object.ts';
 import type { Entry } from './memory.ts';
-import { parseIncludeObject, type Query } from './requests.ts';
+import { omitsManagedFields, parseIncludeObject, type Query } from './requests.ts';
 import { apiVersionOf, type ResourceKind } from './resources.ts';
 import { formatTable, type ListMeta, metadataOnly } from './tables.ts';
 
@@ -17,10 +18,10 @@ export interface AnswerParts {
 }
 
 /** Objects as items of a list: of built-in kinds without kind and apiVersion, which the list has, as in Kubernetes. */
-function itemsOf(kind: ResourceKind, entries: readonly Entry[]): string {
-  if (kind.isCustom) return entries.map(({ json }) => json).join(',');
+function itemsOf(kind: ResourceKind, texts: readonly string[]): string {
+  if (kind.isCustom) return texts.join(',');
   const head = `{"apiVersion":${JSON.stringify(apiVersionOf(kind))},"kind":${JSON.stringify(kind.kind)},`;
-  return entries.map(({ json }) => (json.startsWith(head) ? `{${json.slice(head.length)}` : json)).join(',');
+  return texts.map((text) => (text.startsWith(head) ? `{${text.slice(head.length)}` : text)).join(',');
 }
 
 /** Throws StatusError 400 for a bad includeObject. */
@@ -44,8 +45,9 @@ export function encodeAnswer({ kind, entries, count, metadata, form, query, nowM
       return JSON.stringify({ kind: 'PartialObjectMetadataList', apiVersion, metadata, items });
     }
     case 'object': {
-      if (count === 'single') return entries.map(({ json }) => json).join(',');
-      const items = itemsOf(kind, entries);
+      const texts = entries.map(omitsManagedFields(query) ? textWithoutOwners : ({ json }) => json);
+      if (count === 'single') return texts.join(',');
+      const items = itemsOf(kind, texts);
       const head = JSON.stringify({ kind: kind.listKind, apiVersion: apiVersionOf(kind), metadata });
       return `${head.slice(0, -1)},"items":[${items}]}`;
     }

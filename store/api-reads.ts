@@ -9,7 +9,7 @@ import { type Collection, type Entry, keyOf } from './memory.ts';
 import type { MetricsApi } from './metrics-api.ts';
 import { missing, type ObjectPlace } from './operations.ts';
 import type { CollectionView } from './projection.ts';
-import { parseIncludeObject, textOf } from './requests.ts';
+import { omitsManagedFields, parseIncludeObject, textOf } from './requests.ts';
 import type { ResourceKind } from './resources.ts';
 import { type EntrySelector, parseSelector, type Selector } from './selectors.ts';
 import {
@@ -122,7 +122,8 @@ export class ApiReads {
     response.setHeader('Cache-Control', 'no-cache, private');
     response.writeHead(200);
     response.flushHeaders();
-    const options = { kind, namespace: path.namespace, selector, form, includeObject, ...parameters };
+    const shape = { form, includeObject, omitsManagedFields: omitsManagedFields(query) };
+    const options = { kind, namespace: path.namespace, selector, ...shape, ...parameters };
     const deps = { collection: viewOf(kind), revision: () => writer.revision, now, queues };
     await serveWatch(options, deps, response, stop);
   }

@@ -200,7 +200,7 @@ export class CrdController {
     const { finalizers: _all, ...metadata } = next.metadata;
     const freed: KubeObject = { ...next, metadata: left.length > 0 ? { ...metadata, finalizers: left } : metadata };
     if (left.length > 0) transaction.put(definitions, freed);
-    else transaction.remove(definitions, { ...current, object: freed });
+    else transaction.remove(definitions, { key: current.key, object: freed });
     return false;
   }
 }

@@ -351,7 +351,7 @@ export function store(
     case 'store':
       return { entry: transaction.put(kind, outcome.object), isRemoved: false };
     case 'remove':
-      return { entry: transaction.remove(kind, { ...current, object: outcome.object }), isRemoved: true };
+      return { entry: transaction.remove(kind, { key: current.key, object: outcome.object }), isRemoved: true };
     default:
       throw new TypeError(`unknown outcome: ${JSON.stringify(outcome satisfies never)}`);
   }

@@ -22,6 +22,11 @@ export function isTrue(query: Query, name: string): boolean {
   return value !== null && value !== 'false' && value !== '0';
 }
 
+/** Whether objects are wanted without metadata.managedFields. Ours alone: kube-apiserver passes over what it does not know. */
+export function omitsManagedFields(query: Query): boolean {
+  return isTrue(query, 'omitManagedFields');
+}
+
 /** Throws StatusError 400. */
 export function wholeNumberOf(query: Query, name: string): number | undefined {
   const value = textOf(query, name);

@@ -4,6 +4,7 @@
  */
 import { once } from 'node:events';
 import type { AnswerForm } from './accept.ts';
+import { textWithoutOwners } from './entry-object.ts';
 import type { JsonObject } from './json.ts';
 import type { Change, Entry } from './memory.ts';
 import type { CollectionView } from './projection.ts';
@@ -31,6 +32,7 @@ export interface WatchOptions {
   readonly bookmarks: { readonly periodic: boolean; readonly afterInitial: boolean };
   readonly form: AnswerForm;
   readonly includeObject: IncludeObject;
+  readonly omitsManagedFields: boolean;
   readonly timeoutMs: number;
 }
 
@@ -213,10 +215,11 @@ class Watch {
   #encodeChange(change: Change, when: 'as it happens' | 'later'): Buffer | undefined {
     const event = decideWatchEvent(change, (entry) => this.#isVisible(entry));
     if (event === undefined) return undefined;
-    const { as, metaVersion } = this.#options.form;
+    const { form, omitsManagedFields } = this.#options;
+    const { as, metaVersion } = form;
     if (as === 'table') return this.#encodeNew(event.type, shownEntry(change, event.shows));
     // Everyone else who watches needs the same bytes.
-    const name = `${event.type} ${event.shows} ${as} ${metaVersion}`;
+    const name = `${event.type} ${event.shows} ${as} ${metaVersion} ${omitsManagedFields ? 'short' : 'whole'}`;
     let frame = change.frames.get(name);
     if (frame === undefined) {
       frame = this.#encodeNew(event.type, shownEntry(change, event.shows));
@@ -225,19 +228,22 @@ class Watch {
     return frame;
   }
 
-  #encodeNew(type: EventType, { object, json, revision }: Entry): Buffer {
-    const { kind, form, includeObject } = this.#options;
+  #encodeNew(type: EventType, entry: Entry): Buffer {
+    const { kind, form, includeObject, omitsManagedFields } = this.#options;
     switch (form.as) {
-      case 'object':
-        return Buffer.from(`{"type":"${type}","object":${json}}\n`);
+      case 'object': {
+        const text = omitsManagedFields ? textWithoutOwners(entry) : entry.json;
+        return Buffer.from(`{"type":"${type}","object":${text}}\n`);
+      }
       case 'metadata':
-        return encodeEvent(type, metadataOnly(object, form.metaVersion));
+        return encodeEvent(type, metadataOnly(entry.object, form.metaVersion));
       case 'table': {
         const header = this.#isFirstTable ? 'with columns' : 'rows only';
         this.#isFirstTable = false;
         const nowMs = this.#deps.now();
         const options = { metaVersion: form.metaVersion, includeObject, nowMs, header } as const;
-        return encodeEvent(type, formatTable(kind, [object], { resourceVersion: String(revision) }, options));
+        const metadata = { resourceVersion: String(entry.revision) };
+        return encodeEvent(type, formatTable(kind, [entry.object], metadata, options));
       }
       default:
         throw new TypeError(`unknown form: ${JSON.stringify(form.as satisfies never)}`);

@@ -40,7 +40,7 @@ export interface Transaction {
   /** Stores the object under the next revision, which is set in its metadata. Throws StatusError 413. */
   put(kind: Storage, object: KubeObject): Entry;
   /** Removes the object; the entry returned holds its last state under the revision of the removal. */
-  remove(kind: Storage, entry: Entry): Entry;
+  remove(kind: Storage, entry: Pick<Entry, 'key' | 'object'>): Entry;
 }
 
 export interface CommitObserver {
@@ -276,9 +276,9 @@ class Batch implements Transaction {
     return shown(kind, this.#stage(kind, stored, previous === undefined ? 'ADDED' : 'MODIFIED', previous));
   }
 
-  remove(kind: Storage, entry: Entry): Entry {
-    const stored = kind.conversion?.toStorage(entry.object) ?? entry.object;
-    return shown(kind, this.#stage(kind, stored, 'DELETED', this.#getKey(kind, entry.key)));
+  remove(kind: Storage, { key, object }: Pick<Entry, 'key' | 'object'>): Entry {
+    const stored = kind.conversion?.toStorage(object) ?? object;
+    return shown(kind, this.#stage(kind, stored, 'DELETED', this.#getKey(kind, key)));
   }
 
   #getKey(kind: Storage, key: string): Entry | undefined {

@@ -1,6 +1,8 @@
 /** Entries that let go of their objects: what is read of them later is what was put in. */
 import assert from 'node:assert/strict';
-import { leanEntry } from '../../store/entry-object.ts';
+import fc, { type JsonValue } from 'fast-check';
+import { leanEntry, textWithoutOwners } from '../../store/entry-object.ts';
+import { joinText, type LeanText, splitText } from '../../store/lean-text.ts';
 import type { Entry } from '../../store/memory.ts';
 import type { KubeObject } from '../../store/resources.ts';
 
@@ -20,6 +22,13 @@ const entryOf = (name: string, more: Partial<Entry> = {}): Entry => {
   const object = objectOf(name);
   return { key: `/${name}`, revision: 7, object, json: JSON.stringify(object), ...more };
 };
+/** What managedFields holds, long enough to be kept apart. */
+const owners = (times: readonly string[]) => [
+  ...times.map((time) => ({ manager: 'kubectl', operation: 'Update', time, fieldsV1: { 'f:spec': { '.': {} } } })),
+  { manager: 'holdfast', fieldsV1: Object.fromEntries(Array.from({ length: 40 }, (_, at) => [`f:field-${at}`, {}])) },
+];
+const without = (object: object, name: string) =>
+  Object.fromEntries(Object.entries(object).filter(([key]) => key !== name));
 /** So many that what was made before is not kept any more. */
 const pressOut = (): Entry[] => Array.from({ length: 5_000 }, (_, index) => leanEntry(entryOf(`other-${index}`)));
 
@@ -36,7 +45,7 @@ describe('leanEntry', () => {
     assert.notEqual(read, given.object);
     assert.deepEqual(read, given.object);
     assert.equal(entry.object, read);
-    assert.deepEqual({ ...entry }, { key: '/a', revision: 7, json: given.json });
+    assert.deepEqual([entry.key, entry.revision, entry.json], ['/a', 7, given.json]);
   });
   it('lets go of what was read anew as well', () => {
     const entry = leanEntry(entryOf('a'));
@@ -59,5 +68,76 @@ describe('leanEntry', () => {
   it('leaves an entry that is shown in another shape than it is stored in', () => {
     const given = entryOf('a', { stored: objectOf('a') });
     assert.equal(leanEntry(given), given);
+  });
+  it('tells the same text when it is kept in two parts, and the shorter one without those who own its fields', () => {
+    const managedFields = owners(['2026-11-29T15:13:46Z', '2026-11-29T15:13:47Z']);
+    const object = { ...objectOf('a'), metadata: { ...objectOf('a').metadata, managedFields } };
+    const short = JSON.stringify(objectOf('a'));
+    const asked = leanEntry(entryOf('a', { object, json: JSON.stringify(object) }));
+    assert.equal(textWithoutOwners(asked), short);
+    const old = leanEntry(entryOf('a', { object, json: JSON.stringify(object) }));
+    pressOut();
+    for (const entry of [asked, old]) {
+      assert.equal(entry.json, JSON.stringify(object));
+      assert.deepEqual(entry.object, object);
+      assert.equal(textWithoutOwners(entry), short);
+    }
+    const unkept: Entry = entryOf('a', { object, json: JSON.stringify(object), stored: objectOf('a') });
+    assert.equal(textWithoutOwners(unkept), short);
+    assert.equal(textWithoutOwners(leanEntry(entryOf('b'))), JSON.stringify(objectOf('b')));
+  });
+});
+
+describe('splitText', () => {
+  const json = (depth: number): fc.Arbitrary<JsonValue> =>
+    fc.jsonValue({ maxDepth: depth, noUnicodeString: false }) as fc.Arbitrary<JsonValue>;
+  const time = fc.oneof(fc.constant('2026-11-29T15:13:46Z'), fc.string(), fc.string({ unit: 'grapheme' }));
+  const members = fc.dictionary(
+    fc.oneof(fc.constantFrom('metadata', 'managedFields', 'time', '1'), fc.string()),
+    json(2),
+  );
+
+  it('gives two parts that are the whole again, wherever the member stands and whatever looks like it', () => {
+    fc.assert(
+      fc.property(
+        ...[members, members, members, members, fc.array(time, { maxLength: 4 }), fc.boolean()],
+        (first, last, ahead, behind, times, isTwice) => {
+          const managedFields = owners(times as string[]);
+          // An object made by JSON.parse, as all that are stored are: no member __proto__ of its own kind.
+          const made = JSON.parse(
+            JSON.stringify({
+              ...{ ...first, ...(isTwice ? { copy: { managedFields } } : {}) },
+              metadata: { ...ahead, managedFields, ...without(behind, 'managedFields') },
+              ...without(last, 'metadata'),
+            }),
+          ) as KubeObject;
+          const text = JSON.stringify(made);
+          const split = splitText(text, made);
+          assert.ok(split !== undefined);
+          assert.equal(joinText(split), text);
+          const { managedFields: _, ...metadata } = made.metadata;
+          assert.equal(split.rest, JSON.stringify({ ...made, metadata }));
+        },
+      ),
+      { numRuns: 500 },
+    );
+  });
+  it('has those share their owners that have the same ones at other times', () => {
+    const splitAt = (when: string): LeanText | undefined => {
+      const object = { ...objectOf(when), metadata: { ...objectOf(when).metadata, managedFields: owners([when]) } };
+      return splitText(JSON.stringify(object), object);
+    };
+    const [one, other] = [splitAt('2026-11-29T15:13:46Z'), splitAt('2025-01-01T00:00:00Z')];
+    assert.ok(one !== undefined && other !== undefined);
+    assert.equal(one.template, other.template);
+    assert.ok(one.template.length > 300 && !one.template.includes('2026'));
+    assert.deepEqual([one.times, other.times], ['2026-11-29T15:13:46Z\0', '2025-01-01T00:00:00Z\0']);
+  });
+  it('leaves a short one whole, and one of which the text is not', () => {
+    const object = { ...objectOf('a'), metadata: { ...objectOf('a').metadata, managedFields: [{ manager: 'm' }] } };
+    assert.equal(splitText(JSON.stringify(object), object), undefined);
+    const long = { ...object, metadata: { ...object.metadata, managedFields: owners([]) } };
+    assert.equal(splitText(JSON.stringify(objectOf('a')), long), undefined);
+    assert.equal(splitText(JSON.stringify(objectOf('a')), objectOf('a')), undefined);
   });
 });

@@ -271,6 +271,7 @@ describe('serveWatch', () => {
         bookmarks,
         form,
         includeObject: 'None',
+        omitsManagedFields: false,
         timeoutMs: 60_000,
       },
       { collection, revision: () => 3, now: () => 0, queues },

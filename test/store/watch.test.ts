@@ -229,6 +229,37 @@ describe('store: lists and watches', () => {
       watch.close();
     });
 
+    it('show objects without managedFields to those who ask for that, as lists and reads do, and whole to all others', async () => {
+      const short = 'omitManagedFields=true';
+      const [whole, spare] = [
+        await client.watch(`${containers}?watch=1`),
+        await client.watch(`${containers}?watch=1&${short}`),
+      ];
+      const made = await create('a', { x: 'y' });
+      const { managedFields, ...metadata } = metaOf(made);
+      assert.ok(Array.isArray(managedFields) && managedFields.length === 1);
+      const lean = { ...made, metadata };
+      const later = await client.watch(`${containers}?watch=1&${short}`);
+      assert.deepEqual((await whole.next()).object, made);
+      assert.deepEqual((await spare.next()).object, lean);
+      assert.deepEqual((await later.next()).object, lean);
+      assert.deepEqual((await client.expect(200, 'GET', `${containers}?${short}`)).items, [lean]);
+      assert.deepEqual((await client.expect(200, 'GET', containers)).items, [made]);
+      assert.deepEqual(await client.expect(200, 'GET', `${containers}/a?${short}`), lean);
+      assert.deepEqual(await client.expect(200, 'GET', `${containers}/a?omitManagedFields=false`), made);
+      // Of a built-in kind, whose items say no kind in a list.
+      const map = await client.expect(201, 'POST', '/api/v1/namespaces/default/configmaps', { body: configMap('c') });
+      const { managedFields: _, ...mapMetadata } = metaOf(map);
+      const { kind: _kind, apiVersion: _version, ...data } = map;
+      const maps = await client.expect(200, 'GET', `/api/v1/namespaces/default/configmaps?${short}`);
+      assert.deepEqual(maps.items, [{ ...data, metadata: mapMetadata }]);
+      await client.expect(200, 'DELETE', `${containers}/a`);
+      const [gone, goneBrief] = [(await whole.next()).object, await spare.next()];
+      assert.ok(metaOf(gone).managedFields !== undefined);
+      assert.deepEqual([goneBrief.type, metaOf(goneBrief.object).managedFields], ['DELETED', undefined]);
+      for (const watch of [whole, spare, later]) watch.close();
+    });
+
     it('show tables whose first names the columns', async () => {
       await create('a');
       await create('b');

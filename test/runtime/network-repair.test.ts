@@ -131,8 +131,12 @@ describe('a network that somebody takes away', () => {
     const { bridge } = host.deps;
     await until('an answer', async () => (await asked(info)) === 'here\n');
     const before = bridgeAddress();
-    host.events.length = 0;
-    execFileSync('ip', ['-batch', '-'], { input: `link delete ${bridge}\nlink add name ${bridge} type bridge\n` });
+    // Between the two steps ours may come first, and makes one itself: then the other is not the first, and tries again.
+    await until('another bridge in its place', () => {
+      host.events.length = 0;
+      const input = `link delete ${bridge}\nlink add name ${bridge} type bridge\n`;
+      return spawnSync('ip', ['-batch', '-'], { input }).status === 0;
+    });
     await until('to be told', () => host.events.some((one) => one.kind === 'drift' && one.drift.kind === 'bridge'));
     await until('an answer', async () => (await asked(info)) === 'here\n');
     const { stdout } = spawnSync('ip', ['link', 'show', bridge], { encoding: 'utf8' });

@@ -1,9 +1,9 @@
 /** Objects and lists as text, in the form that a client asked for. Pure; objects as they are cost no encoding. */
 import type { AnswerForm } from './accept.ts';
-import { textWithoutOwners } from './entry-object.ts';
+import { textWithoutOwners, withoutOwners } from './entry-object.ts';
 import type { Entry } from './memory.ts';
 import { omitsManagedFields, parseIncludeObject, type Query } from './requests.ts';
-import { apiVersionOf, type ResourceKind } from './resources.ts';
+import { apiVersionOf, type KubeObject, type ResourceKind } from './resources.ts';
 import { formatTable, type ListMeta, metadataOnly } from './tables.ts';
 
 export interface AnswerParts {
@@ -26,26 +26,27 @@ function itemsOf(kind: ResourceKind, texts: readonly string[]): string {
 
 /** Throws StatusError 400 for a bad includeObject. */
 export function encodeAnswer({ kind, entries, count, metadata, form, query, nowMs }: AnswerParts): string {
+  const omits = omitsManagedFields(query);
+  const objectOf = ({ object }: Entry): KubeObject => (omits ? withoutOwners(object) : object);
   switch (form.as) {
     case 'table': {
       const includeObject = parseIncludeObject(query, form);
-      const objects = entries.map(({ object }) => object);
       const options = {
         metaVersion: form.metaVersion,
         includeObject,
         nowMs,
         header: 'with columns',
       } as const;
-      return JSON.stringify(formatTable(kind, objects, metadata, options));
+      return JSON.stringify(formatTable(kind, entries.map(objectOf), metadata, options));
     }
     case 'metadata': {
-      const items = entries.map(({ object }) => metadataOnly(object, form.metaVersion));
+      const items = entries.map((entry) => metadataOnly(objectOf(entry), form.metaVersion));
       if (count === 'single') return JSON.stringify(items[0]);
       const apiVersion = `meta.k8s.io/${form.metaVersion}`;
       return JSON.stringify({ kind: 'PartialObjectMetadataList', apiVersion, metadata, items });
     }
     case 'object': {
-      const texts = entries.map(omitsManagedFields(query) ? textWithoutOwners : ({ json }) => json);
+      const texts = entries.map(omits ? textWithoutOwners : ({ json }) => json);
       if (count === 'single') return texts.join(',');
       const items = itemsOf(kind, texts);
       const head = JSON.stringify({ kind: kind.listKind, apiVersion: apiVersionOf(kind), metadata });

@@ -47,10 +47,16 @@ class LeanEntry implements Entry {
     return this.#object;
   }
 
-  /** undefined: the text is in one part. */
-  get rest(): string | undefined {
-    if (typeof this.#text === 'string') this.#text = splitText(this.#text, this.object) ?? this.#text;
-    return typeof this.#text === 'string' ? undefined : this.#text.rest;
+  /** What is at hand of the text: all of it, or all but the managedFields. */
+  get kept(): string {
+    return typeof this.#text === 'string' ? this.#text : this.#text.rest;
+  }
+
+  /** The text without managedFields. */
+  get rest(): string {
+    if (typeof this.#text === 'string' && this.#text.includes('"managedFields":'))
+      this.#text = splitText(this.#text, this.object, 0) ?? this.#text;
+    return this.kept;
   }
 
   letGo(): void {
@@ -62,12 +68,23 @@ class LeanEntry implements Entry {
 
 /** The object as JSON, without metadata.managedFields. */
 export function textWithoutOwners(entry: Entry): string {
-  const rest = entry instanceof LeanEntry ? entry.rest : undefined;
-  if (rest !== undefined) return rest;
-  const { object, json } = entry;
-  if (object.metadata.managedFields === undefined) return json;
+  return entry instanceof LeanEntry ? entry.rest : JSON.stringify(withoutOwners(entry.object));
+}
+
+export function withoutOwners(object: KubeObject): KubeObject {
+  if (object.metadata.managedFields === undefined) return object;
   const { managedFields: _, ...metadata } = object.metadata;
-  return JSON.stringify({ ...object, metadata });
+  return { ...object, metadata };
+}
+
+/** Has what the object says, and need not have its managedFields: to find out cheaply what an object cannot be. */
+export function textToSearch(entry: Entry): string {
+  return entry instanceof LeanEntry ? entry.kept : entry.json;
+}
+
+/** Characters of the whole text. */
+export function lengthOf(entry: Entry): number {
+  return entry instanceof LeanEntry ? entry.length : entry.json.length;
 }
 
 /** A ring, in the order in which their objects came; each entry is in it once, for as long as it has its object. */

@@ -17,17 +17,19 @@ export interface LeanText {
 }
 
 /** Shorter ones are not worth two parts. */
-const minCharacters = 300;
+export const minCharacters = 300;
 /** Those that were met last; of one that is met no more, who has it keeps it. */
-const maxShared = 1_024;
+const maxShared = 512;
+/** Longer ones are of objects with keys of their own, such as a ConfigMap with many: none other has the same. */
+const maxSharedCharacters = 8_192;
 const shared = new Map<string, string>();
 
-/** `json`: the text of `object` as JSON.stringify gives it. undefined: it is better left whole. */
-export function splitText(json: string, object: KubeObject): LeanText | undefined {
+/** `json`: the text of `object` as JSON.stringify gives it. undefined: it has no managedFields, or too short ones. */
+export function splitText(json: string, object: KubeObject, least = minCharacters): LeanText | undefined {
   const { managedFields } = object.metadata;
   if (managedFields === undefined) return undefined;
   const member = `"managedFields":${JSON.stringify(managedFields)}`;
-  if (member.length < minCharacters) return undefined;
+  if (member.length < least) return undefined;
   // By its place, since another member may look the same.
   const before = `{${membersBefore(object, 'metadata')}"metadata":{${membersBefore(object.metadata, 'managedFields')}`;
   const end = before.length + member.length;
@@ -37,9 +39,9 @@ export function splitText(json: string, object: KubeObject): LeanText | undefine
   const at = before.length - (isPreceded ? 1 : 0);
   const times: string[] = [];
   const whole = `${isPreceded ? ',' : ''}${member}${isFollowed ? ',' : ''}`;
-  const template = whole.replace(/(?<="time":")[^"\\]+(?=")/gu, (time) => {
+  const template = whole.replace(/"time":"([^"\\]+)"/gu, (_, time: string) => {
     times.push(`${time}\0`);
-    return '\0';
+    return '"time":"\0"';
   });
   return {
     rest: copyOf(`${json.slice(0, at)}${json.slice(end + (isFollowed ? 1 : 0))}`),
@@ -68,6 +70,7 @@ function membersBefore(object: object, name: string): string {
 }
 
 function share(template: string): string {
+  if (template.length > maxSharedCharacters) return template;
   const known = shared.get(template) ?? template;
   shared.delete(known);
   shared.set(known, known);

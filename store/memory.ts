@@ -2,6 +2,7 @@
  * What the store knows, in memory: every object with its encoded form, and for each kind a bounded history of changes
  * for watches and for pages of a list. Only what is committed gets in here; readers never see anything else.
  */
+import { lengthOf } from './entry-object.ts';
 import type { KubeObject } from './resources.ts';
 import { expired } from './status-error.ts';
 
@@ -164,12 +165,12 @@ export class Collection {
 
   #remember(change: Change): void {
     this.#history.push(change);
-    this.#historyBytes += change.entry.json.length;
+    this.#historyBytes += lengthOf(change.entry);
     const { maxChanges, maxBytes } = this.#limits;
     while (this.#history.length - this.#historyStart > maxChanges || this.#historyBytes > maxBytes) {
       const oldest = this.#history[this.#historyStart];
       if (oldest === undefined) break;
-      this.#historyBytes -= oldest.entry.json.length;
+      this.#historyBytes -= lengthOf(oldest.entry);
       this.#forgottenRevision = oldest.revision;
       this.#history[this.#historyStart++] = undefined; // until the lot is full, it would hold its object
     }

@@ -1,4 +1,5 @@
 /** Label and field selectors: parsing and matching. Pure. Syntax: apimachinery/pkg/labels and pkg/fields. */
+import { textToSearch } from './entry-object.ts';
 import { getPath } from './json.ts';
 import type { Entry } from './memory.ts';
 import { checkLabelValue, checkQualifiedName } from './object-meta.ts';
@@ -46,8 +47,11 @@ export function parseSelector(labels: string | undefined, fields: string | undef
     isEverything,
     name: fieldRequirements.find(({ field, equals }) => field === 'metadata.name' && equals)?.value,
     matches,
-    matchesEntry: (entry) =>
-      isEverything || (words.every((word) => entry.json.includes(word)) && matches(entry.object)),
+    matchesEntry: (entry) => {
+      if (isEverything) return true;
+      const text = textToSearch(entry);
+      return words.every((word) => text.includes(word)) && matches(entry.object);
+    },
   };
 }
 

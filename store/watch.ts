@@ -4,7 +4,7 @@
  */
 import { once } from 'node:events';
 import type { AnswerForm } from './accept.ts';
-import { textWithoutOwners } from './entry-object.ts';
+import { lengthOf, textWithoutOwners, withoutOwners } from './entry-object.ts';
 import type { JsonObject } from './json.ts';
 import type { Change, Entry } from './memory.ts';
 import type { CollectionView } from './projection.ts';
@@ -157,7 +157,7 @@ class Watch {
       this.#write(this.#encodeChange(change, 'as it happens'));
       return;
     }
-    this.#pendingBytes += change.entry.json.length;
+    this.#pendingBytes += lengthOf(change.entry);
     const { queues } = this.#deps;
     if (this.#pending.push(change) > maxPending || this.#pendingBytes > queues.perWatcher) {
       this.#pending = []; // the client reads too slowly: it may begin again
@@ -230,20 +230,21 @@ class Watch {
 
   #encodeNew(type: EventType, entry: Entry): Buffer {
     const { kind, form, includeObject, omitsManagedFields } = this.#options;
+    if (form.as === 'object') {
+      const text = omitsManagedFields ? textWithoutOwners(entry) : entry.json;
+      return Buffer.from(`{"type":"${type}","object":${text}}\n`);
+    }
+    const object = omitsManagedFields ? withoutOwners(entry.object) : entry.object;
     switch (form.as) {
-      case 'object': {
-        const text = omitsManagedFields ? textWithoutOwners(entry) : entry.json;
-        return Buffer.from(`{"type":"${type}","object":${text}}\n`);
-      }
       case 'metadata':
-        return encodeEvent(type, metadataOnly(entry.object, form.metaVersion));
+        return encodeEvent(type, metadataOnly(object, form.metaVersion));
       case 'table': {
         const header = this.#isFirstTable ? 'with columns' : 'rows only';
         this.#isFirstTable = false;
         const nowMs = this.#deps.now();
         const options = { metaVersion: form.metaVersion, includeObject, nowMs, header } as const;
         const metadata = { resourceVersion: String(entry.revision) };
-        return encodeEvent(type, formatTable(kind, [entry.object], metadata, options));
+        return encodeEvent(type, formatTable(kind, [object], metadata, options));
       }
       default:
         throw new TypeError(`unknown form: ${JSON.stringify(form.as satisfies never)}`);

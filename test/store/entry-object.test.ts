@@ -1,7 +1,9 @@
 /** Entries that let go of their objects: what is read of them later is what was put in. */
 import assert from 'node:assert/strict';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import fc, { type JsonValue } from 'fast-check';
-import { leanEntry, textWithoutOwners } from '../../store/entry-object.ts';
+import { leanEntry, lengthOf, textToSearch, textWithoutOwners } from '../../store/entry-object.ts';
 import { joinText, type LeanText, splitText } from '../../store/lean-text.ts';
 import type { Entry } from '../../store/memory.ts';
 import type { KubeObject } from '../../store/resources.ts';
@@ -84,7 +86,15 @@ describe('leanEntry', () => {
     }
     const unkept: Entry = entryOf('a', { object, json: JSON.stringify(object), stored: objectOf('a') });
     assert.equal(textWithoutOwners(unkept), short);
-    assert.equal(textWithoutOwners(leanEntry(entryOf('b'))), JSON.stringify(objectOf('b')));
+    const without = leanEntry(entryOf('b'));
+    assert.equal(textWithoutOwners(without), JSON.stringify(objectOf('b')));
+    // Short ones are parted only for those who ask for that.
+    const few = { ...objectOf('c'), metadata: { ...objectOf('c').metadata, managedFields: [{ manager: 'm' }] } };
+    const brief = leanEntry(entryOf('c', { object: few, json: JSON.stringify(few) }));
+    assert.equal(textToSearch(brief), JSON.stringify(few));
+    assert.equal(textWithoutOwners(brief), JSON.stringify(objectOf('c')));
+    assert.equal(textToSearch(brief), JSON.stringify(objectOf('c')));
+    assert.deepEqual([brief.json, lengthOf(brief)], [JSON.stringify(few), JSON.stringify(few).length]);
   });
 });
 
@@ -132,6 +142,21 @@ describe('splitText', () => {
     assert.equal(one.template, other.template);
     assert.ok(one.template.length > 300 && !one.template.includes('2026'));
     assert.deepEqual([one.times, other.times], ['2026-11-29T15:13:46Z\0', '2025-01-01T00:00:00Z\0']);
+  });
+  it('holds nothing of long ones that no object has any more', () => {
+    const held = (): number => {
+      setFlagsFromString('--expose-gc');
+      (runInNewContext('gc') as () => void)();
+      return process.memoryUsage().heapUsed;
+    };
+    const before = held();
+    for (let count = 0; count < 100; count += 1) {
+      const keys = Array.from({ length: 10_000 }, (_, at) => [`f:${count}-${at}`, {}]);
+      const managedFields = [{ manager: 'm', time: 't', fieldsV1: Object.fromEntries(keys) }];
+      const object = { ...objectOf('a'), metadata: { ...objectOf('a').metadata, managedFields } };
+      assert.ok(splitText(JSON.stringify(object), object) !== undefined);
+    }
+    assert.ok(held() - before < 4_000_000, `${held() - before} bytes`);
   });
   it('leaves a short one whole, and one of which the text is not', () => {
     const object = { ...objectOf('a'), metadata: { ...objectOf('a').metadata, managedFields: [{ manager: 'm' }] } };

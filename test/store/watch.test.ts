@@ -247,6 +247,12 @@ describe('store: lists and watches', () => {
       assert.deepEqual((await client.expect(200, 'GET', containers)).items, [made]);
       assert.deepEqual(await client.expect(200, 'GET', `${containers}/a?${short}`), lean);
       assert.deepEqual(await client.expect(200, 'GET', `${containers}/a?omitManagedFields=false`), made);
+      for (const as of ['PartialObjectMetadataList', 'Table']) {
+        const headers = { accept: `application/json;as=${as};v=v1;g=meta.k8s.io` };
+        const long = JSON.stringify(await client.expect(200, 'GET', containers, { headers }));
+        const without = JSON.stringify(await client.expect(200, 'GET', `${containers}?${short}`, { headers }));
+        assert.deepEqual([long.includes('managedFields'), without.includes('managedFields')], [true, false], as);
+      }
       // Of a built-in kind, whose items say no kind in a list.
       const map = await client.expect(201, 'POST', '/api/v1/namespaces/default/configmaps', { body: configMap('c') });
       const { managedFields: _, ...mapMetadata } = metaOf(map);

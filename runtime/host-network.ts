@@ -106,6 +106,8 @@ export class HostNetwork {
     if (index !== this.#bridgeIndex) await this.#takeOverBridge();
     await this.#mendBridge();
     await this.#fixAddress();
+    // Another one came while we looked, and was seen to as if it were the one before.
+    if (observeIndex(bridge) !== index) return this.mend();
     this.#bridgeIndex = index;
     await this.#ensureForwarding('made');
     const generation = await this.#deps.nftGeneration();

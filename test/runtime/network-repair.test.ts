@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { isDeepStrictEqual } from 'node:util';
 import { type ContainerInfo, removeHostState } from '../../runtime/index.ts';
 import { assertNoLeaks } from '../leaks.ts';
 import { never, TestHost, until } from './host.ts';
@@ -139,9 +140,9 @@ describe('a network that somebody takes away', () => {
     });
     await until('to be told', () => host.events.some((one) => one.kind === 'drift' && one.drift.kind === 'bridge'));
     await until('an answer', async () => (await asked(info)) === 'here\n');
-    const { stdout } = spawnSync('ip', ['link', 'show', bridge], { encoding: 'utf8' });
-    assert.match(stdout, /alias holdfast /, 'it is marked as ours');
-    assert.deepEqual(bridgeAddress(), before);
+    const described = () => spawnSync('ip', ['link', 'show', bridge], { encoding: 'utf8' }).stdout;
+    await until('our mark', () => described().includes('alias holdfast '));
+    await until('the address that the containers know', () => isDeepStrictEqual(bridgeAddress(), before));
   });
 
   it('gives a container another network when its own is gone', async () => {

@@ -6,7 +6,7 @@ import type { Container } from '../crds/index.ts';
 import { type Desired, keyOf, parseDesired } from './desired.ts';
 
 /** A few kilobytes each. */
-const maxRemembered = 2_000;
+const maxRemembered = 1_024;
 
 export type ParseObject = (object: Container) => Desired;
 

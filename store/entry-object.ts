@@ -8,7 +8,7 @@ import type { Entry } from './memory.ts';
 import type { KubeObject } from './resources.ts';
 
 /** Objects that are kept beside their texts: those that were made or asked for last, */
-const keptObjects = 2_048;
+const keptObjects = 512;
 /** and no more of them than have texts of so many characters together, since one may have a million. */
 const keptCharacters = 16 * 1024 * 1024;
 

@@ -3,6 +3,7 @@ import type { Container } from '../crds/index.ts';
 import { containerIDOf } from '../crds/index.ts';
 import { keyOf } from './desired.ts';
 import type { View } from './entry.ts';
+import { Multimap } from './multimap.ts';
 
 export interface FullView extends View {
   /** Takes a whole list; returns the keys that are or were in it. */
@@ -16,11 +17,11 @@ export interface FullView extends View {
 /** The objects by key, who depends on whom, and which containers carry which key. `wake` gets the keys of dependents. */
 export function createView(wake: (key: string) => void): FullView {
   const objects = new Map<string, Container>();
-  const dependents = new Map<string, Set<string>>();
-  const containers = new Map<string, Set<string>>();
+  const dependents = new Multimap();
+  const containers = new Multimap();
   const keyOfContainer = new Map<string, string>();
   /** Keys of the objects that mean a container, by its id. */
-  const sharers = new Map<string, Set<string>>();
+  const sharers = new Multimap();
 
   const edgesOf = (object: Container): string[] =>
     [...(object.spec.links ?? []), ...(object.spec.dependsOn ?? [])].map(
@@ -28,13 +29,9 @@ export function createView(wake: (key: string) => void): FullView {
     );
   const unlink = (key: string): void => {
     const old = objects.get(key);
-    if (old !== undefined) {
-      const id = containerIDOf(old);
-      if (sharers.get(id)?.delete(key) && sharers.get(id)?.size === 0) sharers.delete(id);
-    }
-    if (old !== undefined)
-      for (const edge of edgesOf(old))
-        if (dependents.get(edge)?.delete(key) && dependents.get(edge)?.size === 0) dependents.delete(edge);
+    if (old === undefined) return;
+    sharers.delete(containerIDOf(old), key);
+    for (const edge of edgesOf(old)) dependents.delete(edge, key);
   };
   const put = (object: Container): void => {
     const key = keyOf(object);
@@ -42,20 +39,20 @@ export function createView(wake: (key: string) => void): FullView {
     unlink(key);
     objects.set(key, object);
     const id = containerIDOf(object);
-    sharers.set(id, (sharers.get(id) ?? new Set()).add(key));
+    sharers.add(id, key);
     wakeSharers(key, id);
-    for (const edge of edgesOf(object)) dependents.set(edge, (dependents.get(edge) ?? new Set()).add(key));
+    for (const edge of edgesOf(object)) dependents.add(edge, key);
     // Its ports and environment reach those that link to it, and its own dependencies may open or close a circle far away.
     if (old?.metadata.generation !== object.metadata.generation) wakeAllAbove(key);
   };
   /** A container changes hands by what becomes of all who mean it. */
   const wakeSharers = (key: string, id: string): void => {
-    for (const other of sharers.get(id) ?? []) if (other !== key) wake(other);
+    for (const other of sharers.of(id)) if (other !== key) wake(other);
   };
   const wakeAllAbove = (key: string): void => {
     const seen = new Set([key]);
     for (const one of seen) {
-      for (const dependent of dependents.get(one) ?? []) {
+      for (const dependent of dependents.of(one)) {
         if (seen.has(dependent)) continue;
         seen.add(dependent);
         wake(dependent);
@@ -70,23 +67,23 @@ export function createView(wake: (key: string) => void): FullView {
     stateChanged(key);
   };
   const stateChanged = (key: string): void => {
-    for (const dependent of dependents.get(key) ?? []) wake(dependent);
+    for (const dependent of dependents.of(key)) wake(dependent);
   };
 
   return {
     object: (key) => objects.get(key),
-    sharersOf: (id) => [...(sharers.get(id) ?? [])].flatMap((key) => objects.get(key) ?? []),
-    dependentsOf: (key) => [...(dependents.get(key) ?? [])],
+    sharersOf: (id) => sharers.of(id).flatMap((key) => objects.get(key) ?? []),
+    dependentsOf: (key) => dependents.of(key),
     wake,
-    containersOf: (key) => [...(containers.get(key) ?? [])],
+    containersOf: (key) => containers.of(key),
     claim: (key, id) => {
-      containers.set(key, (containers.get(key) ?? new Set()).add(id));
+      containers.add(key, id);
       keyOfContainer.set(id, key);
     },
     release: (key, id) => {
       // Under another key it may have an owner by now.
       if (keyOfContainer.get(id) === key) keyOfContainer.delete(id);
-      if (containers.get(key)?.delete(id) && containers.get(key)?.size === 0) containers.delete(key);
+      containers.delete(key, id);
     },
     stateChanged,
     replace: (list) => {

@@ -4,6 +4,7 @@ import type { Backoff } from '../client/index.ts';
 import type { Container } from '../crds/index.ts';
 import { addressPlaceholderOf, containerIDOf, hostnameOf, parseRename, renamedFromAnnotation } from '../crds/index.ts';
 import type { ContainerConfig, EnvVar, HostEntry, LogLimits, PullPolicy } from '../runtime/index.ts';
+import { distinct } from './distinct.ts';
 import { environmentSpec, findEnvironmentProblems } from './environment.ts';
 import { parseExitCodes } from './exit-codes.ts';
 import { dnsConfigOf, findIdentityProblems, identityOf } from './identity.ts';
@@ -231,7 +232,7 @@ export function parseDesired(object: Container): Desired {
     stopSignal,
     graceMs: spec.terminationGracePeriodSeconds * 1000,
     links,
-    dependsOn: [...new Set([...links.map(({ name }) => name), ...(spec.dependsOn ?? []).map(({ name }) => name)])],
+    dependsOn: distinct([...links, ...(spec.dependsOn ?? [])].map(({ name }) => name)),
     needs: (spec.dependsOn ?? []).map(({ name, condition, restartOn }) => ({
       name,
       condition,
@@ -305,9 +306,24 @@ function canonical(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`;
   if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null';
   let text = '';
-  for (const key of Object.keys(value).sort()) {
+  for (const key of sorted(Object.keys(value))) {
     const member: unknown = Reflect.get(value, key);
     if (member !== undefined) text += `${text === '' ? '' : ','}${JSON.stringify(key)}:${canonical(member)}`;
   }
   return `{${text}}`;
+}
+
+/** In place. A few are sorted by insertion: Array.sort takes a copy, which was most of what a hash allocated. */
+function sorted(keys: string[]): readonly string[] {
+  if (keys.length > 30) return keys.sort();
+  for (let end = 1; end < keys.length; end += 1) {
+    const key = keys[end] ?? '';
+    let at = end;
+    for (let before = keys[at - 1]; before !== undefined && before > key; before = keys[at - 1]) {
+      keys[at] = before;
+      at -= 1;
+    }
+    keys[at] = key;
+  }
+  return keys;
 }

@@ -1,6 +1,7 @@
 /** The environment, command and args of a container, with all references followed. Pure. */
 import type { Container, ContainerSpec } from '../crds/index.ts';
 import type { EnvVar } from '../runtime/index.ts';
+import { distinct } from './distinct.ts';
 import { expand, type Value } from './expand.ts';
 import type { Source, SourceRef, Sources } from './sources.ts';
 
@@ -121,9 +122,9 @@ export function resolveEnvironment(input: EnvironmentInput): Environment {
     command,
     args,
     secretNames: new Set(secretVariables.map(([name]) => name)),
-    secrets: [...new Set([...secretVariables.map(([, { text }]) => text), ...secretArguments])],
-    missing: [...new Set(missing)],
-    unknown: [...new Set(unknown)],
+    secrets: distinct([...secretVariables.map(([, { text }]) => text), ...secretArguments]),
+    missing: distinct(missing),
+    unknown: distinct(unknown),
   };
 }
 

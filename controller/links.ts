@@ -1,6 +1,7 @@
 /** Links and dependencies: cycles, and what a link puts into the container that has it. Pure. */
 import type { EnvVar, HostEntry, ImageConfig } from '../runtime/index.ts';
 import type { Link } from './desired.ts';
+import { distinct } from './distinct.ts';
 
 /** What is known of a container that another one links to or depends on. */
 export interface Dependency {
@@ -54,7 +55,7 @@ export function linkHosts(links: readonly Link[], dependencies: readonly Depende
   return links.flatMap(({ name, alias }) => {
     const target = dependencies.find((one) => one.name === name);
     if (target?.ip === undefined) return [];
-    const names = [...new Set([alias, name, target.hostname ?? name])];
+    const names = distinct([alias, name, target.hostname ?? name]);
     return [{ ip: target.ip, names }, ...(target.ip6 === undefined ? [] : [{ ip: target.ip6, names }])];
   });
 }

@@ -4,6 +4,7 @@
  */
 import { type Container, type ContainerSpec, containerIDOf, defaultNetworkName } from '../crds/index.ts';
 import type { DnsConfig, NetworkMembership } from '../runtime/index.ts';
+import { distinct } from './distinct.ts';
 import { dnsConfigOf } from './identity.ts';
 import type { NetworkSearches } from './names.ts';
 import { isInternalNetwork, type Sources } from './sources.ts';
@@ -33,7 +34,7 @@ export function dnsNamesOf(object: Pick<Container, 'metadata' | 'spec'>): readon
     const domain = networkDomain(metadata.namespace, network);
     return network === defaultNetworkName ? [common] : [metadata.name, ...aliases, id].map((one) => `${one}.${domain}`);
   });
-  return [...new Set(names)];
+  return distinct(names);
 }
 
 /** How one on networks of its own looks names up: on these first, and on the default one only if it is on that. undefined: as by default. */

@@ -7,6 +7,7 @@ import { addressPlaceholderOf, containerIDOf, hostnameOf } from '../crds/index.t
 import type { EnvVar, Exit } from '../runtime/index.ts';
 import type { Obstacle } from './decide.ts';
 import { type Desired, labelKeys, type Mutable } from './desired.ts';
+import { distinct } from './distinct.ts';
 import type { ReconcileDeps } from './entry.ts';
 import { needsHostIP, resolveEnvironment } from './environment.ts';
 import { meaningOf, parseExitCodes } from './exit-codes.ts';
@@ -148,7 +149,7 @@ export async function observeMutable(
   const obstacle = findObstacle({
     environment: [...missing, ...absent.missing],
     files: lacking.missing,
-    unknown: [...new Set([...unknown, ...lacking.unknown, ...absent.unknown])],
+    unknown: distinct([...unknown, ...lacking.unknown, ...absent.unknown]),
   });
   if (obstacle !== undefined) return { kind: 'unknown', obstacle, secrets };
   return {

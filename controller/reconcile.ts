@@ -145,7 +145,8 @@ async function reconcileObject(
     if (applied.kind === 'again' && count < maxSteps) continue;
     const trouble = failure === undefined ? undefined : troubleOf(step, failure);
     if (trouble !== undefined) deps.events.record(object, 'Warning', trouble.reason, trouble.message);
-    const after = await runtime.containers.inspect(id);
+    // Where there was nothing to do it is as it was seen.
+    const after = step.kind === 'settled' ? container : await runtime.containers.inspect(id);
     const written = await writeBack({ object, desired, container: after, entry, step, image, trouble }, deps, signal);
     const isOver = step.kind === 'expire' && written.kind === 'done';
     const last = isOver ? await deleteExpired(object, entry, deps, signal) : written;

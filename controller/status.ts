@@ -244,8 +244,10 @@ function formatTime(ms: number | undefined): string | undefined {
 }
 
 function dropUndefined<T extends object>(value: T): T {
+  const kept: Record<string, unknown> = {};
+  for (const [name, member] of Object.entries(value)) if (member !== undefined) kept[name] = member;
   // The same object less its undefined members, which T allows to be absent as well.
-  return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as T;
+  return kept as T;
 }
 
 /**
@@ -255,9 +257,9 @@ export function diffStatus(from: unknown, to: unknown): Record<string, unknown> 
   const before = asRecord(from);
   const after = asRecord(to);
   const patch: Record<string, unknown> = {};
-  for (const key of new Set([...Object.keys(before), ...Object.keys(after)])) {
-    if (!(key in after)) patch[key] = null;
-    else if (isRecord(before[key]) && isRecord(after[key])) {
+  for (const key of Object.keys(before)) if (!(key in after)) patch[key] = null;
+  for (const key of Object.keys(after)) {
+    if (isRecord(before[key]) && isRecord(after[key])) {
       const inner = diffStatus(before[key], after[key]);
       if (inner !== undefined) patch[key] = inner;
     } else if (!isSameJson(before[key], after[key])) patch[key] = after[key];

@@ -12,10 +12,11 @@ export type SecuritySettings = Pick<ContainerConfig, 'security' | 'namespaces' |
 /** Each problem once, by the member of ContainerConfig: "security.sysctls". Whether the host can do it is not asked. */
 export function findSecurityProblems(settings: SecuritySettings): readonly ContainerConfigError[] {
   const { security = {}, namespaces = {}, limits } = settings;
+  const { addCapabilities, dropCapabilities, ulimits, sysctls } = security;
   const checks: readonly (() => unknown)[] = [
-    () => decideBound({ security, available: knownCapabilities }),
-    () => formatRlimits(security.ulimits ?? []),
-    () => formatSysctls(security.sysctls ?? {}, namespaces),
+    () => (addCapabilities ?? dropCapabilities) && decideBound({ security, available: knownCapabilities }),
+    () => ulimits && formatRlimits(ulimits),
+    () => sysctls && formatSysctls(sysctls, namespaces),
     () => checkLimits(limits),
     () => checkDevices(security),
     () => checkProfile(security),

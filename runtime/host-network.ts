@@ -83,11 +83,11 @@ export class HostNetwork {
   async ensure(how: 'bridge' | 'thorough' | 'rebuild'): Promise<void> {
     const { bridge } = this.#deps;
     const hasBridge = existsSync(`/sys/class/net/${bridge}`);
-    if (!hasBridge) await this.#makeBridge();
-    else if (how !== 'bridge') await this.#acceptBridge();
     if (hasBridge && how === 'bridge') return;
+    const index = hasBridge ? await this.#acceptBridge() : await this.#makeBridge();
     await this.#fixAddress();
-    this.#bridgeIndex = observeIndex(bridge);
+    // Of the one that was seen to: if another came meanwhile, the next look finds that it is another.
+    this.#bridgeIndex = index;
     await this.#ensureForwarding(hasBridge ? 'made' : 'new');
     await this.#ensureFirewall();
     if (how === 'rebuild') await this.rebuildTable();
@@ -119,11 +119,13 @@ export class HostNetwork {
     this.#seenGeneration = generation;
   }
 
-  /** It may be another one of that name than was last seen. */
-  async #acceptBridge(): Promise<void> {
-    const isAnother = this.#bridgeIndex !== undefined && observeIndex(this.#deps.bridge) !== this.#bridgeIndex;
+  /** It may be another one of that name than was last seen. Returns the kernel's number of it. */
+  async #acceptBridge(): Promise<string | undefined> {
+    const index = observeIndex(this.#deps.bridge);
+    const isAnother = this.#bridgeIndex !== undefined && index !== this.#bridgeIndex;
     if (isAnother) await this.#takeOverBridge();
     else this.#deps.markBridge();
+    return index;
   }
 
   /** The CNI plugin makes a bridge that is missing when a network is made at that moment, and knows nothing of ours. */
@@ -320,7 +322,8 @@ export class HostNetwork {
     if (text !== '') await runSuccessfully('publish', ['nft', '-f', '-'], { deadlineMs, input: text });
   }
 
-  async #makeBridge(): Promise<void> {
+  /** Returns the kernel's number of the bridge that there is then. */
+  async #makeBridge(): Promise<string | undefined> {
     const { bridge, subnet } = this.#deps;
     const lines = [
       `link add name ${bridge} address ${bridgeAddress(subnet)} type bridge`,
@@ -328,17 +331,19 @@ export class HostNetwork {
       `link set dev ${bridge} up`,
     ];
     const made = await runCommand('network', ['ip', '-batch', '-'], { deadlineMs, input: lines.join('\n') });
+    const index = observeIndex(bridge);
     if (made.code !== 0) {
-      if (!existsSync(`/sys/class/net/${bridge}`))
+      if (index === undefined)
         throw new RuntimeOperationError('network', `the bridge ${bridge} cannot be made: ${made.stderr.trim()}`);
       // Somebody else was first, and the rest was not done.
       await this.#takeOverBridge();
       await this.#mendBridge();
-      return;
+      return index;
     }
     this.#deps.markBridge();
     this.#found('bridge', `${bridge} was gone`);
     await this.#plugIn();
+    return index;
   }
 
   /** All containers that run, into a bridge that was made anew. */

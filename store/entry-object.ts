@@ -54,8 +54,12 @@ class LeanEntry implements Entry {
 
   /** The text without managedFields. */
   get rest(): string {
-    if (typeof this.#text === 'string' && this.#text.includes('"managedFields":'))
-      this.#text = splitText(this.#text, this.object, 0) ?? this.#text;
+    if (typeof this.#text === 'string' && this.#text.includes('"managedFields":')) {
+      const split = splitText(this.#text, this.object, 0);
+      // A text that somebody else wrote, with other spaces.
+      if (split === undefined) return shortText(this.object, this.#text);
+      this.#text = split;
+    }
     return this.kept;
   }
 
@@ -68,7 +72,11 @@ class LeanEntry implements Entry {
 
 /** The object as JSON, without metadata.managedFields. */
 export function textWithoutOwners(entry: Entry): string {
-  return entry instanceof LeanEntry ? entry.rest : JSON.stringify(withoutOwners(entry.object));
+  return entry instanceof LeanEntry ? entry.rest : shortText(entry.object, entry.json);
+}
+
+function shortText(object: KubeObject, json: string): string {
+  return object.metadata.managedFields === undefined ? json : JSON.stringify(withoutOwners(object));
 }
 
 export function withoutOwners(object: KubeObject): KubeObject {

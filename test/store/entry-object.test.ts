@@ -84,6 +84,9 @@ describe('leanEntry', () => {
       assert.deepEqual(entry.object, object);
       assert.equal(textWithoutOwners(entry), short);
     }
+    // As somebody may have written it to the disk.
+    const spaced = leanEntry(entryOf('a', { object, json: `{ ${JSON.stringify(object).slice(1)}` }));
+    assert.deepEqual([textWithoutOwners(spaced), spaced.json.startsWith('{ "')], [short, true]);
     const unkept: Entry = entryOf('a', { object, json: JSON.stringify(object), stored: objectOf('a') });
     assert.equal(textWithoutOwners(unkept), short);
     const without = leanEntry(entryOf('b'));

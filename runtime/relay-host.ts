@@ -187,7 +187,11 @@ export class RelayHost {
     };
     starting.then((host) => {
       if (this.#host === starting) this.#current = host;
-      host.process.once('exit', forget);
+      host.process.once('exit', () => {
+        forget();
+        // Or a session that hears of it late would give up the next one, which is starting, and nobody would end that.
+        if (this.#current === host) this.#current = undefined;
+      });
     }, forget);
     return starting;
   }

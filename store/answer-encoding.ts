@@ -1,7 +1,6 @@
 /** Objects and lists as text, in the form that a client asked for. Pure; objects as they are cost no encoding. */
 import type { AnswerForm } from './accept.ts';
-import { textWithoutOwners, withoutOwners } from './entry-object.ts';
-import type { Entry } from './memory.ts';
+import { type Entry, textWithoutOwners, withoutOwners } from './entry-object.ts';
 import { omitsManagedFields, parseIncludeObject, type Query } from './requests.ts';
 import { apiVersionOf, type KubeObject, type ResourceKind } from './resources.ts';
 import { formatTable, type ListMeta, metadataOnly } from './tables.ts';

@@ -5,8 +5,9 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Backup } from './backup-format.ts';
 import type { DatabaseFile } from './database.ts';
+import type { Entry } from './entry-object.ts';
 import { getString, type Json } from './json.ts';
-import { type Entry, keyOf } from './memory.ts';
+import { keyOf } from './memory.ts';
 import type { KeyRing, OpenedText } from './secrets-key.ts';
 import { openRow, type StoredRow } from './stored-row.ts';
 

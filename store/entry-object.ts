@@ -4,8 +4,18 @@
  * hundred pieces (of 10,000 Containers and 30,000 Events: 55 MB; measured 2026-11). Reading it anew takes some 30 µs.
  */
 import { joinText, type LeanText, splitText } from './lean-text.ts';
-import type { Entry } from './memory.ts';
 import type { KubeObject } from './resources.ts';
+
+export interface Entry {
+  /** `namespace/name`; `/name` for cluster-wide kinds. */
+  readonly key: string;
+  readonly revision: number;
+  readonly object: KubeObject;
+  /** The object as JSON, encoded once for the disk, all readers and all watchers. */
+  readonly json: string;
+  /** As it is on disk, where the present schema of its kind shows it otherwise. */
+  readonly stored?: KubeObject;
+}
 
 /** Objects that are kept beside their texts: those that were made or asked for last, */
 const keptObjects = 512;

@@ -5,6 +5,7 @@
  */
 import type { Logger } from 'pino';
 import { foregroundFinalizer, orphanFinalizer } from './delete-options.ts';
+import type { Entry } from './entry-object.ts';
 import { ownerNamespaceEvent } from './garbage-events.ts';
 import {
   blocksOwner,
@@ -18,7 +19,7 @@ import {
 } from './garbage-rules.ts';
 import type { JsonObject } from './json.ts';
 import type { Kinds } from './kinds.ts';
-import type { Change, Entry } from './memory.ts';
+import type { Change } from './memory.ts';
 import { deleteObject, dropFinalizer } from './object-rules.ts';
 import { store } from './operations.ts';
 import { OwnerFinder } from './owner-finder.ts';

@@ -4,8 +4,8 @@
  */
 import type { Logger } from 'pino';
 import { lastSeenOf, namespaceFinalizer } from './core-kinds.ts';
+import type { Entry } from './entry-object.ts';
 import type { Kinds } from './kinds.ts';
-import type { Entry } from './memory.ts';
 import { deleteObject, finishNamespace } from './object-rules.ts';
 import { store } from './operations.ts';
 import type { ResourceKind } from './resources.ts';

@@ -2,20 +2,8 @@
  * What the store knows, in memory: every object with its encoded form, and for each kind a bounded history of changes
  * for watches and for pages of a list. Only what is committed gets in here; readers never see anything else.
  */
-import { lengthOf } from './entry-object.ts';
-import type { KubeObject } from './resources.ts';
+import { type Entry, lengthOf } from './entry-object.ts';
 import { expired } from './status-error.ts';
-
-export interface Entry {
-  /** `namespace/name`; `/name` for cluster-wide kinds. */
-  readonly key: string;
-  readonly revision: number;
-  readonly object: KubeObject;
-  /** The object as JSON, encoded once for the disk, all readers and all watchers. */
-  readonly json: string;
-  /** As it is on disk, where the present schema of its kind shows it otherwise. */
-  readonly stored?: KubeObject;
-}
 
 /** One committed write. `entry` of a DELETED is the last state, under the revision of its removal. */
 export interface Change {

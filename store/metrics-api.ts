@@ -3,9 +3,10 @@
  * runs on a host whose measures are not to be had here, is left out, as metrics-server does.
  */
 
+import type { Entry } from './entry-object.ts';
 import { formatTime } from './format-time.ts';
 import { getPath, getString, type JsonObject } from './json.ts';
-import { type Entry, keyOf } from './memory.ts';
+import { keyOf } from './memory.ts';
 import { nodeMetricsKind } from './metrics-kinds.ts';
 import { nodeKind } from './node-kinds.ts';
 import { apiVersionOf, type KubeObject, type ResourceKind } from './resources.ts';

@@ -4,6 +4,7 @@
  */
 import { specFinalizersOf } from './core-kinds.ts';
 import { finalizersOnDelete, type Preconditions, type Propagation } from './delete-options.ts';
+import type { Entry } from './entry-object.ts';
 import type { FieldError } from './field-errors.ts';
 import { formatTime } from './format-time.ts';
 import {
@@ -17,7 +18,6 @@ import {
   pick,
   without,
 } from './json.ts';
-import type { Entry } from './memory.ts';
 import { parseMeta, validateMeta } from './object-meta.ts';
 import { apiVersionOf, type KubeObject, type ObjectMeta, type ResourceKind } from './resources.ts';
 import { headFields, normalize } from './schema-normalize.ts';

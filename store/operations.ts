@@ -3,12 +3,13 @@
  * is still true when it is stored. Throws StatusError.
  */
 import type { DeleteOptions } from './delete-options.ts';
+import type { Entry } from './entry-object.ts';
 import { formatTime } from './format-time.ts';
 import type { Json } from './json.ts';
 import { applyJsonPatch, applyMergePatch } from './json-patch.ts';
 import type { Kinds } from './kinds.ts';
 import { type ApplyOptions, type FieldManagers, type FieldWrite, withManagedFields } from './managed-fields/index.ts';
-import { type Entry, keyOf } from './memory.ts';
+import { keyOf } from './memory.ts';
 import { objectMetaSchema } from './object-meta.ts';
 import {
   type Circumstances,

@@ -2,7 +2,8 @@
  * Objects of one kind shown as objects of another, read-only: a view over the first kind's collection. Nothing is kept
  * twice; what is read is made when it is asked for, under the revisions of what it is made from.
  */
-import type { Change, Collection, Entry } from './memory.ts';
+import type { Entry } from './entry-object.ts';
+import type { Change, Collection } from './memory.ts';
 import type { KubeObject, Lookup, Projection } from './resources.ts';
 
 /** What readers of a collection need: those of stored kinds and of projections alike. */

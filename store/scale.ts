@@ -4,10 +4,10 @@
  * for the writer with the subresource, as by kube-apiserver.
  */
 import { column, core, root, text } from './core-kinds.ts';
+import type { Entry } from './entry-object.ts';
 import type { FieldError } from './field-errors.ts';
 import { getPath, isJsonObject, type Json, type JsonObject, pick } from './json.ts';
 import { applyJsonPatch, applyMergePatch } from './json-patch.ts';
-import type { Entry } from './memory.ts';
 import type { ApplyMode, ObjectPlace, Operations, Patch, WriteMode } from './operations.ts';
 import {
   ageColumn,

@@ -1,7 +1,7 @@
 /** Label and field selectors: parsing and matching. Pure. Syntax: apimachinery/pkg/labels and pkg/fields. */
-import { textToSearch } from './entry-object.ts';
+
+import { type Entry, textToSearch } from './entry-object.ts';
 import { getPath } from './json.ts';
-import type { Entry } from './memory.ts';
 import { checkLabelValue, checkQualifiedName } from './object-meta.ts';
 import type { KubeObject, ResourceKind } from './resources.ts';
 import { badRequest } from './status-error.ts';

@@ -1,7 +1,8 @@
 /** Objects as they are on disk, brought into the shape of their kind's present schema. Pure. */
-import { leanEntry } from './entry-object.ts';
+
+import { type Entry, leanEntry } from './entry-object.ts';
 import { isJsonObject, type Json } from './json.ts';
-import { type Entry, keyOf } from './memory.ts';
+import { keyOf } from './memory.ts';
 import { apiVersionOf, type KubeObject, type ResourceKind } from './resources.ts';
 import { headFields, normalize } from './schema-normalize.ts';
 

@@ -4,9 +4,9 @@
  */
 import { once } from 'node:events';
 import type { AnswerForm } from './accept.ts';
-import { lengthOf, textWithoutOwners, withoutOwners } from './entry-object.ts';
+import { type Entry, lengthOf, textWithoutOwners, withoutOwners } from './entry-object.ts';
 import type { JsonObject } from './json.ts';
-import type { Change, Entry } from './memory.ts';
+import type { Change } from './memory.ts';
 import type { CollectionView } from './projection.ts';
 import { apiVersionOf, type ResourceKind } from './resources.ts';
 import type { EntrySelector } from './selectors.ts';

@@ -5,8 +5,8 @@
  */
 import type { Database, StoredChange } from './database.ts';
 import { isDiskFull } from './database-file.ts';
-import { leanEntry } from './entry-object.ts';
-import { type Change, Collection, type Entry, type HistoryLimits, keyOf, type ListPosition } from './memory.ts';
+import { type Entry, leanEntry } from './entry-object.ts';
+import { type Change, Collection, type HistoryLimits, keyOf, type ListPosition } from './memory.ts';
 import type { KubeObject, ResourceKind } from './resources.ts';
 import {
   cannotSeal,

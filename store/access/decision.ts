@@ -1,5 +1,5 @@
 /** What an authorizer answers. Types only. */
-import type { Entry } from '../memory.ts';
+import type { Entry } from '../entry-object.ts';
 import type { ResourceKind } from '../resources.ts';
 
 /** Which objects a reader sees at all. */

@@ -5,8 +5,8 @@ import type { IncomingMessage } from 'node:http';
 import https from 'node:https';
 import { eventKind } from '../../store/core-kinds.ts';
 import { parseDeleteOptions } from '../../store/delete-options.ts';
+import type { Entry } from '../../store/entry-object.ts';
 import type { Json } from '../../store/json.ts';
-import type { Entry } from '../../store/memory.ts';
 import { Operations, type OperationsDeps } from '../../store/operations.ts';
 import { Client, container, containers, type Fixture, metaOf, namesOf, startStore } from './fixture.ts';
 

@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import fc, { type JsonValue } from 'fast-check';
+import type { Entry } from '../../store/entry-object.ts';
 import { leanEntry, lengthOf, textToSearch, textWithoutOwners } from '../../store/entry-object.ts';
 import { joinText, type LeanText, splitText } from '../../store/lean-text.ts';
-import type { Entry } from '../../store/memory.ts';
 import type { KubeObject } from '../../store/resources.ts';
 
 const objectOf = (name: string): KubeObject => ({

@@ -101,7 +101,8 @@ describe('pause and resume', function () {
     await until('it to go on', async () => (await times(id)).some((timeMs) => timeMs > resumedMs));
     assert.deepEqual((await host.runtime.containers.inspect(id))?.state, before);
   });
-  it('survive the daemon', async () => {
+  it('survive the daemon, also of one that is paused in the very moment of its start', async () => {
+    // Without a wait for its first word: it may not have heard yet that it was let go.
     const { id } = await host.run(ticker);
     await host.runtime.containers.pause(id);
     await host.reopen();

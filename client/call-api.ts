@@ -7,6 +7,7 @@ import type { KubeConfig } from '@kubernetes/client-node';
 import { HttpMethod, RequestContext } from '@kubernetes/client-node/dist/gen/http/http.js';
 import { IsomorphicFetchHttpLibrary } from '@kubernetes/client-node/dist/gen/http/isomorphic-fetch.js';
 import { Agent } from 'undici';
+import { waitWithin } from './deadline.ts';
 
 /** What of a KubeConfig is used: where the server is, and how to sign a request. A KubeConfig is one. */
 export type ApiAccess = Pick<KubeConfig, 'getCurrentCluster' | 'applySecurityAuthentication'>;
@@ -72,22 +73,9 @@ const userAgent = 'holdfast';
 
 /** One request, at most 15 s; resolves to the parsed body. Throws ApiError, or what the network throws. */
 export async function callApi(access: ApiAccess, request: ApiRequest): Promise<unknown> {
+  const problem = (): Error => new DOMException('The operation was aborted due to timeout', 'TimeoutError');
   const { signal } = request;
-  signal.throwIfAborted();
-  // Not AbortSignal.timeout, which stays for its 15 s however soon the answer comes: 700 bytes for each request of a burst.
-  const ending = new AbortController();
-  const onAbort = (): void => ending.abort(signal.reason);
-  signal.addEventListener('abort', onAbort, { once: true });
-  const timer = setTimeout(
-    () => ending.abort(new DOMException('The operation was aborted due to timeout', 'TimeoutError')),
-    deadlineMs,
-  );
-  try {
-    return await ask(access, request, ending.signal);
-  } finally {
-    clearTimeout(timer);
-    signal.removeEventListener('abort', onAbort);
-  }
+  return await waitWithin({ signal, ms: deadlineMs, problem }, (ending) => ask(access, request, ending));
 }
 
 async function ask(

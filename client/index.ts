@@ -5,6 +5,7 @@
 export { type Backoff, backoffDelayMs, drawFor } from './backoff.ts';
 export { type ApiAccess, ApiError, type ApiRequest, callApi, tokenAccess } from './call-api.ts';
 export { containersPath, parseContainer } from './containers.ts';
+export { type WaitLimits, waitWithin } from './deadline.ts';
 export { type ListWatch, startListWatch } from './list-watch.ts';
 export { RenameError, type RenameRequest, rename } from './rename.ts';
 export { isOlderVersion } from './resource-version.ts';

@@ -306,24 +306,9 @@ function canonical(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`;
   if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null';
   let text = '';
-  for (const key of sorted(Object.keys(value))) {
+  for (const key of Object.keys(value).sort()) {
     const member: unknown = Reflect.get(value, key);
     if (member !== undefined) text += `${text === '' ? '' : ','}${JSON.stringify(key)}:${canonical(member)}`;
   }
   return `{${text}}`;
-}
-
-/** In place. A few are sorted by insertion: Array.sort takes a copy, which was most of what a hash allocated. */
-function sorted(keys: string[]): readonly string[] {
-  if (keys.length > 30) return keys.sort();
-  for (let end = 1; end < keys.length; end += 1) {
-    const key = keys[end] ?? '';
-    let at = end;
-    for (let before = keys[at - 1]; before !== undefined && before > key; before = keys[at - 1]) {
-      keys[at] = before;
-      at -= 1;
-    }
-    keys[at] = key;
-  }
-  return keys;
 }

@@ -94,7 +94,7 @@ async function reconcileObject(
       continue;
     }
     if (ownership.kind !== 'own') return await reconcileBare({ object, desired, ownership }, deps, signal);
-    const entry = entryOf(object, generation, deps);
+    const entry = entryOf({ object, id, generation }, deps);
     // Claimed before anything is made, so that nothing of it outlives its object.
     view.claim(key, id);
     entry.history = accountFor(entry.history, desired, container, now());
@@ -158,8 +158,10 @@ async function reconcileObject(
   }
 }
 
-function entryOf(object: Container, generation: number, { entries, view, checkpoint }: ReconcileDeps): Entry {
-  const id = containerIDOf(object);
+function entryOf(
+  { object, id, generation }: { object: Container; id: string; generation: number },
+  { entries, view, checkpoint }: ReconcileDeps,
+): Entry {
   const known = entries.get(id);
   if (known?.key === keyOf(object)) return known;
   const history =

@@ -1,7 +1,6 @@
 /**
  * Which container of the host is meant by an object. Its id comes from the uid of the object that it was first made for:
- * so it is known again when a status was lost, and goes on when an object of another name takes it over. Pure but for what it
- * remembers.
+ * so it is known again when a status was lost, and goes on when an object of another name takes it over. Pure.
  */
 import { hash } from 'node:crypto';
 
@@ -47,22 +46,9 @@ function originUidOf(object: Identified): string {
   return rename.kind === 'from' ? rename.originUid : object.metadata.uid;
 }
 
-/** Those that were asked for last: one look at a container asks some six times, and a digest takes 7 µs. */
-const recent = new Map<string, string>();
-const maxRecent = 256;
-
 /** 64 hexadecimal digits. */
 export function containerIDOf(object: Identified): string {
-  const uid = originUidOf(object);
-  const known = recent.get(uid);
-  if (known !== undefined) return known;
-  const id = hash('sha256', `holdfast container ${uid}`, 'hex');
-  for (const oldest of recent.keys()) {
-    if (recent.size < maxRecent) break;
-    recent.delete(oldest);
-  }
-  recent.set(uid, id);
-  return id;
+  return hash('sha256', `holdfast container ${originUidOf(object)}`, 'hex');
 }
 
 /** Text that stands for the container's own address until the runtime knows it; nobody writes it by chance. */

@@ -2,6 +2,7 @@
  * One start of a container, from what it needs to a process that runs; one that fails is undone and says why. Effects
  * only; called with the container's lock held.
  */
+import { rmSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { replaceFile } from './atomic-file.ts';
 import { ensureControllers } from './cgroups.ts';
@@ -80,6 +81,8 @@ export async function startContainer(deps: StartDeps, entry: ContainerEntry, sig
     if (entry.record.idMap !== undefined) await takeBackDevNull();
     await deps.streams.runBegins(entry, signal);
     await releaseStart(runtime, { id: config.id, ociRoot: layout.ociRoot, paths });
+    // From now on it has begun, however long its process takes to hear of it: one that is frozen may never.
+    rmSync(paths.starting, { force: true });
   } catch (error) {
     await undoStart(deps, { entry, lastRun, error });
     throw error;

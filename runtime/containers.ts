@@ -48,7 +48,6 @@ import { KeyedLock, Semaphore } from './keyed-lock.ts';
 import { readLog } from './log-reader.ts';
 import type { ContainerLog } from './log-rotator.ts';
 import type { RuntimeMetrics } from './metrics.ts';
-import { hasBegun } from './oci-runtime.ts';
 import { isAlive } from './proc.ts';
 import { RelayHost } from './relay-host.ts';
 import type { Resolver } from './resolver.ts';
@@ -184,9 +183,7 @@ export class LocalContainers implements Containers {
       const entry = this.#get(id);
       this.#runs.look(entry);
       if (!isRunning(entry)) throw new ContainerNotRunningError(id);
-      if (this.#isPaused(entry)) return;
-      if (entry.processes !== undefined) await hasBegun(entry.processes.init, entry.paths);
-      await freeze(this.#deps.cgroups, cgroupPathOf(this.#deps.layout, id));
+      if (!this.#isPaused(entry)) await freeze(this.#deps.cgroups, cgroupPathOf(this.#deps.layout, id));
     });
   }
 

@@ -70,7 +70,10 @@ export class HostNetwork {
   #seenGeneration: string | undefined;
   /** What is missing now was there once. */
   #wasMade = false;
-  /** The kernel's number of the bridge that was last seen to; another bridge of its name has another. */
+  /**
+   * The kernel's number of the bridge that was last seen to, read before that: another one of its name, also one that came
+   * meanwhile, has another, by which the next look finds it.
+   */
   #bridgeIndex: string | undefined;
   #isOpened = false;
 
@@ -86,7 +89,6 @@ export class HostNetwork {
     if (hasBridge && how === 'bridge') return;
     const index = hasBridge ? await this.#acceptBridge() : await this.#makeBridge();
     await this.#fixAddress();
-    // Of the one that was seen to: if another came meanwhile, the next look finds that it is another.
     this.#bridgeIndex = index;
     await this.#ensureForwarding(hasBridge ? 'made' : 'new');
     await this.#ensureFirewall();
@@ -106,8 +108,6 @@ export class HostNetwork {
     if (index !== this.#bridgeIndex) await this.#takeOverBridge();
     await this.#mendBridge();
     await this.#fixAddress();
-    // Another one came while we looked, and was seen to as if it were the one before.
-    if (observeIndex(bridge) !== index) return this.mend();
     this.#bridgeIndex = index;
     await this.#ensureForwarding('made');
     const generation = await this.#deps.nftGeneration();

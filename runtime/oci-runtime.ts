@@ -5,7 +5,6 @@
 import { accessSync, constants, existsSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { open, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as wait } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { programPath, runCommand, runSuccessfully } from './command.ts';
 import { type ContainerID, RuntimeOperationError, StartError } from './interface.ts';
@@ -162,19 +161,4 @@ export function createError(said: string, args: readonly string[]): StartError |
     return new RuntimeOperationError('start', `the host is out of processes or memory (${shortage}): ${text}`);
   }
   return new RuntimeOperationError('start', `the OCI runtime cannot create the container: ${text}`);
-}
-
-const begunDeadlineMs = 5_000;
-
-/**
- * Resolves when a container that was let go has heard of it, which takes some milliseconds: one that is frozen before looks
- * like one that was never let go to the next daemon, which would undo its start. Throws RuntimeOperationError.
- */
-export async function hasBegun(init: ProcessIdentity, paths: ContainerPaths): Promise<void> {
-  const endMs = performance.now() + begunDeadlineMs;
-  while (isHeldBack(init, paths)) {
-    if (performance.now() > endMs)
-      throw new RuntimeOperationError('pause', `its process does not begin within ${begunDeadlineMs} ms; try again`);
-    await wait(1);
-  }
 }

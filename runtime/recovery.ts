@@ -138,7 +138,7 @@ async function undoHalfStart(deps: RunDeps, entry: ContainerEntry): Promise<void
   const { paths, processes, record } = entry;
   const { id } = record.config;
   if (processes !== undefined) {
-    if (!isHeldBack(processes.init, paths)) {
+    if (!existsSync(paths.starting) || !isHeldBack(processes.init, paths)) {
       takeUpStart(entry);
       return;
     }

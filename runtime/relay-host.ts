@@ -41,6 +41,8 @@ interface Host {
   readonly obstacle: string | undefined;
   /** The relays that wait, or will in a moment. */
   readonly spares: Promise<Spare>[];
+  /** A session could not begin with it. */
+  isAbandoned: boolean;
 }
 
 const startDeadlineMs = 10_000;
@@ -57,9 +59,8 @@ export class RelayHost {
   readonly #dir: string;
   readonly #randomHex: (bytes: number) => string;
   readonly #runtimePath: string;
+  /** The one that the next session begins with. */
   #host: Promise<Host> | undefined;
-  /** The one of #host, once it has started. */
-  #current: Host | undefined;
   #isClosed = false;
 
   /** `runtimePath`: of the OCI runtime if that is crun, which monitors then run from a mount of its own. */
@@ -84,13 +85,17 @@ export class RelayHost {
 
   /** Connects to a new relay that runs MODE with these arguments. Throws RuntimeOperationError when none can be had. */
   async open(roles: readonly RelayRole[], args: readonly string[]): Promise<RelayStreams> {
-    const host = await this.#ensure();
+    const starting = this.#ensure();
+    const host = await starting;
     try {
       return await this.#begin(host, roles, args);
     } catch (error) {
       // Its folder was removed, or its relays were killed: another one has neither fault.
       if (this.#isClosed) throw error;
-      this.#abandon(host);
+      this.#forget(starting);
+      host.isAbandoned = true;
+      // No further session begins with it; those that it has go on.
+      host.control.end();
       return await this.#begin(await this.#ensure(), roles, args);
     }
   }
@@ -127,17 +132,13 @@ export class RelayHost {
     };
   }
 
-  /** No further session begins with it; those that it has go on. */
-  #abandon(host: Host): void {
-    if (this.#current === host) {
-      this.#current = undefined;
-      this.#host = undefined;
-    }
-    host.control.end();
+  /** By the very start that is meant: the next one may have begun meanwhile, and nobody else would ever end that. */
+  #forget(starting: Promise<Host>): void {
+    if (this.#host === starting) this.#host = undefined;
   }
 
   #refill(host: Host): void {
-    if (this.#isClosed || this.#current !== host || host.process.exitCode !== null || host.process.signalCode !== null)
+    if (this.#isClosed || host.isAbandoned || host.process.exitCode !== null || host.process.signalCode !== null)
       return;
     while (host.spares.length < spareCount) {
       const spare = this.#fork(host);
@@ -177,22 +178,15 @@ export class RelayHost {
     await this.#drop();
   }
 
-  async #ensure(): Promise<Host> {
-    if (this.#isClosed) throw new RuntimeOperationError('relay', 'the runtime is closing; try again later');
+  /** Gives the same promise until that host is forgotten. Rejects with RuntimeOperationError. */
+  #ensure(): Promise<Host> {
+    if (this.#isClosed)
+      return Promise.reject(new RuntimeOperationError('relay', 'the runtime is closing; try again later'));
     if (this.#host !== undefined) return this.#host;
     const starting = this.#start();
     this.#host = starting;
-    const forget = (): void => {
-      if (this.#host === starting) this.#host = undefined;
-    };
-    starting.then((host) => {
-      if (this.#host === starting) this.#current = host;
-      host.process.once('exit', () => {
-        forget();
-        // Or a session that hears of it late would give up the next one, which is starting, and nobody would end that.
-        if (this.#current === host) this.#current = undefined;
-      });
-    }, forget);
+    const forget = (): void => this.#forget(starting);
+    starting.then((host) => host.process.once('exit', forget), forget);
     return starting;
   }
 
@@ -230,7 +224,8 @@ export class RelayHost {
       const isShort = Buffer.byteLength(this.#dir) + 1 + 2 * sessionBytes <= maxSocketPathBytes;
       const dir = isShort ? this.#dir : `/proc/${pid}/cwd`;
       child.setMaxListeners(0);
-      return { process: child, control, lines, dir, obstacle: seal === 'sealed' ? undefined : seal, spares: [] };
+      const obstacle = seal === 'sealed' ? undefined : seal;
+      return { process: child, control, lines, dir, obstacle, spares: [], isAbandoned: false };
     } finally {
       clearTimeout(timer);
     }

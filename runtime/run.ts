@@ -44,7 +44,8 @@ export function cgroupPathOf(layout: Layout, id: ContainerID): string {
 
 /**
  * Creates the container of the bundle; its process waits to be let go. Between the marker file and process.json a
- * later daemon knows that something may be half made. Throws StartError, RuntimeOperationError, the signal's reason.
+ * later daemon knows that something may be half made, and until the marker is taken away, that it may not have been let
+ * go. Throws StartError, RuntimeOperationError, the signal's reason.
  */
 export async function prepareRun(
   deps: RunDeps & { readonly relays: RelayHost },
@@ -131,7 +132,7 @@ function removeRunFiles(layout: Layout, paths: ContainerPaths, id: ContainerID):
     rmSync(file, { force: true });
   }
   rmSync(paths.ociStateCopy, { recursive: true, force: true });
-  for (const file of [paths.process, paths.starting, paths.monitorPidFile]) rmSync(file, { force: true });
+  for (const file of [paths.monitorPidFile, paths.process, paths.starting]) rmSync(file, { force: true });
 }
 
 async function killAndWait(deps: RunDeps, process: ProcessIdentity): Promise<void> {

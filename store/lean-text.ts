@@ -17,8 +17,8 @@ export interface LeanText {
 }
 
 /** Shorter ones are not worth two parts. */
-export const minCharacters = 300;
-/** Those that were met last; of one that is met no more, who has it keeps it. */
+const minCharacters = 300;
+/** With more of them it begins anew: who has one keeps it, and the next that is like it is kept for sharing. */
 const maxShared = 512;
 /** Longer ones are of objects with keys of their own, such as a ConfigMap with many: none other has the same. */
 const maxSharedCharacters = 8_192;
@@ -70,15 +70,11 @@ function membersBefore(object: object, name: string): string {
 }
 
 function share(template: string): string {
-  if (template.length > maxSharedCharacters) return template;
-  const known = shared.get(template) ?? template;
-  shared.delete(known);
-  shared.set(known, known);
-  for (const oldest of shared.keys()) {
-    if (shared.size <= maxShared) break;
-    shared.delete(oldest);
-  }
-  return known;
+  const known = shared.get(template);
+  if (known !== undefined || template.length > maxSharedCharacters) return known ?? template;
+  if (shared.size === maxShared) shared.clear();
+  shared.set(template, template);
+  return template;
 }
 
 /** Of its own: what is cut from a longer text, or put together, keeps that in memory. */

@@ -1,5 +1,4 @@
 /** Label and field selectors: parsing and matching. Pure. Syntax: apimachinery/pkg/labels and pkg/fields. */
-
 import { type Entry, textToSearch } from './entry-object.ts';
 import { getPath } from './json.ts';
 import { checkLabelValue, checkQualifiedName } from './object-meta.ts';

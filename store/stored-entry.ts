@@ -1,5 +1,4 @@
 /** Objects as they are on disk, brought into the shape of their kind's present schema. Pure. */
-
 import { type Entry, leanEntry } from './entry-object.ts';
 import { isJsonObject, type Json } from './json.ts';
 import { keyOf } from './memory.ts';

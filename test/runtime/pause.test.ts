@@ -101,14 +101,21 @@ describe('pause and resume', function () {
     await until('it to go on', async () => (await times(id)).some((timeMs) => timeMs > resumedMs));
     assert.deepEqual((await host.runtime.containers.inspect(id))?.state, before);
   });
-  it('survive the daemon, also of one that is paused in the very moment of its start', async () => {
-    // Without a wait for its first word: it may not have heard yet that it was let go.
-    const { id } = await host.run(ticker);
-    await host.runtime.containers.pause(id);
+  it('survive the daemon, also of those that are paused in the very moment of their start', async () => {
+    // Without a wait for their first words: they may not have heard yet that they were let go.
+    const ids = await Promise.all(
+      Array.from({ length: 5 }, async () => {
+        const { id } = await host.run(ticker);
+        await host.runtime.containers.pause(id);
+        return id;
+      }),
+    );
     await host.reopen();
-    assert.equal(await isPaused(id), true);
-    await host.runtime.containers.resume(id);
-    assert.equal(await isPaused(id), false);
+    for (const id of ids) {
+      assert.equal(await isPaused(id), true);
+      await host.runtime.containers.resume(id);
+      assert.equal(await isPaused(id), false);
+    }
   });
   it('keep a signal until the process goes on', async () => {
     const { id } = await host.run(ticker);

@@ -1,7 +1,6 @@
 /** What this process holds: memory after a collection, file descriptors, and whatever keeps it alive. For tests of leaks. */
 import { readdirSync } from 'node:fs';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
+import { collectGarbage } from '../collect-garbage.ts';
 
 export interface Footprint {
   readonly heapBytes: number;
@@ -14,10 +13,8 @@ export interface Footprint {
 
 /** Collects garbage first. Effects: none that last. */
 export function observeFootprint(): Footprint {
-  setFlagsFromString('--expose-gc');
-  const collect: () => void = runInNewContext('gc');
-  collect();
-  collect(); // what finalizers let go of
+  collectGarbage();
+  collectGarbage(); // what finalizers let go of
   const { heapUsed, arrayBuffers } = process.memoryUsage();
   const handles = new Map<string, number>();
   for (const kind of process.getActiveResourcesInfo()) handles.set(kind, (handles.get(kind) ?? 0) + 1);

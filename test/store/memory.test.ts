@@ -1,8 +1,6 @@
 /** Memory and group commit: what readers and watchers see, against a model of all that was written. */
 import assert from 'node:assert/strict';
 import { EventEmitter } from 'node:events';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { coreKinds } from '../../store/core-kinds.ts';
 import type { Database, StoredChange } from '../../store/database.ts';
@@ -13,6 +11,7 @@ import { alreadyExists, notFound, StatusError } from '../../store/status-error.t
 import { decideWatchEvent, serveWatch } from '../../store/watch.ts';
 import { defaultQueueLimits, WatchQueues } from '../../store/watch-queues.ts';
 import { Writer } from '../../store/writer.ts';
+import { collectGarbage } from '../collect-garbage.ts';
 
 const kind = { storageKey: 'things' };
 
@@ -203,8 +202,6 @@ describe('Writer', () => {
   });
 
   it('holds no change that it has forgotten', async () => {
-    setFlagsFromString('--expose-gc');
-    const collectGarbage: () => void = runInNewContext('gc');
     const { writer } = makeWriter({ maxChanges: 2, maxBytes: 1e9 });
     const begin = writer.revision;
     await apply(writer, { name: 'a', value: 1 });

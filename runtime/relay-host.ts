@@ -13,11 +13,11 @@ import { describeSpawnError, programPath } from './command.ts';
 import { RuntimeOperationError } from './interface.ts';
 import { spawnChild } from './spawn-child.ts';
 
-/** A descriptor of a relay: its standard streams, or fd 4. */
+/** What a session has beside its control. */
 export type RelayRole = 'stdin' | 'stdout' | 'stderr' | 'connection';
 
 export interface RelayStreams extends Readonly<Partial<Record<RelayRole, Socket>>> {
-  /** fd 3 of the relay. */
+  /** What the session says, and hears. */
   readonly control: Socket;
   readonly pid: number;
   /** Ends the relay, which does not hear any more. */
@@ -30,6 +30,8 @@ interface Spare {
   readonly pid: number;
 }
 
+type Expecting = (spare: Spare) => void;
+
 interface Host {
   readonly process: ChildProcess;
   readonly control: Socket;
@@ -41,6 +43,10 @@ interface Host {
   readonly obstacle: string | undefined;
   /** The relays that wait, or will in a moment. */
   readonly spares: Promise<Spare>[];
+  /** Who is told when a relay says that it waits, by session: those that are forked, and those that may come back. */
+  readonly expected: Map<string, Expecting>;
+  /** Those of relays that were taken a moment ago and may be back before another could be forked. */
+  readonly away: Set<Expecting>;
   /** A session could not begin with it. */
   isAbandoned: boolean;
 }
@@ -51,7 +57,7 @@ const maxSocketPathBytes = 107;
 const sessionBytes = 8;
 /** The next session finds one, while what was taken is replaced. */
 const spareCount = 3;
-/** What was taken is replaced when its session ends, or after this: the one that begins needs the processors more. */
+/** What was taken is replaced so long after: who begins needs the processors more, and it may come back by itself. */
 const refillDelayMs = 250;
 
 export class RelayHost {
@@ -119,11 +125,7 @@ export class RelayHost {
       for (const socket of [control, ...Object.values(streams)]) socket.destroy();
       throw error;
     }
-    const timer = setTimeout(() => this.#refill(host), refillDelayMs).unref();
-    control.once('close', () => {
-      clearTimeout(timer);
-      this.#refill(host);
-    });
+    this.#expectBack(host, session, control);
     return {
       ...streams,
       control,
@@ -137,10 +139,36 @@ export class RelayHost {
     if (this.#host === starting) this.#host = undefined;
   }
 
+  /** A relay that has carried its session to the end may wait for another. */
+  #expectBack(host: Host, session: string, control: Socket): void {
+    const expecting = (spare: Spare): void => {
+      host.away.delete(expecting);
+      if (this.#isOver(host) || host.spares.length >= spareCount) host.control.write(`kill ${session}\n`);
+      else host.spares.push(Promise.resolve(spare));
+    };
+    host.away.add(expecting);
+    host.expected.set(session, expecting);
+    // By itself, not by its name: it may be on its next session by then.
+    const replace = (): void => {
+      if (host.away.delete(expecting)) this.#refill(host);
+    };
+    setTimeout(replace, refillDelayMs).unref();
+    control.once('close', () => {
+      setTimeout(() => {
+        if (host.expected.get(session) === expecting) host.expected.delete(session);
+        replace();
+      }, refillDelayMs).unref();
+    });
+  }
+
+  /** No further session begins with it. */
+  #isOver(host: Host): boolean {
+    return this.#isClosed || host.isAbandoned || host.process.exitCode !== null || host.process.signalCode !== null;
+  }
+
   #refill(host: Host): void {
-    if (this.#isClosed || host.isAbandoned || host.process.exitCode !== null || host.process.signalCode !== null)
-      return;
-    while (host.spares.length < spareCount) {
+    if (this.#isOver(host)) return;
+    while (host.spares.length + host.away.size < spareCount) {
       const spare = this.#fork(host);
       host.spares.push(spare);
       spare.catch(() => {
@@ -157,16 +185,16 @@ export class RelayHost {
     const fail = (problem: string): void => forked.reject(new RuntimeOperationError('relay', problem));
     const timer = setTimeout(() => fail(`no relay began within ${startDeadlineMs} ms; try again`), startDeadlineMs);
     const hear = (line: string): void => {
-      const [word, of, pid] = line.split(' ');
-      if (word === 'ready' && of === session) forked.resolve({ session, pid: Number(pid) });
-      else if (line.startsWith('failed ')) fail(line);
+      if (line.startsWith('failed ')) fail(line);
     };
     const ended = (): void => fail('the host of the relays has ended; try again');
+    host.expected.set(session, forked.resolve);
     host.lines.on('line', hear);
     host.process.once('exit', ended);
     host.control.write(`relay ${session}\n`);
     return forked.promise.finally(() => {
       clearTimeout(timer);
+      host.expected.delete(session);
       host.lines.off('line', hear);
       host.process.off('exit', ended);
     });
@@ -225,7 +253,27 @@ export class RelayHost {
       const dir = isShort ? this.#dir : `/proc/${pid}/cwd`;
       child.setMaxListeners(0);
       const obstacle = seal === 'sealed' ? undefined : seal;
-      return { process: child, control, lines, dir, obstacle, spares: [], isAbandoned: false };
+      const expected = new Map<string, Expecting>();
+      lines.on('line', (text) => {
+        const [word, session = '', relay] = text.split(' ');
+        if (word !== 'ready') return;
+        const hear = expected.get(session);
+        expected.delete(session);
+        // One that nobody waits for any more.
+        if (hear === undefined) control.write(`kill ${session}\n`);
+        else hear({ session, pid: Number(relay) });
+      });
+      return {
+        process: child,
+        control,
+        lines,
+        dir,
+        obstacle,
+        spares: [],
+        away: new Set(),
+        expected,
+        isAbandoned: false,
+      };
     } finally {
       clearTimeout(timer);
     }
@@ -242,6 +290,8 @@ export class RelayHost {
     const timer = setTimeout(() => host.process.kill('SIGKILL'), startDeadlineMs);
     await gone;
     clearTimeout(timer);
+    // Sessions that go on have its other end too.
+    host.control.destroy();
   }
 }
 

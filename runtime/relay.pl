@@ -1,12 +1,11 @@
 # Carries bytes between us and a process, a monitor or a connection of a container, where Node lacks the system calls:
 # namespaces, pipes and terminals for exec, SOCK_SEQPACKET for attach, another network namespace for dial. One process
-# for each session, forked by the one that relay-host.ts starts (mode "host", below). Loads nothing but strict: what
-# is loaded is in the memory of each.
-# fd 3 is control. To us: "started PID\n", "failed CODE TEXT\n", "exit N\n". From us: "resize ROWS COLUMNS\n"; its end
-# means "go away", so that a killed daemon leaves no session behind.
+# for each session, forked by the one that relay-host.ts starts (mode "host", below); one that has done a "join" waits for
+# another. Loads nothing but strict: what is loaded is in the memory of each.
+# Over its control a session tells us "started PID\n", "failed CODE TEXT\n", "exit N\n", and hears "resize ROWS COLUMNS\n"; its
+# end means "go away", so that a killed daemon leaves no session behind.
 use strict;
 
-my ($mode, @args) = @ARGV;
 # e_machine of elf(5).
 my $EM_AARCH64 = 183;
 my $machine = unpack('x18 S', content('/proc/self/exe', 20));
@@ -35,8 +34,13 @@ my $hangup_grace_seconds = 1;
 my $kill_deadline_seconds = 5;
 
 $SIG{PIPE} = 'IGNORE';
-open(my $control, '+<&=', 3) or die "no control: $!";
-fcntl($control, $F_SETFD, $FD_CLOEXEC);
+# The daemon's to the host, and what relays tell of themselves; while one has a session, $control is that of the session.
+my $control_place = 3;
+open(my $host_control, '+<&=', $control_place) or die "no control: $!";
+fcntl($host_control, $F_SETFD, $FD_CLOEXEC);
+my $control = $host_control;
+# What else the session has: stdin, stdout, stderr and connection.
+my %streams;
 
 sub tell_us { my ($line) = @_; $line =~ s/[\r\n]+/ /g; syswrite($control, "$line\n"); }
 sub give_up { my ($code, $text) = @_; tell_us("failed $code $text"); exit 0; }
@@ -185,15 +189,15 @@ sub carry {
   $resize->($rows, $columns) if defined $rows;
 
   my @outputs = $has_terminal
-    ? flow(source => $terminal, target => \*STDOUT, keep_source => 1)
-    : (flow(source => $outside->[1], target => \*STDOUT), flow(source => $outside->[2], target => \*STDERR));
+    ? flow(source => $terminal, target => delete $streams{stdout}, keep_source => 1)
+    : map { flow(source => $outside->[$_->[0]], target => delete $streams{$_->[1]}) } [1, 'stdout'], [2, 'stderr'];
   # A terminal's input ends by the character for it; the terminal itself stays.
   my @input = !$has_stdin ? ()
-    : $has_terminal ? flow(source => \*STDIN, target => $terminal, drain => 1, at_end => sub { syswrite($_[0], "\x04") })
-    : flow(source => \*STDIN, target => $outside->[0], drain => 1);
+    : $has_terminal ? flow(source => delete $streams{stdin}, target => $terminal, drain => 1, at_end => sub { syswrite($_[0], "\x04") })
+    : flow(source => delete $streams{stdin}, target => $outside->[0], drain => 1);
   @$outside = ();
-  # With a terminal, fd 2 is unused; its other end should not wait for us.
-  close(STDERR) if $has_terminal;
+  # With a terminal that of errors is unused; its other end should not wait for us.
+  %streams = ();
   # Last: whoever hears it takes our processor.
   tell_us("started $pid");
 
@@ -273,7 +277,7 @@ sub end_process {
   select(my $late = $ready, undef, undef, $kill_deadline_seconds);
 }
 
-# attach DIR: fd 0 to the monitor's socket in DIR. What comes back is in the log as well, and is dropped.
+# attach DIR: stdin to the monitor's socket in DIR. What comes back is in the log as well, and is dropped.
 sub run_attach {
   my ($dir) = @_;
   chdir $dir or give_up(0, "chdir $dir: $!");
@@ -281,7 +285,7 @@ sub run_attach {
   connect($monitor, pack('S a*', $AF_UNIX, "attach\0")) or give_up(0, "connect to the monitor: $!");
   tell_us("started $$");
   # Small enough for one packet. The monitor tells the end of our input from our going away only by shutdown.
-  my $input = flow(source => \*STDIN, target => $monitor, chunk => 8192, drain => 1, at_end => sub { shutdown($_[0], 1); });
+  my $input = flow(source => $streams{stdin}, target => $monitor, chunk => 8192, drain => 1, at_end => sub { shutdown($_[0], 1); });
   for (;;) {
     for my $ready (pump([$input], [$control, $monitor])) {
       if ($ready == $control) { exit 0 unless listen_to_us(sub {}); next; }
@@ -291,8 +295,7 @@ sub run_attach {
   }
 }
 
-# dial PID START_TICKS PORT: connects to the port of loopback in the network of a process, IPv4 first; fd 4 is our end of
-# the connection.
+# dial PID START_TICKS PORT: connects to the port of loopback in the network of a process, IPv4 first, for the session's connection.
 sub run_dial {
   my ($pid, $start_ticks, $port) = @_;
   open(my $namespace, '<', "/proc/$pid/ns/net") or give_up(0, "network of process $pid: $!");
@@ -307,7 +310,7 @@ sub run_dial {
     connect($connection, pack('S n N x15 C N', $AF_INET6, $port, 0, 1, 0)) or give_up(0, $problem);
   }
   tell_us("started $$");
-  my $ours = descriptor(4, '+<&=');
+  my $ours = $streams{connection};
   my $end_writing = sub { shutdown($_[0], 1); };
   my @flows = (
     flow(source => $connection, target => $ours, keep_source => 1, at_end => $end_writing),
@@ -361,6 +364,8 @@ sub leaving_keyring { return step(keyctl => [1, 0], '0 keyctl', forgives => 1 <<
 sub entering { my ($type, $number) = @_; return step(setns => [$number, 0], "0 setns $type"); }
 
 # A working directory like /proc/self/fd/7 must not lead to what we have open (CVE-2024-21626). The first three stay as well.
+# Of processes: what our children are in unless they join another. The host's handle.
+my $own_processes;
 my $last_cap = content('/proc/sys/kernel/cap_last_cap') + 0 || 63;
 my $has_close_range = syscall($numbers{close_range}, 0x7fffffff, 0x7fffffff, 0) == 0;
 sub closing_all_but {
@@ -424,7 +429,7 @@ sub executing {
 
 # join PID START_TICKS HAS_STDIN OOM_SCORE_ADJ, then what relay-join.ts says: what the OCI runtime's exec does, without its
 # two programs to load (25 ms). The process is our child, in the namespaces and cgroups of process PID, confined as the
-# arguments say before it becomes the program.
+# arguments say before it becomes the program. True: we are as we were before.
 sub run_join {
   my ($pid, $start_ticks, $has_stdin, $oom_score_adj, @rest) = @_;
   my %process = map { $_ => shift @rest } qw(uid gid umask bounding effective permitted inheritable ambient no_new_privs seccomp cwd);
@@ -475,6 +480,7 @@ sub run_join {
     confining(\%process, \%lists, \$filter, unpack('Q', pack('P', $cwd))),
   );
   my @programs = executing(@lists{qw(args env)});
+  $forgiven = 0;
   my $own_score = content('/proc/self/oom_score_adj') + 0;
   # Ours meanwhile, and so the child's.
   change_oom_score($oom_score_adj) if $own_score != $oom_score_adj;
@@ -515,10 +521,16 @@ sub run_join {
       exit 0;
     }
   }
-  change_oom_score($own_score) if $own_score != $oom_score_adj;
+  # The next one's children are to be in the namespace of that, or in ours.
+  my $is_as_before = take(entering(pid => fileno($own_processes))) eq '';
+  if ($own_score != $oom_score_adj) {
+    change_oom_score($own_score);
+    $is_as_before &&= content('/proc/self/oom_score_adj') == $own_score;
+  }
   close_numbers(@inside, @cgroups, map { $_->[1] } @namespaces);
   if ($said ne '') { waitpid($child, 0); give_up($said =~ s/^([0-9]+) //s ? $1 : 0, $said); }
   carry($child, $has_stdin, undef, \@outside);
+  return $is_as_before;
 }
 
 sub change_oom_score { my ($score) = @_; if (open(my $file, '>', '/proc/self/oom_score_adj')) { syswrite($file, $score); } }
@@ -530,8 +542,9 @@ sub start_ticks {
   return (split / /, $stat)[19] // '';
 }
 
-# host DIR RUNTIME: forks the relays. fd 3 is the daemon's: "relay SESSION\n" asks for one, which says "ready SESSION PID\n" there
-# when it waits in DIR on a socket of that name; "kill SESSION\n" ends it; the end of fd 3 is that of us and of those that wait.
+# host DIR RUNTIME: forks the relays. Control is the daemon's: "relay ID\n" asks for one, which says "ready ID PID\n" there
+# when it waits in DIR on a socket of that name, also when it does so once more; "kill ID\n" ends it; the end of control is that of
+# us and of those that wait. Returns in a relay: its id, and what it can read from when we have gone.
 # RUNTIME: the OCI runtime of the monitors if that is crun, else empty.
 sub run_host {
   my ($dir, $runtime, $seal) = @_;
@@ -539,9 +552,7 @@ sub run_host {
   umask 0077;
   # Processes of the container see us on our way into it: they may neither read nor trace us.
   syscall($numbers{prctl}, $PR_SET_DUMPABLE, 0, 0, 0, 0);
-  # So that no connection gets a number that a role has.
-  my @reserved;
-  do { open(my $unused, '<', '/dev/null') or give_up(0, "/dev/null: $!"); push @reserved, $unused; } while fileno($reserved[-1]) < 4;
+  open($own_processes, '<', '/proc/self/ns/pid') or give_up(0, "our namespace of processes: $!");
   keep_runtime($runtime);
   # Only we have its writing end: a relay that waits sees by it that we have gone.
   pipe(my $life, my $living) or give_up(0, "pipe: $!");
@@ -569,14 +580,18 @@ sub run_host {
     if (!$count) { unlink keys %relays; exit 0; }
     while ($told =~ s/^(relay|kill) ([0-9a-f]+)\n//) {
       my ($what, $id) = ($1, $2);
-      if ($what eq 'kill') { kill('KILL', $relays{$id}) if defined $relays{$id}; next; }
+      if ($what eq 'kill') {
+        kill('KILL', $relays{$id}) if defined $relays{$id};
+        unlink $id;
+        next;
+      }
       my $pid = fork();
       if (!defined $pid) { tell_us("failed 0 fork: $!"); next; }
       if ($pid != 0) { $relays{$id} = $pid; next; }
       syscall($numbers{rt_sigprocmask}, $SIG_UNBLOCK, $children_signal, 0, 8);
       $told = '';
       close($_) for $living, $ends;
-      return wait_for_session($id, $life, \@reserved);
+      return ($id, $life);
     }
   }
 }
@@ -606,7 +621,7 @@ sub keep_runtime {
   syscall($numbers{close}, $fd);
 }
 
-# monitor DIR LOG UMASK COUNT ENV... COMMAND...: becomes a monitor, which has fd 3 for its own words, LOG for its errors and
+# monitor DIR LOG UMASK COUNT ENV... COMMAND...: becomes a monitor, which has control as fd 3 for its own words, LOG for its errors and
 # nothing else of ours. A daemon that has gone meanwhile would look for it in vain: then nothing is begun.
 sub run_monitor {
   my ($dir, $log, $umask, $count, @rest) = @_;
@@ -620,8 +635,9 @@ sub run_monitor {
   syscall($numbers{setsid});
   my $is_there = !defined recv($control, my $byte, 1, $MSG_PEEK | $MSG_DONTWAIT) && $! == $EAGAIN;
   exit 0 unless $is_there;
-  fcntl($control, $F_SETFD, 0);
-  my @kept = (fileno($control));
+  syscall($numbers{dup3}, fileno($control), $control_place, 0) < 0 and give_up($! + 0, "dup: $!");
+  $control = $host_control; # which has that number
+  my @kept = ($control_place);
   # Unless there is another version of it by now.
   if (defined $runtime_handle && state_of($runtime_path) eq $runtime_state
     && syscall($numbers{dup3}, fileno($runtime_handle), $runtime_place, 0) >= 0) {
@@ -642,21 +658,28 @@ sub own_memory {
   }
 }
 
-# Waits for the connections of a session, one for each descriptor that it has. The first line says which: ROLE, and for
-# control "control ROLES MODE ARGS...", the arguments percent-encoded, ROLES joined by commas.
-my %places = (stdin => 0, stdout => 1, stderr => 2, control => 3, connection => 4);
+# Waits for the connections of a session, one for each stream that it has. The first line says which: ROLE, and for
+# control "control ROLES MODE ARGS...", the arguments percent-encoded, ROLES joined by commas. Returns mode and arguments.
+my %is_role = map { $_ => 1 } qw(stdin stdout stderr control connection);
 # Arguments and environment of a program have at most some 6 MB (execve(2)), thrice that when encoded.
 my $max_line = 20_000_000;
+# Of the arguments of a session: memory that perl has once it keeps.
+my $max_kept_bytes = 65_536;
 
 sub wait_for_session {
-  my ($id, $life, $reserved) = @_;
-  socket(my $listener, $AF_UNIX, $SOCK_STREAM, 0) or give_up(0, "socket: $!");
-  bind($listener, pack('S a*', $AF_UNIX, "$id\0")) or give_up(0, "bind: $!");
-  listen($listener, 8) or give_up(0, "listen: $!");
+  my ($id, $life) = @_;
+  # That of the last session ends with this.
+  my $is_first = $control == $host_control;
+  ($control, $told, %streams) = ($host_control, '');
+  # Nobody counts on one that comes back: what it would say is of those that are being forked.
+  my $fail = sub { give_up(0, "$_[0]: $!") if $is_first; exit 0; };
+  socket(my $listener, $AF_UNIX, $SOCK_STREAM, 0) or $fail->('socket');
+  bind($listener, pack('S a*', $AF_UNIX, "$id\0")) or $fail->('bind');
+  listen($listener, 8) or $fail->('listen');
   unblock($listener);
   tell_us("ready $id $$");
-  $0 = 'holdfast-relay wait';
   own_memory();
+  $0 = 'holdfast-relay wait';
   my (@news, %session, @roles, @args);
   while (!@roles || grep { !defined $session{$_} } @roles) {
     my $read = '';
@@ -677,20 +700,15 @@ sub wait_for_session {
       if (!defined $line) { push @news, $new; next; }
       my ($role, $roles, @rest) = split / /, $line, -1;
       # It went away before it had said what it is: the session has lost a part, and nobody else will ask for it.
-      if (!defined $role || !defined $places{$role}) { unlink $id; exit 0; }
+      if (!defined $role || !$is_role{$role}) { unlink $id; exit 0; }
       $session{$role} = $new->[0];
       if ($role eq 'control') { @roles = split /,/, $roles; @args = map { s/%([0-9A-F]{2})/chr hex $1/ger } @rest; }
     }
   }
   unlink $id;
-  # First: among them are the numbers that the session's own get.
-  close($_) for $listener, $life, @$reserved;
-  for my $role (keys %session) {
-    my $handle = $session{$role};
-    fcntl($handle, $F_SETFL, fcntl($handle, $F_GETFL, 0) & ~$O_NONBLOCK);
-    syscall($numbers{dup3}, fileno($handle), $places{$role}, 0) < 0 and give_up(0, "dup: $!");
-    close($handle);
-  }
+  $control = delete $session{control};
+  fcntl($control, $F_SETFL, fcntl($control, $F_GETFL, 0) & ~$O_NONBLOCK);
+  %streams = %session;
   return @args;
 }
 
@@ -719,16 +737,19 @@ sub seal {
   while (sysread($program, my $part, 1 << 20)) { syswrite($copy, $part) == length $part or return "copy: $!"; }
   # F_ADD_SEALS: no further seals, no shrinking, growing or writing.
   fcntl($copy, 1033, 0xf) or return "seal: $!";
-  fcntl($control, $F_SETFD, 0);
+  fcntl($host_control, $F_SETFD, 0);
   exec { "/proc/self/fd/$fd" } 'perl', $0, 'host', $dir, $runtime, 'sealed';
   return "exec: $!";
 }
 
-if ($mode eq 'host') {
-  my ($dir, $runtime, $seal) = @args;
-  ($mode, @args) = run_host($dir, $runtime, $seal // seal($dir, $runtime));
-}
-# What ps shows; the command that is run is nobody's business.
-$0 = "holdfast-relay $mode";
 my %modes = (exec => \&run_exec, join => \&run_join, attach => \&run_attach, dial => \&run_dial, monitor => \&run_monitor);
-($modes{$mode} // sub { give_up(0, "no mode $mode"); })->(@args);
+my (undef, $dir, $runtime, $seal) = @ARGV;
+my ($id, $life) = run_host($dir, $runtime, $seal // seal($dir, $runtime));
+for (;;) {
+  my ($mode, @args) = wait_for_session($id, $life);
+  # What ps shows; the command that is run is nobody's business.
+  $0 = "holdfast-relay $mode";
+  my $is_as_before = ($modes{$mode} // sub { give_up(0, "no mode $mode"); })->(@args);
+  # To fork another would cost whoever comes next 3 ms of this machine. Only a join is sure to leave nothing behind.
+  exit 0 unless $mode eq 'join' && $is_as_before && length(join '', @args) < $max_kept_bytes;
+}

@@ -1,6 +1,6 @@
 /**
- * Begins a relay (relay.pl) or archive.pl, one process for each session: what it carries are its standard streams, which
- * Node reads and writes as they are; what it says on fd 3 is parsed here. Effects; parseRelayMessage is pure.
+ * Begins the session of a relay (relay.pl) or archive.pl: what it carries are its streams, which Node reads and writes as
+ * they are; what it says on its control, fd 3 of archive.pl, is parsed here. Effects; parseRelayMessage is pure.
  */
 import type { Socket } from 'node:net';
 import { PassThrough, pipeline, type Readable, type Writable } from 'node:stream';
@@ -49,7 +49,7 @@ export interface RelayRequest {
   readonly args: readonly string[];
   readonly hasStdin: boolean;
   readonly hasOutput: boolean;
-  /** fd 4, for a connection; of a relay only. */
+  /** Of a relay only. */
   readonly hasConnection?: boolean | undefined;
   readonly deadlineMs: number;
   /** Counts until it has started. */

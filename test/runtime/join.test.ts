@@ -207,6 +207,51 @@ describe('a process that joins a container', () => {
     await host.runtime.containers.remove(id);
   });
 
+  it('is carried by a relay that has carried others, and has nothing left of them', async () => {
+    const { id } = await host.run(sleep);
+    const parentOf = (pid: string): string => {
+      const parent = /^PPid:\s*(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
+      assert.ok(parent);
+      return parent;
+    };
+    const carry = async (): Promise<string> => {
+      const session = await open(id, { args: ['cat'], hasStdin: true });
+      const relay = parentOf(String(session.pid));
+      assert.equal(readFileSync(`/proc/${session.pid}/oom_score_adj`, 'utf8'), '0\n');
+      session.stdin?.end();
+      assert.equal(await session.exit, 0);
+      return relay;
+    };
+    const look = (relay: string) => ({
+      links: readdirSync(`/proc/${relay}/fd`).map((number) => readlinkSync(`/proc/${relay}/fd/${number}`)),
+      ofChildren: readlinkSync(`/proc/${relay}/ns/pid_for_children`),
+      oomScore: readFileSync(`/proc/${relay}/oom_score_adj`, 'utf8'),
+    });
+    // It is replaced if it is away for long, and then not needed when it comes back.
+    const found = await until('a relay that comes back', async () => {
+      const relay = await carry();
+      const isWaiting = () => readFileSync(`/proc/${relay}/cmdline`, 'utf8').startsWith('holdfast-relay wait');
+      const isBack = await until('its wait', isWaiting, 1_000).catch(() => false);
+      if (isBack === false) return undefined;
+      writeFileSync(`/proc/${relay}/oom_score_adj`, '200');
+      const before = look(relay);
+      const others = new Set<string>();
+      for (let other = await carry(); other !== relay; other = await carry()) {
+        if (others.size > 20) return undefined;
+        others.add(other);
+      }
+      return (await until('its wait', isWaiting, 1_000).catch(() => false)) === false
+        ? undefined
+        : { before, after: look(relay), ofHost: look(parentOf(relay)).links };
+    });
+    assert.deepEqual(found.after, { ...found.before, links: found.after.links });
+    assert.deepEqual([found.after.ofChildren, found.after.oomScore], [readlinkSync('/proc/self/ns/pid'), '200\n']);
+    // Of its own: what it listens on, one socket.
+    for (const { links } of [found.before, found.after])
+      assert.match(links.filter((link) => !found.ofHost.includes(link)).join(), /^socket:\[\d+\]$/);
+    await host.runtime.containers.remove(id);
+  });
+
   it('does not get out through a folder that leads to something open', async () => {
     const { id } = await host.run(sleep);
     for (let number = 3; number < 12; number += 1) {

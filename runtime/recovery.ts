@@ -139,6 +139,7 @@ async function undoHalfStart(deps: RunDeps, entry: ContainerEntry): Promise<void
   const { id } = record.config;
   if (processes !== undefined) {
     if (!existsSync(paths.starting) || !isHeldBack(processes.init, paths)) {
+      await rm(paths.starting, { force: true });
       takeUpStart(entry);
       return;
     }

@@ -32,6 +32,11 @@ interface Spare {
 
 type Expecting = (spare: Spare) => void;
 
+/** One that has carried a session of `owner`, whose words are in its memory. */
+interface Kept extends Spare {
+  readonly timer: NodeJS.Timeout;
+}
+
 interface Host {
   readonly process: ChildProcess;
   readonly control: Socket;
@@ -45,8 +50,8 @@ interface Host {
   readonly spares: Promise<Spare>[];
   /** Who is told when a relay says that it waits, by session: those that are forked, and those that may come back. */
   readonly expected: Map<string, Expecting>;
-  /** Those of relays that were taken a moment ago and may be back before another could be forked. */
-  readonly away: Set<Expecting>;
+  /** Relays that came back, by the owner of their sessions; the one that was used last is the last. */
+  readonly kept: Map<string, Kept>;
   /** A session could not begin with it. */
   isAbandoned: boolean;
 }
@@ -57,8 +62,13 @@ const maxSocketPathBytes = 107;
 const sessionBytes = 8;
 /** The next session finds one, while what was taken is replaced. */
 const spareCount = 3;
-/** What was taken is replaced so long after: who begins needs the processors more, and it may come back by itself. */
+/** What was taken is replaced so long after: who begins needs the processors more. */
 const refillDelayMs = 250;
+/** One whose session is over comes back within this, or nobody wants it any more. */
+const comeBackMs = 250;
+const keptCount = 3;
+/** Longer than the usual period of a probe. */
+const keptMs = 60_000;
 
 export class RelayHost {
   /** Absolute; it holds the socket. */
@@ -89,12 +99,15 @@ export class RelayHost {
     );
   }
 
-  /** Connects to a new relay that runs MODE with these arguments. Throws RuntimeOperationError when none can be had. */
-  async open(roles: readonly RelayRole[], args: readonly string[]): Promise<RelayStreams> {
+  /**
+   * Connects to a relay that runs MODE with these arguments: to a new one, or to one that had sessions of this owner alone, as
+   * its memory still has what those were told. Throws RuntimeOperationError when none can be had.
+   */
+  async open(roles: readonly RelayRole[], args: readonly string[], owner?: string): Promise<RelayStreams> {
     const starting = this.#ensure();
     const host = await starting;
     try {
-      return await this.#begin(host, roles, args);
+      return await this.#begin(host, { roles, args, owner });
     } catch (error) {
       // Its folder was removed, or its relays were killed: another one has neither fault.
       if (this.#isClosed) throw error;
@@ -102,12 +115,20 @@ export class RelayHost {
       host.isAbandoned = true;
       // No further session begins with it; those that it has go on.
       host.control.end();
-      return await this.#begin(await this.#ensure(), roles, args);
+      return await this.#begin(await this.#ensure(), { roles, args, owner });
     }
   }
 
-  async #begin(host: Host, roles: readonly RelayRole[], args: readonly string[]): Promise<RelayStreams> {
-    const { session, pid } = await (host.spares.shift() ?? this.#fork(host));
+  async #begin(
+    host: Host,
+    request: {
+      readonly roles: readonly RelayRole[];
+      readonly args: readonly string[];
+      readonly owner: string | undefined;
+    },
+  ): Promise<RelayStreams> {
+    const { roles, args, owner } = request;
+    const { session, pid } = await this.#take(host, owner);
     const path = join(host.dir, session);
     const connectAs = (role: RelayRole | 'control', line: string): Socket => {
       const socket = connect({ path, allowHalfOpen: role === 'connection' });
@@ -125,40 +146,54 @@ export class RelayHost {
       for (const socket of [control, ...Object.values(streams)]) socket.destroy();
       throw error;
     }
-    this.#expectBack(host, session, control);
-    return {
-      ...streams,
-      control,
-      pid,
-      kill: () => void host.control.write(`kill ${session}\n`),
+    const kill = (): void => this.#dismiss(host, session);
+    if (owner === undefined) return { ...streams, control, pid, kill };
+    const expecting = (spare: Spare): void => this.#keep(host, owner, spare);
+    const isExpected = (): boolean => host.expected.get(session) === expecting;
+    host.expected.set(session, expecting);
+    control.once('close', () => {
+      setTimeout(() => isExpected() && host.expected.delete(session), comeBackMs).unref();
+    });
+    // It has one name for all of its sessions: not that of the next one is meant.
+    return { ...streams, control, pid, kill: () => isExpected() && host.expected.delete(session) && kill() };
+  }
+
+  #take(host: Host, owner: string | undefined): Spare | Promise<Spare> {
+    const kept = owner === undefined ? undefined : this.#release(host, owner);
+    if (kept !== undefined) return kept;
+    setTimeout(() => this.#refill(host), refillDelayMs).unref();
+    return host.spares.shift() ?? this.#fork(host);
+  }
+
+  /** A relay that has carried its session to the end waits for another. */
+  #keep(host: Host, owner: string, { session, pid }: Spare): void {
+    const end = (): void => {
+      const ended = this.#release(host, owner);
+      if (ended !== undefined) this.#dismiss(host, ended.session);
     };
+    end();
+    if (this.#isOver(host)) return this.#dismiss(host, session);
+    host.kept.set(owner, { session, pid, timer: setTimeout(end, keptMs).unref() });
+    const [oldest] = host.kept;
+    if (oldest === undefined || host.kept.size <= keptCount) return;
+    this.#release(host, oldest[0]);
+    this.#dismiss(host, oldest[1].session);
+  }
+
+  #release(host: Host, owner: string): Kept | undefined {
+    const kept = host.kept.get(owner);
+    clearTimeout(kept?.timer);
+    host.kept.delete(owner);
+    return kept;
+  }
+
+  #dismiss(host: Host, session: string): void {
+    host.control.write(`kill ${session}\n`);
   }
 
   /** By the very start that is meant: the next one may have begun meanwhile, and nobody else would ever end that. */
   #forget(starting: Promise<Host>): void {
     if (this.#host === starting) this.#host = undefined;
-  }
-
-  /** A relay that has carried its session to the end may wait for another. */
-  #expectBack(host: Host, session: string, control: Socket): void {
-    const expecting = (spare: Spare): void => {
-      host.away.delete(expecting);
-      if (this.#isOver(host) || host.spares.length >= spareCount) host.control.write(`kill ${session}\n`);
-      else host.spares.push(Promise.resolve(spare));
-    };
-    host.away.add(expecting);
-    host.expected.set(session, expecting);
-    // By itself, not by its name: it may be on its next session by then.
-    const replace = (): void => {
-      if (host.away.delete(expecting)) this.#refill(host);
-    };
-    setTimeout(replace, refillDelayMs).unref();
-    control.once('close', () => {
-      setTimeout(() => {
-        if (host.expected.get(session) === expecting) host.expected.delete(session);
-        replace();
-      }, refillDelayMs).unref();
-    });
   }
 
   /** No further session begins with it. */
@@ -168,7 +203,7 @@ export class RelayHost {
 
   #refill(host: Host): void {
     if (this.#isOver(host)) return;
-    while (host.spares.length + host.away.size < spareCount) {
+    while (host.spares.length < spareCount) {
       const spare = this.#fork(host);
       host.spares.push(spare);
       spare.catch(() => {
@@ -214,7 +249,15 @@ export class RelayHost {
     const starting = this.#start();
     this.#host = starting;
     const forget = (): void => this.#forget(starting);
-    starting.then((host) => host.process.once('exit', forget), forget);
+    starting.then(
+      (host) =>
+        host.process.once('exit', () => {
+          forget();
+          // Sessions that go on have its other end too.
+          host.control.destroy();
+        }),
+      forget,
+    );
     return starting;
   }
 
@@ -270,7 +313,7 @@ export class RelayHost {
         dir,
         obstacle,
         spares: [],
-        away: new Set(),
+        kept: new Map(),
         expected,
         isAbandoned: false,
       };
@@ -290,8 +333,6 @@ export class RelayHost {
     const timer = setTimeout(() => host.process.kill('SIGKILL'), startDeadlineMs);
     await gone;
     clearTimeout(timer);
-    // Sessions that go on have its other end too.
-    host.control.destroy();
   }
 }
 

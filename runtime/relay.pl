@@ -46,7 +46,7 @@ sub tell_us { my ($line) = @_; $line =~ s/[\r\n]+/ /g; syswrite($control, "$line
 sub give_up { my ($code, $text) = @_; tell_us("failed $code $text"); exit 0; }
 $SIG{__DIE__} = sub { give_up(0, $_[0]); };
 # Perl would first take apart all that it has, which copies every page of it (2 ms) while others wait for the processor.
-END { syscall($numbers{exit_group}, $?); }
+END { syscall($numbers{exit_group}, $? + 0); }
 sub descriptor { my ($number, $way) = @_; open(my $fh, $way, $number) or give_up(0, "descriptor $number: $!"); return $fh; }
 sub unblock { my ($fh) = @_; fcntl($fh, $F_SETFL, fcntl($fh, $F_GETFL, 0) | $O_NONBLOCK); }
 sub pidfd { my $fd = syscall($numbers{pidfd_open}, $_[0] + 0, 0); return $fd < 0 ? undef : descriptor($fd, '<&='); }
@@ -363,10 +363,10 @@ sub leaving_keyring { return step(keyctl => [1, 0], '0 keyctl', forgives => 1 <<
 
 sub entering { my ($type, $number) = @_; return step(setns => [$number, 0], "0 setns $type"); }
 
-# A working directory like /proc/self/fd/7 must not lead to what we have open (CVE-2024-21626). The first three stay as well.
 # Of processes: what our children are in unless they join another. The host's handle.
 my $own_processes;
 my $last_cap = content('/proc/sys/kernel/cap_last_cap') + 0 || 63;
+# A working directory like /proc/self/fd/7 must not lead to what we have open (CVE-2024-21626). The first three stay as well.
 my $has_close_range = syscall($numbers{close_range}, 0x7fffffff, 0x7fffffff, 0) == 0;
 sub closing_all_but {
   my %kept = map { $_ => 1 } @_;
@@ -391,6 +391,8 @@ sub confining {
   my @filtering = $$filter eq '' ? () : step(prctl => [$PR_SET_SECCOMP, 2, $program], '0 seccomp');
   my @groups = map { $_ + 0 } @{$lists->{groups}};
   my $sets = pack('L6', map { my $shift = $_; map { $caps{$_} >> $shift & 0xffffffff } qw(effective permitted inheritable) } 0, 32);
+  # By a kernel that does not know it, or a filter.
+  my $unneeded = 1 << $EINVAL | 1 << $EPERM | 1 << $ENOSYS;
   my $there = "255 chdir to `$process->{cwd}`";
   return (
     (map {
@@ -405,11 +407,11 @@ sub confining {
       grep { !($caps{bounding} >> $_ & 1) } 0 .. $last_cap),
     $process->{no_new_privs} ? () : @filtering,
     step(setgroups => [scalar @groups, pack('L*', @groups)], '0 setgroups'),
-    step(prctl => [$PR_SET_KEEPCAPS, 1], '', forgives => 1 << $EPERM),
+    step(prctl => [$PR_SET_KEEPCAPS, 1], '0 keepcaps', forgives => $unneeded),
     step(setresgid => [$gid, $gid, $gid], '0 setresgid'),
     step(setresuid => [$uid, $uid, $uid], '0 setresuid'),
     step(capset => [pack('L l', 0x20080522, 0), $sets], '0 capset'),
-    step(prctl => [$PR_CAP_AMBIENT, 4], '', forgives => 1 << $EINVAL | 1 << $EPERM),
+    step(prctl => [$PR_CAP_AMBIENT, 4], '0 ambient capabilities', forgives => $unneeded),
     (map { step(prctl => [$PR_CAP_AMBIENT, 2, $_], "0 ambient capability $_") } grep { $caps{ambient} >> $_ & 1 } 0 .. $last_cap),
     step(chdir => [$process->{cwd}], $there, after => 1 << $EACCES),
     step(getcwd => [$name, $path_max], $there),
@@ -739,7 +741,9 @@ sub seal {
   fcntl($copy, 1033, 0xf) or return "seal: $!";
   fcntl($host_control, $F_SETFD, 0);
   exec { "/proc/self/fd/$fd" } 'perl', $0, 'host', $dir, $runtime, 'sealed';
-  return "exec: $!";
+  my $problem = "exec: $!";
+  fcntl($host_control, $F_SETFD, $FD_CLOEXEC);
+  return $problem;
 }
 
 my %modes = (exec => \&run_exec, join => \&run_join, attach => \&run_attach, dial => \&run_dial, monitor => \&run_monitor);
@@ -750,6 +754,7 @@ for (;;) {
   # What ps shows; the command that is run is nobody's business.
   $0 = "holdfast-relay $mode";
   my $is_as_before = ($modes{$mode} // sub { give_up(0, "no mode $mode"); })->(@args);
-  # To fork another would cost whoever comes next 3 ms of this machine. Only a join is sure to leave nothing behind.
+  # Another one would cost whoever comes next 3 ms of a processor. Only a join leaves nothing behind but words in our memory, for
+  # which relay-host.ts lets nobody have us but who had us before.
   exit 0 unless $mode eq 'join' && $is_as_before && length(join '', @args) < $max_kept_bytes;
 }

@@ -40,8 +40,8 @@ export class RelayError extends RuntimeOperationError {
 }
 
 export interface RelayRequest {
-  readonly program:
-    | { readonly kind: 'relay'; readonly host: RelayHost }
+  readonly program: /** owner: as RelayHost.open() takes it. */
+    | { readonly kind: 'relay'; readonly host: RelayHost; readonly owner?: string }
     /** A process of its own. */
     | { readonly kind: 'script'; readonly script: 'archive.pl' };
   /** For error messages. */
@@ -98,7 +98,7 @@ async function openEnds(request: RelayRequest): Promise<RelayEnds> {
     ...(hasOutput ? (['stdout', 'stderr'] as const) : []),
     ...(hasConnection ? (['connection'] as const) : []),
   ];
-  const { control, stdin, stdout, stderr, connection, kill } = await program.host.open(roles, args);
+  const { control, stdin, stdout, stderr, connection, kill } = await program.host.open(roles, args, program.owner);
   // So that its end is seen: nothing comes on it.
   stdin?.resume();
   return { control, stdin, stdout, stderr, connection, kill, failure: new Promise(() => {}) };

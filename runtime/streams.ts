@@ -143,7 +143,7 @@ export class ContainerStreams {
     const args = formatJoin({ init, process, hasStdin: request.hasStdin, cgroupFiles, seccompFile });
     if (args === undefined) return undefined;
     try {
-      return await this.#startExec(args, request, signal);
+      return await this.#startExec(args, request, signal, entry.record.config.id);
     } catch (error) {
       // The program was found wanting, or nothing can be entered any more.
       if (!(error instanceof RelayError) || error.code !== 0) throw this.#explainExec(entry, request, error);
@@ -153,9 +153,15 @@ export class ContainerStreams {
     }
   }
 
-  async #startExec(args: readonly string[], request: ExecRequest, signal: AbortSignal): Promise<StreamSession> {
+  /** `owner`: whose relay it may be, and remain. */
+  async #startExec(
+    args: readonly string[],
+    request: ExecRequest,
+    signal: AbortSignal,
+    owner?: ContainerID,
+  ): Promise<StreamSession> {
     const relay = await startRelay({
-      program: { kind: 'relay', host: this.#deps.relays },
+      program: { kind: 'relay', host: this.#deps.relays, ...(owner === undefined ? {} : { owner }) },
       operation: 'exec',
       args,
       hasStdin: request.hasStdin,

@@ -12,6 +12,7 @@ import { runCommand, runSuccessfully } from '../../runtime/command.ts';
 import { createRuntime, ImageNotPresentError, RuntimeClosedError, RuntimeOperationError } from '../../runtime/index.ts';
 import { createLayout } from '../../runtime/layout.ts';
 import { startMonitor } from '../../runtime/monitor.ts';
+import { RelayError, startRelay } from '../../runtime/relay.ts';
 import { RelayHost } from '../../runtime/relay-host.ts';
 import { SyscallError, Syscalls } from '../../runtime/syscalls.ts';
 import { never, TestHost, until } from './host.ts';
@@ -94,6 +95,15 @@ describe('a monitor', () => {
       startMonitor({ ...request, conmon: 'conmon', runtime: { ...request.runtime, path: '/no/crun' } }),
       RuntimeOperationError,
     );
+  });
+
+  it('and an exec of an OCI runtime that is missing: the code says so', async () => {
+    const session = join(dir, 'session');
+    await mkdir(session);
+    const request = { operation: 'exec', hasStdin: false, hasOutput: true, deadlineMs: 60_000, signal: never };
+    const args = ['exec', session, '0', '0', '0', '/no/crun'];
+    const starting = startRelay({ ...request, program: { kind: 'relay', host: relays }, args });
+    await assert.rejects(starting, (error: unknown) => error instanceof RelayError && error.code === 126);
   });
 
   it('gets nothing of ours but its own words and errors, and signals as they are by default', async () => {

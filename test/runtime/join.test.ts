@@ -227,28 +227,33 @@ describe('a process that joins a container', () => {
       ofChildren: readlinkSync(`/proc/${relay}/ns/pid_for_children`),
       oomScore: readFileSync(`/proc/${relay}/oom_score_adj`, 'utf8'),
     });
-    // It is replaced if it is away for long, and then not needed when it comes back.
     const found = await until('a relay that comes back', async () => {
       const relay = await carry();
       const isWaiting = () => readFileSync(`/proc/${relay}/cmdline`, 'utf8').startsWith('holdfast-relay wait');
-      const isBack = await until('its wait', isWaiting, 1_000).catch(() => false);
-      if (isBack === false) return undefined;
-      writeFileSync(`/proc/${relay}/oom_score_adj`, '200');
-      const before = look(relay);
-      const others = new Set<string>();
-      for (let other = await carry(); other !== relay; other = await carry()) {
-        if (others.size > 20) return undefined;
-        others.add(other);
+      try {
+        await until('its wait', isWaiting, 1_000);
+        writeFileSync(`/proc/${relay}/oom_score_adj`, '200');
+        const before = look(relay);
+        if ((await carry()) !== relay) return undefined;
+        await until('its wait', isWaiting, 1_000);
+        return { relay, before, after: look(relay), ofHost: look(parentOf(relay)).links };
+      } catch {
+        return undefined; // it has ended meanwhile
       }
-      return (await until('its wait', isWaiting, 1_000).catch(() => false)) === false
-        ? undefined
-        : { before, after: look(relay), ofHost: look(parentOf(relay)).links };
     });
     assert.deepEqual(found.after, { ...found.before, links: found.after.links });
     assert.deepEqual([found.after.ofChildren, found.after.oomScore], [readlinkSync('/proc/self/ns/pid'), '200\n']);
     // Of its own: what it listens on, one socket.
     for (const { links } of [found.before, found.after])
       assert.match(links.filter((link) => !found.ofHost.includes(link)).join(), /^socket:\[\d+\]$/);
+    assert.equal(found.after.links.length, found.before.links.length);
+    // Its memory has what it was told: it is of that container alone.
+    const other = await host.run(sleep);
+    const session = await open(other.id, { args: ['cat'], hasStdin: true });
+    assert.notEqual(parentOf(String(session.pid)), found.relay);
+    session.stdin?.end();
+    assert.equal(await session.exit, 0);
+    await host.runtime.containers.remove(other.id);
     await host.runtime.containers.remove(id);
   });
 

@@ -36,6 +36,8 @@ export type Stdio = Pick<ContainerConfig, 'hasStdin' | 'isStdinOnce' | 'hasTermi
 export interface Monitor {
   /** The container's first process, waiting to be let go. */
   readonly initPid: number;
+  /** Of conmon, for as long as the container runs. */
+  readonly monitorPid: number;
   /** Calls back once when conmon has ended, however it ended; at once if it has already. */
   onEnd(listener: () => void): void;
   /** Forgets conmon, which goes on. */
@@ -130,8 +132,10 @@ export async function startMonitor(request: MonitorRequest): Promise<Monitor> {
         ? { kind: 'failed' as const, message: 'conmon ended without an answer' }
         : parseSyncMessage(line);
     if (message.kind === 'failed') throw createError(await allSaid(message.message, paths), request.args);
+    const monitorPid = await monitorPidOf(paths.monitorPidFile, { deadlineMs, signal });
     return {
       initPid: message.pid,
+      monitorPid,
       onEnd(listener) {
         if (hasEnded) listener();
         else listeners.push(listener);
@@ -158,6 +162,26 @@ async function hasDecided(pid: number): Promise<void> {
     if (performance.now() > endMs) throw new RuntimeOperationError('start', `the relay ${pid} does not end; kill it`);
     await wait(1);
   }
+}
+
+/**
+ * conmon's first process writes the file after it has forked the one that stays, which may have made the container before: the
+ * file was missing once on a busy machine. Throws RuntimeOperationError, or the signal's reason.
+ */
+async function monitorPidOf(file: string, { deadlineMs, signal }: FirstLineInput): Promise<number> {
+  const endMs = performance.now() + deadlineMs;
+  for (;;) {
+    const pid = Number.parseInt(await readFile(file, 'latin1').catch(ifMissing), 10);
+    if (pid > 0) return pid;
+    if (performance.now() > endMs)
+      throw new RuntimeOperationError('start', `conmon did not write ${file} within ${deadlineMs} ms; try again`);
+    await wait(1, undefined, { signal });
+  }
+}
+
+function ifMissing(error: NodeJS.ErrnoException): string {
+  if (error.code !== 'ENOENT') throw error;
+  return '';
 }
 
 interface FirstLineInput {

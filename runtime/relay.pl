@@ -177,43 +177,47 @@ sub run_exec {
   close($listener) if defined $listener;
   remove_folder($dir);
   if ($code != 0) { kill_children(); give_up($code, $said); }
-  carry($pid, $has_stdin, $terminal, \@outside, $rows, $columns);
+  carry($pid, $terminal, flows_of($has_stdin, $terminal, @outside), $rows, $columns);
 }
 
-# The session of a process that runs: a child of ours, which has @$outside (its 0, 1 and 2) or a terminal.
-sub carry {
-  my ($pid, $has_stdin, $terminal, $outside, $rows, $columns) = @_;
+# Those of the session's streams, for a process that has @outside as its 0, 1 and 2, or a terminal: of its input and its outputs.
+sub flows_of {
+  my ($has_stdin, $terminal, @outside) = @_;
   my $has_terminal = defined $terminal;
-  my $handle = pidfd($pid) or give_up(0, "process $pid: $!");
-  my $resize = sub { ioctl($terminal, $TIOCSWINSZ, pack('S4', @_, 0, 0)) if defined $terminal; };
-  $resize->($rows, $columns) if defined $rows;
-
   my @outputs = $has_terminal
     ? flow(source => $terminal, target => delete $streams{stdout}, keep_source => 1)
-    : map { flow(source => $outside->[$_->[0]], target => delete $streams{$_->[1]}) } [1, 'stdout'], [2, 'stderr'];
+    : map { flow(source => $outside[$_->[0]], target => delete $streams{$_->[1]}) } [1, 'stdout'], [2, 'stderr'];
   # A terminal's input ends by the character for it; the terminal itself stays.
   my @input = !$has_stdin ? ()
     : $has_terminal ? flow(source => delete $streams{stdin}, target => $terminal, drain => 1, at_end => sub { syswrite($_[0], "\x04") })
-    : flow(source => delete $streams{stdin}, target => $outside->[0], drain => 1);
-  @$outside = ();
+    : flow(source => delete $streams{stdin}, target => $outside[0], drain => 1);
   # With a terminal that of errors is unused; its other end should not wait for us.
   %streams = ();
+  return (\@input, \@outputs);
+}
+
+# The session of a process that runs, a child of ours.
+sub carry {
+  my ($pid, $terminal, $input, $outputs, $rows, $columns) = @_;
+  my $handle = pidfd($pid) or give_up(0, "process $pid: $!");
+  my $resize = sub { ioctl($terminal, $TIOCSWINSZ, pack('S4', @_, 0, 0)) if defined $terminal; };
+  $resize->($rows, $columns) if defined $rows;
   # Last: whoever hears it takes our processor.
   tell_us("started $pid");
 
   my $ending;
   while (!defined $ending) {
-    for my $ready (pump([@input, @outputs], [$control, $handle])) {
+    for my $ready (pump([@$input, @$outputs], [$control, $handle])) {
       if ($ready == $handle) { waitpid($pid, 0); $ending = $?; }
       elsif (!listen_to_us($resize)) { end_process($pid, $handle, $terminal); exit 0; }
     }
   }
   # What it wrote is in the pipes now. Others that still hold them open may write for ever: nobody waits for those.
-  for my $flow (@outputs) {
+  for my $flow (@$outputs) {
     while (!is_over($flow)) {
       if ($flow->{buffer} eq '' && !fill($flow)) { drop_source($flow); last; }
       while ($flow->{buffer} ne '') {
-        for my $ready (pump([grep { $_->{buffer} ne '' } @outputs], [$control])) { exit 0 unless listen_to_us(sub {}); }
+        for my $ready (pump([grep { $_->{buffer} ne '' } @$outputs], [$control])) { exit 0 unless listen_to_us(sub {}); }
       }
     }
     end_target($flow);
@@ -482,6 +486,11 @@ sub run_join {
     confining(\%process, \%lists, \$filter, unpack('Q', pack('P', $cwd))),
   );
   my @programs = executing(@lists{qw(args env)});
+  # Before the fork: what is written after it is copied.
+  my ($input, $outputs) = flows_of($has_stdin, undef, @outside);
+  @outside = ();
+  my @used = (@inside, @cgroups, map { $_->[1] } @namespaces);
+  my @going_back = entering(pid => fileno($own_processes));
   $forgiven = 0;
   my $own_score = content('/proc/self/oom_score_adj') + 0;
   # Ours meanwhile, and so the child's.
@@ -524,14 +533,14 @@ sub run_join {
     }
   }
   # The next one's children are to be in the namespace of that, or in ours.
-  my $is_as_before = take(entering(pid => fileno($own_processes))) eq '';
+  my $is_as_before = take(@going_back) eq '';
   if ($own_score != $oom_score_adj) {
     change_oom_score($own_score);
     $is_as_before &&= content('/proc/self/oom_score_adj') == $own_score;
   }
-  close_numbers(@inside, @cgroups, map { $_->[1] } @namespaces);
+  close_numbers(@used);
   if ($said ne '') { waitpid($child, 0); give_up($said =~ s/^([0-9]+) //s ? $1 : 0, $said); }
-  carry($child, $has_stdin, undef, \@outside);
+  carry($child, undef, $input, $outputs);
   return $is_as_before;
 }
 

@@ -3,7 +3,7 @@
  * Effects only; called with the container's lock held.
  */
 import { existsSync, rmSync } from 'node:fs';
-import { readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Logger } from 'pino';
@@ -72,7 +72,7 @@ export async function prepareRun(
       deadlineMs: createDeadlineMs,
     });
     const init = observeProcess(monitor.initPid);
-    const monitorStat = observeProcess(Number.parseInt(await readFile(paths.monitorPidFile, 'latin1'), 10));
+    const monitorStat = observeProcess(monitor.monitorPid);
     if (init === undefined || monitorStat === undefined) {
       throw new RuntimeOperationError('start', 'the container or its monitor ended before it was let go; try again');
     }

@@ -97,6 +97,21 @@ describe('a monitor', () => {
     );
   });
 
+  it('is known by its pid although that is written after its answer', async () => {
+    const request = await prepare();
+    const conmon = join(dir, 'conmon');
+    const late = `sleep 0.2; : >${request.paths.monitorPidFile}; sleep 0.2; printf 77 >${request.paths.monitorPidFile}`;
+    await writeFile(conmon, `#!/bin/sh\necho '{"data": 42}' >&3\n${late}\n`, { mode: 0o700 });
+    const monitor = await startMonitor({ ...request, conmon });
+    monitor.close();
+    assert.deepEqual([monitor.initPid, monitor.monitorPid], [42, 77]);
+    const mute = join(dir, 'mute');
+    const dropping = `rm ${request.paths.monitorPidFile}; echo '{"data": 42}' >&3`;
+    await writeFile(mute, `#!/bin/sh\n${dropping}\n`, { mode: 0o700 });
+    const starting = startMonitor({ ...request, conmon: mute, deadlineMs: 300 });
+    await assert.rejects(starting, /conmon did not write .* within 300 ms/);
+  });
+
   it('and an exec of an OCI runtime that is missing: the code says so', async () => {
     const session = join(dir, 'session');
     await mkdir(session);

@@ -7,13 +7,13 @@ import { existsSync, readFileSync, renameSync, rmSync, statSync, writeFileSync }
 import { join } from 'node:path';
 import type { Addresses } from './addresses.ts';
 import type { Damage } from './drift.ts';
-import type { ContainerInfo, ContainerState, Exit } from './interface.ts';
+import { type ContainerInfo, ContainerNotRunningError, type ContainerState, type Exit } from './interface.ts';
 import { hasNoWayOut } from './isolation-rules.ts';
 import type { ContainerPaths } from './layout.ts';
 import type { ContainerLog } from './log-rotator.ts';
 import type { Monitor } from './monitor.ts';
 import type { Network } from './netns-pool.ts';
-import { isAlive } from './proc.ts';
+import { isAlive, type ProcessIdentity } from './proc.ts';
 import { type ContainerRecord, exitOf, type LastRun, type RunProcesses } from './record.ts';
 import type { NameRecord } from './resolver-files.ts';
 import { isDiskFull, isShortage } from './shortage.ts';
@@ -44,6 +44,16 @@ export interface ContainerEntry {
 /** Whether its first process runs, or has ended so recently that its monitor is about to say how. */
 export function isRunning(entry: ContainerEntry): boolean {
   return entry.processes !== undefined && entry.lastRun?.exit === undefined;
+}
+
+/** Its first process, after a `look` whether it has ended meanwhile. Throws ContainerNotRunningError. */
+export function initOf(entry: ContainerEntry, look: (entry: ContainerEntry) => void): ProcessIdentity {
+  look(entry);
+  const init = entry.processes?.init;
+  if (init === undefined || !isRunning(entry) || !isAlive(init)) {
+    throw new ContainerNotRunningError(entry.record.config.id);
+  }
+  return init;
 }
 
 /** Its log, for who keeps it within its limits: asked anew each time, since limits and state change. */

@@ -16,7 +16,7 @@ import { dropVolumes, type VolumeDeps } from './volumes/index.ts';
 export interface RemovalDeps extends Pick<NetworkDeps, 'pool' | 'isolation'>, RunDeps, VolumeDeps {
   readonly hostNetwork: HostNetwork;
   readonly debugs: { end(id: ContainerID): Promise<void> };
-  readonly streams: { logEnds(id: ContainerID): Promise<void> };
+  readonly attached: { logEnds(id: ContainerID): Promise<void> };
 }
 
 const SIGKILL = 9;
@@ -40,7 +40,7 @@ export async function removeContainer(
   await syscalls.unmount(paths.userNamespace);
   await removeTree(paths.bundle);
   await dropVolumes(deps, config.id, { volumes, keepsImageVolumes: config.keepsImageVolumes ?? false });
-  await deps.streams.logEnds(config.id);
+  await deps.attached.logEnds(config.id);
   // One rename takes it out of the world; deleting what may be large comes after.
   const grave = join(layout.trash, `${config.id}-${randomHex(4)}`);
   await rename(paths.home, grave).catch((error: NodeJS.ErrnoException) => {

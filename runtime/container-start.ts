@@ -33,7 +33,7 @@ export interface StartDeps extends SetupDeps, NetworkDeps, RunDeps, VolumeDeps {
   readonly ports: PortsDeps;
   readonly relays: RelayHost;
   readonly runs: Pick<RunSupervisor, 'putAway' | 'look'>;
-  readonly streams: { runBegins(entry: ContainerEntry, signal: AbortSignal): Promise<void> };
+  readonly attached: { runBegins(entry: ContainerEntry, signal: AbortSignal): Promise<void> };
   /** How many containers are created by the monitor at the same time. */
   readonly starts: Semaphore;
 }
@@ -79,7 +79,7 @@ export async function startContainer(deps: StartDeps, entry: ContainerEntry, sig
     await seccomp.learn(filter, paths.ociState);
     withoutSpace(deps, entry, () => writeLastRun(entry, { startedAtMs: prepared.processes.startedAtMs }));
     if (entry.record.idMap !== undefined) await takeBackDevNull();
-    await deps.streams.runBegins(entry, signal);
+    await deps.attached.runBegins(entry, signal);
     await releaseStart(runtime, { id: config.id, ociRoot: layout.ociRoot, paths });
     // From now on it has begun, however long its process takes to hear of it: one that is frozen may never.
     rmSync(paths.starting, { force: true });

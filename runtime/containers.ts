@@ -116,7 +116,7 @@ export class LocalContainers implements Containers {
       ports,
       runs: this.#runs,
       relays,
-      streams: this.#streams,
+      attached: this.#streams.attached,
       debugs: this.#debugs,
       starts: new Semaphore(deps.startConcurrency),
     };
@@ -148,7 +148,7 @@ export class LocalContainers implements Containers {
         await this.#deps.logBegins(logOf(entry));
         await startContainer(this.#steps, entry, signal);
       } catch (error) {
-        this.#streams.startFailed(id, error);
+        this.#streams.attached.startFailed(id, error);
         throw error;
       } finally {
         entry.isStarting = false;
@@ -198,7 +198,7 @@ export class LocalContainers implements Containers {
     return this.#operate('remove', id, undefined, async () => {
       const entry = this.#entries.get(id);
       if (volumes === 'remove') {
-        this.#streams.awaitNoMore(id, new RuntimeOperationError('attach', 'the container was removed'));
+        this.#streams.attached.awaitNoMore(id, new RuntimeOperationError('attach', 'the container was removed'));
       }
       if (entry === undefined) {
         if (isContainerID(id)) await dropVolumes(this.#deps, id, { volumes });
@@ -295,7 +295,7 @@ export class LocalContainers implements Containers {
   }
 
   async resize(id: ContainerID, size: TerminalSize): Promise<void> {
-    await this.#streams.resize(this.#get(id), size);
+    await this.#streams.attached.resize(this.#get(id), size);
   }
 
   async stats(id: ContainerID, { isDetailed = false } = {}): Promise<Stats | undefined> {

@@ -164,11 +164,17 @@ async function hasDecided(pid: number): Promise<void> {
   }
 }
 
+/** How long it is waited for. */
+interface AnswerLimits {
+  readonly deadlineMs: number;
+  readonly signal: AbortSignal;
+}
+
 /**
  * conmon's first process writes the file after it has forked the one that stays, which may have made the container before: the
  * file was missing once on a busy machine. Throws RuntimeOperationError, or the signal's reason.
  */
-async function monitorPidOf(file: string, { deadlineMs, signal }: FirstLineInput): Promise<number> {
+async function monitorPidOf(file: string, { deadlineMs, signal }: AnswerLimits): Promise<number> {
   const endMs = performance.now() + deadlineMs;
   for (;;) {
     const pid = Number.parseInt(await readFile(file, 'latin1').catch(ifMissing), 10);
@@ -184,13 +190,8 @@ function ifMissing(error: NodeJS.ErrnoException): string {
   return '';
 }
 
-interface FirstLineInput {
-  readonly deadlineMs: number;
-  readonly signal: AbortSignal;
-}
-
 /** The first line, or undefined if the pipe ends before. */
-function firstLine(pipe: Socket, { deadlineMs, signal }: FirstLineInput): Promise<string | undefined> {
+function firstLine(pipe: Socket, { deadlineMs, signal }: AnswerLimits): Promise<string | undefined> {
   return new Promise((resolve, reject) => {
     let text = '';
     const finish = (act: () => void): void => {

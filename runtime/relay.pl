@@ -11,12 +11,12 @@ my $EM_AARCH64 = 183;
 my $machine = unpack('x18 S', content('/proc/self/exe', 20));
 my %numbers = $machine == $EM_AARCH64
   ? (prctl => 167, recvmsg => 212, setns => 268, setsid => 157, pidfd_open => 434, dup3 => 24, memfd_create => 279,
-     execve => 221, exit_group => 94, openat => 56, pipe2 => 59, fchown => 55, madvise => 233, rt_sigaction => 134, write => 64, chdir => 49, umask => 166,
-     setgroups => 159, setresuid => 147, setresgid => 149, capset => 91, prlimit64 => 261, close => 57,
+     execve => 221, exit_group => 94, openat => 56, pipe2 => 59, fchown => 55, madvise => 233,
+     rt_sigaction => 134, write => 64, chdir => 49, umask => 166, setgroups => 159, setresuid => 147, setresgid => 149, capset => 91, prlimit64 => 261, close => 57,
      close_range => 436, getcwd => 17, keyctl => 219, rt_sigprocmask => 135, signalfd4 => 74, open_tree => 428, mount_setattr => 442)
   : (prctl => 157, recvmsg => 47, setns => 308, setsid => 112, pidfd_open => 434, dup3 => 292, memfd_create => 319,
-     execve => 59, exit_group => 231, openat => 257, pipe2 => 293, fchown => 93, madvise => 28, rt_sigaction => 13, write => 1, chdir => 80, umask => 95,
-     setgroups => 116, setresuid => 117, setresgid => 119, capset => 126, prlimit64 => 302, close => 3,
+     execve => 59, exit_group => 231, openat => 257, pipe2 => 293, fchown => 93, madvise => 28,
+     rt_sigaction => 13, write => 1, chdir => 80, umask => 95, setgroups => 116, setresuid => 117, setresgid => 119, capset => 126, prlimit64 => 302, close => 3,
      close_range => 436, getcwd => 79, keyctl => 250, rt_sigprocmask => 14, signalfd4 => 289, open_tree => 428, mount_setattr => 442);
 my ($CLONE_NEWNET, $TIOCSWINSZ) = (0x40000000, 0x5414);
 my ($PR_SET_DUMPABLE, $PR_SET_KEEPCAPS, $PR_SET_SECCOMP, $PR_CAPBSET_DROP) = (4, 8, 22, 24);

@@ -64,7 +64,7 @@ export const excuses: readonly Excuse[] = [
     because: 'another kind of host: cgroup v2, a firewall, runc, many layers, a damaged /dev/null',
   },
   {
-    file: /\/(?:container-setup|container-start|host-network|netns-pool|debug-sessions|streams|relay-host)\.ts$/,
+    file: /\/(?:container-setup|container-start|host-network|netns-pool|debug-sessions|container-exec|relay-host)\.ts$/,
     text: /ImageNotPresentError|isStale|^await replaceFile\(paths\.record|lastRun, \{ force|^await rm\(dir,|stray|^await runSuccessfully\('network', \['ip'|'(?:publish|network|network_detach)', command|hairpin|spawnChild\('perl'/,
     because: 'after a failure, or what others did: each start makes all of it anew',
   },

@@ -1,5 +1,6 @@
 /** The files under /etc that a container has from us: writes them before a run, and hosts while it runs. Effects. */
-import { open, readFile, writeFile } from 'node:fs/promises';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { type ContainerEntry, namedAddresses } from './container-entry.ts';
 import { formatHosts, formatResolvConf } from './etc-files.ts';
 import { giveTo } from './user-namespace.ts';
@@ -11,21 +12,30 @@ export interface EtcDeps {
 
 const resolvConfFiles = ['/etc/resolv.conf', '/run/systemd/resolve/resolv.conf'];
 
-async function hostsText(entry: ContainerEntry): Promise<string> {
+/** Of a file of the host; '' if it lacks it. */
+function contentOf(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+function hostsText(entry: ContainerEntry): string {
   const { hostname, hosts, namespaces } = entry.record.config;
   const hasHostNetwork = namespaces?.network === 'host';
-  const hostFile = hasHostNetwork ? await readFile('/etc/hosts', 'utf8').catch(() => '') : undefined; // lacks it
+  const hostFile = hasHostNetwork ? contentOf('/etc/hosts') : undefined;
   return formatHosts({ hostname, addresses: namedAddresses(entry), entries: hosts, hostFile });
 }
 
 /** Changes /etc/hosts of a container that has one. */
 export async function rewriteHosts(entry: ContainerEntry): Promise<void> {
-  await rewrite(entry.paths.hosts, await hostsText(entry));
+  await rewrite(entry.paths.hosts, hostsText(entry));
 }
 
 /** Changes /etc/resolv.conf of a container that has one. */
 export async function rewriteResolvConf(deps: EtcDeps, entry: ContainerEntry): Promise<void> {
-  const text = await resolvConfText(deps, entry);
+  const text = resolvConfText(deps, entry);
   // Before the file: whoever looks whether it was changed behind our back sees that we did.
   entry.resolvConf = text;
   await rewrite(entry.paths.resolvConf, text);
@@ -45,9 +55,9 @@ async function rewrite(path: string, content: string): Promise<void> {
   }
 }
 
-async function resolvConfText(deps: EtcDeps, { record }: ContainerEntry): Promise<string> {
+function resolvConfText(deps: EtcDeps, { record }: ContainerEntry): string {
   const { dns, namespaces } = record.config;
-  const hostFiles = await Promise.all(resolvConfFiles.map((file) => readFile(file, 'utf8').catch(() => ''))); // lacks it
+  const hostFiles = resolvConfFiles.map(contentOf);
   return formatResolvConf({
     hostFiles,
     dns,
@@ -57,15 +67,13 @@ async function resolvConfText(deps: EtcDeps, { record }: ContainerEntry): Promis
   });
 }
 
-/** Before a run. */
+/** Before a run. Synchronous: all of it is in memory, and a turn of the thread pool takes longer than each of these. */
 export async function writeEtcFiles(deps: EtcDeps, entry: ContainerEntry): Promise<void> {
   const { paths, record } = entry;
   entry.resolvConf = undefined;
-  const resolvConf = await resolvConfText(deps, entry);
-  await Promise.all([
-    writeFile(paths.hosts, await hostsText(entry), { mode: 0o644 }),
-    writeFile(paths.hostname, `${record.config.hostname}\n`, { mode: 0o644 }),
-    writeFile(paths.resolvConf, resolvConf, { mode: 0o644 }),
-  ]);
+  const resolvConf = resolvConfText(deps, entry);
+  writeFileSync(paths.hosts, hostsText(entry), { mode: 0o644 });
+  writeFileSync(paths.hostname, `${record.config.hostname}\n`, { mode: 0o644 });
+  writeFileSync(paths.resolvConf, resolvConf, { mode: 0o644 });
   for (const path of [paths.hosts, paths.hostname, paths.resolvConf]) await giveTo(record.idMap, path);
 }

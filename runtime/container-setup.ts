@@ -2,8 +2,7 @@
  * Makes what a run needs, each part only if it is missing: root file system and config.json.
  * It is made anew for every start, so that a reboot needs no path of its own. Effects only.
  */
-import { existsSync } from 'node:fs';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { decideBound } from './capabilities.ts';
 import type { CgroupLayout } from './cgroups.ts';
 import { canLimitSwap } from './cgroups.ts';
@@ -64,10 +63,10 @@ export async function ensureRootfs(deps: SetupDeps, entry: ContainerEntry): Prom
 async function remakeFolders({ syscalls }: SetupDeps, { paths }: ContainerEntry): Promise<void> {
   const isStale = existsSync(paths.staleRoot) || !existsSync(paths.upper) || !existsSync(paths.work);
   if (isStale) await syscalls.unmount(paths.rootfs);
-  await mkdir(paths.upper, { recursive: true, mode: 0o755 });
-  for (const dir of [paths.work, paths.logDir]) await mkdir(dir, { recursive: true, mode: 0o700 });
+  mkdirSync(paths.upper, { recursive: true, mode: 0o755 });
+  for (const dir of [paths.work, paths.logDir]) mkdirSync(dir, { recursive: true, mode: 0o700 });
   // Last: until then a later start has to see to it.
-  await rm(paths.staleRoot, { force: true });
+  if (isStale) rmSync(paths.staleRoot, { force: true });
 }
 
 /** Of what a volume holds, root is the container's root: the mount shows its owners through the user namespace. */
@@ -103,11 +102,12 @@ export async function writeBundle(
   const { image } = record;
   const config = fillAddress(record.config, record.config.addressPlaceholder, addressesOf(entry)?.ip);
   const security = config.security ?? {};
-  const [files, filter] = await Promise.all([
-    readUserFiles(paths.rootfs, given.mounts),
-    deps.seccomp.choose({ security, capabilities: decideBound({ security, available: deps.capabilities }) }),
-    writeEtcFiles(deps, entry),
-  ]);
+  const filter = await deps.seccomp.choose({
+    security,
+    capabilities: decideBound({ security, available: deps.capabilities }),
+  });
+  await writeEtcFiles(deps, entry);
+  const files = await readUserFiles(paths.rootfs, given.mounts);
   const user = lookUpUser({
     ...files,
     user: config.user ?? image.user,
@@ -154,6 +154,6 @@ export async function writeBundle(
     etc: { hosts: paths.hosts, hostname: paths.hostname, resolvConf: paths.resolvConf },
     seccomp: filter.choice,
   });
-  await writeFile(paths.ociConfig, JSON.stringify(spec), { mode: 0o600 });
+  writeFileSync(paths.ociConfig, JSON.stringify(spec), { mode: 0o600 });
   return { args, filter };
 }

@@ -2,8 +2,8 @@
  * One start of a container, from what it needs to a process that runs; one that fails is undone and says why. Effects
  * only; called with the container's lock held.
  */
-import { rmSync } from 'node:fs';
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdirSync, rmSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { replaceFile } from './atomic-file.ts';
 import { ensureControllers } from './cgroups.ts';
 import { type ContainerEntry, nameRecordOf, writeLastRun } from './container-entry.ts';
@@ -49,7 +49,7 @@ export async function startContainer(deps: StartDeps, entry: ContainerEntry, sig
     entry.record = { ...entry.record, ports };
     await replaceFile(paths.record, formatRecord(entry.record), 'durable');
   }
-  await mkdir(paths.bundle, { recursive: true, mode: 0o700 });
+  mkdirSync(paths.bundle, { recursive: true, mode: 0o700 });
   await hostNetwork.ensure('bridge');
   await ensureUserNamespace(deps, entry);
   const [network] = await settleAll([

@@ -2,7 +2,7 @@
  * Starts conmon, the monitor that stays with a container: it creates it through the OCI runtime, keeps its output,
  * writes its log and its exit code, and outlives us. Effects only; what its answers mean is parseSyncMessage (pure).
  */
-import { rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -177,7 +177,7 @@ interface AnswerLimits {
 async function monitorPidOf(file: string, { deadlineMs, signal }: AnswerLimits): Promise<number> {
   const endMs = performance.now() + deadlineMs;
   for (;;) {
-    const pid = Number.parseInt(await readFile(file, 'latin1').catch(ifMissing), 10);
+    const pid = Number.parseInt(readIfThere(file), 10);
     if (pid > 0) return pid;
     if (performance.now() > endMs)
       throw new RuntimeOperationError('start', `conmon did not write ${file} within ${deadlineMs} ms; try again`);
@@ -185,9 +185,13 @@ async function monitorPidOf(file: string, { deadlineMs, signal }: AnswerLimits):
   }
 }
 
-function ifMissing(error: NodeJS.ErrnoException): string {
-  if (error.code !== 'ENOENT') throw error;
-  return '';
+function readIfThere(file: string): string {
+  try {
+    return readFileSync(file, 'latin1');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error; // fs throws nothing else
+    return '';
+  }
 }
 
 /** The first line, or undefined if the pipe ends before. */

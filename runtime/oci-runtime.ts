@@ -2,8 +2,19 @@
  * The program that makes namespaces from a bundle: crun, or runc where crun is missing or cannot run. conmon calls it
  * to create; we call it to start (crun's start is imitated: 0.1 ms instead of 6) and to delete what is stuck.
  */
-import { accessSync, constants, existsSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
-import { open, unlink } from 'node:fs/promises';
+import {
+  accessSync,
+  closeSync,
+  constants,
+  existsSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { programPath, runCommand, runSuccessfully } from './command.ts';
@@ -87,19 +98,19 @@ export async function releaseStart(
   runtime: OciRuntime,
   input: { readonly id: ContainerID; readonly ociRoot: string; readonly paths: ContainerPaths },
 ): Promise<void> {
-  if (runtime.name === 'crun' && (await openFifo(input.paths.execFifo))) return;
+  if (runtime.name === 'crun' && openFifo(input.paths.execFifo)) return;
   await runSuccessfully('start', [runtime.path, '--root', input.ociRoot, 'start', input.id], { deadlineMs });
 }
 
 /** What `crun start` does within: the container's init waits for a byte. False: leave it to crun itself. */
-async function openFifo(path: string): Promise<boolean> {
+function openFifo(path: string): boolean {
   try {
-    const fifo = await open(path, constants.O_WRONLY | constants.O_NONBLOCK);
+    const fifo = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
     try {
-      await unlink(path);
-      await fifo.write('0');
+      unlinkSync(path);
+      writeSync(fifo, '0');
     } finally {
-      await fifo.close();
+      closeSync(fifo);
     }
     return true;
   } catch {

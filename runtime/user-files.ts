@@ -4,7 +4,7 @@
  */
 import { basename, dirname } from 'node:path';
 import type { OciMount } from './kernel-mounts.ts';
-import { readTextInRoot } from './rooted-path.ts';
+import { farFiles, readTextInRoot } from './rooted-path.ts';
 
 export interface UserFiles {
   /** '' when there is none. */
@@ -15,7 +15,8 @@ export interface UserFiles {
 export async function readUserFiles(rootfs: string, mounts: readonly OciMount[]): Promise<UserFiles> {
   const read = async (path: string): Promise<string> => {
     const place = placeOf(path, rootfs, mounts);
-    return place === undefined ? '' : await readTextInRoot(place.root, place.path, 'user');
+    if (place === undefined) return '';
+    return await readTextInRoot(place.root, place.path, 'user', place.root === rootfs ? undefined : farFiles);
   };
   const [passwd, group] = await Promise.all([read('/etc/passwd'), read('/etc/group')]);
   return { passwd, group };

@@ -5,12 +5,13 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { replaceFile } from './atomic-file.ts';
+import type { CgroupPrimer } from './cgroup-primer.ts';
 import { ensureControllers } from './cgroups.ts';
 import { type ContainerEntry, nameRecordOf, writeLastRun } from './container-entry.ts';
 import { ensureNetwork, memberOf, type NetworkDeps } from './container-network.ts';
 import { claimPorts, type PortsDeps, publishedPorts, refuseForeign } from './container-ports.ts';
 import { dropPortsAndNetwork } from './container-removal.ts';
-import { ensureRootfs, type SetupDeps, writeBundle } from './container-setup.ts';
+import { type Bundle, ensureRootfs, type SetupDeps, writeBundle } from './container-setup.ts';
 import type { HostNetwork } from './host-network.ts';
 import { PortTakenError, StartError } from './interface.ts';
 import { type Semaphore, settleAll } from './keyed-lock.ts';
@@ -20,7 +21,7 @@ import { releaseStart } from './oci-runtime.ts';
 import { formatRecord, type LastRun } from './record.ts';
 import type { RelayHost } from './relay-host.ts';
 import type { Resolver } from './resolver.ts';
-import { endRun, prepareRun, type RunDeps } from './run.ts';
+import { endRun, openRun, type RunDeps } from './run.ts';
 import type { RunSupervisor } from './run-supervisor.ts';
 import { isDiskFull } from './shortage.ts';
 import { ensureUserNamespace, takeBackDevNull } from './user-namespace.ts';
@@ -32,6 +33,7 @@ export interface StartDeps extends SetupDeps, NetworkDeps, RunDeps, VolumeDeps {
   readonly metrics: RuntimeMetrics;
   readonly ports: PortsDeps;
   readonly relays: RelayHost;
+  readonly primer: CgroupPrimer;
   readonly runs: Pick<RunSupervisor, 'putAway' | 'look'>;
   readonly attached: { runBegins(entry: ContainerEntry, signal: AbortSignal): Promise<void> };
   /** How many containers are created by the monitor at the same time. */
@@ -44,27 +46,23 @@ export async function startContainer(deps: StartDeps, entry: ContainerEntry, sig
   const { config } = entry.record;
   const { paths } = entry;
   await deps.runs.putAway(entry);
-  const ports = await claimPorts(deps.ports, entry);
-  if (JSON.stringify(ports) !== JSON.stringify(entry.record.ports)) {
-    entry.record = { ...entry.record, ports };
-    await replaceFile(paths.record, formatRecord(entry.record), 'durable');
-  }
   mkdirSync(paths.bundle, { recursive: true, mode: 0o700 });
-  await hostNetwork.ensure('bridge');
-  await ensureUserNamespace(deps, entry);
-  const [network] = await settleAll([
-    ensureNetwork(deps, entry),
-    metrics.time('mount', () => ensureRootfs(deps, entry)),
-    ensureControllers(deps.cgroups, layout.cgroupParent),
-  ]);
-  const mounts = await metrics.time('volumes', () => prepareMounts(deps, entry, signal));
-  const { args, filter } = await writeBundle(deps, entry, { network, mounts });
+  const opening = openRun(deps, { id: config.id, stdio: config });
+  const [run, { args, filter }] = await settleAll([opening, prepareBundle(deps, entry, signal)]).catch(
+    async (error: unknown) => {
+      const opened = await opening.catch(() => undefined); // then its error is the one, or comes after it
+      await opened?.dismiss();
+      throw error;
+    },
+  );
   const lastRun = entry.lastRun;
   try {
     const [prepared] = await settleAll([
-      deps.starts.run(() =>
-        metrics.time('oci_create', () => prepareRun(deps, { id: config.id, args, stdio: config, signal })),
-      ),
+      deps.starts.run(() => {
+        // Once more: what was waited for as the start began may have to be waited for again by now.
+        deps.primer.prime();
+        return metrics.time('oci_create', () => run.create({ args, signal }));
+      }),
       metrics.time('publish', async () => {
         await refuseForeign(deps.ports, entry);
         await hostNetwork.publish(config.id, publishedPorts(entry));
@@ -91,6 +89,25 @@ export async function startContainer(deps: StartDeps, entry: ContainerEntry, sig
   monitor?.onEnd(() => {
     if (entry.monitor === monitor) deps.runs.look(entry);
   });
+}
+
+/** All that the run needs. Throws what Containers.start does. */
+async function prepareBundle(deps: StartDeps, entry: ContainerEntry, signal: AbortSignal): Promise<Bundle> {
+  const { hostNetwork, layout, metrics } = deps;
+  const ports = await claimPorts(deps.ports, entry);
+  if (JSON.stringify(ports) !== JSON.stringify(entry.record.ports)) {
+    entry.record = { ...entry.record, ports };
+    await replaceFile(entry.paths.record, formatRecord(entry.record), 'durable');
+  }
+  await hostNetwork.ensure('bridge');
+  await ensureUserNamespace(deps, entry);
+  const [network] = await settleAll([
+    ensureNetwork(deps, entry),
+    metrics.time('mount', () => ensureRootfs(deps, entry)),
+    ensureControllers(deps.cgroups, layout.cgroupParent),
+  ]);
+  const mounts = await metrics.time('volumes', () => prepareMounts(deps, entry, signal));
+  return writeBundle(deps, entry, { network, mounts });
 }
 
 /**

@@ -57,8 +57,8 @@ export function countCorrection(before: Corrections | undefined, nowMs: number):
   return { count: isOld ? 1 : before.count + 1, lastMs: nowMs };
 }
 
-/** Looks at so many containers before others have their turn on the event loop: some 3 ms. */
-const batch = 8;
+/** Looks at so many containers before others have their turn on the event loop: some 1 ms. */
+const batch = 2;
 
 interface Watched {
   readonly memory: RunMemory;

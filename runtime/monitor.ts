@@ -1,6 +1,7 @@
 /**
  * Starts conmon, the monitor that stays with a container: it creates it through the OCI runtime, keeps its output,
- * writes its log and its exit code, and outlives us. Effects only; what its answers mean is parseSyncMessage (pure).
+ * writes its log and its exit code, and outlives us. It is started while the bundle is still being made, since loading it
+ * takes 4 ms, and waits for our word. Effects only; what its answers mean is parseSyncMessage (pure).
  */
 import { readFileSync, rmSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -23,11 +24,29 @@ export interface MonitorRequest {
   readonly ociRoot: string;
   readonly exitsDir: string;
   readonly paths: ContainerPaths;
-  /** For error messages. */
-  readonly args: readonly string[];
   readonly stdio: Stdio;
+}
+
+/** How long it is waited for. */
+interface AnswerLimits {
   readonly deadlineMs: number;
   readonly signal: AbortSignal;
+}
+
+export interface CreateRequest extends AnswerLimits {
+  /** For error messages. */
+  readonly args: readonly string[];
+}
+
+/** A monitor that waits for the bundle. */
+export interface WaitingMonitor {
+  /**
+   * Once the bundle is there: creates the container, up to the point where its first process waits to be let go. On failure
+   * something may be left half made, which the caller cleans up. Throws StartError, RuntimeOperationError, the signal's reason.
+   */
+  create(request: CreateRequest): Promise<Monitor>;
+  /** Ends it. What it has begun by then is found by its arguments. */
+  dismiss(): Promise<void>;
 }
 
 /** What the container's own process has for streams. */
@@ -102,15 +121,16 @@ function conmonArgs({ id, runtime, ociRoot, exitsDir, paths, stdio }: MonitorReq
 }
 
 /**
- * Creates a container, up to the point where its first process waits to be let go. On failure something may be left
- * half made, which the caller cleans up. Throws StartError, RuntimeOperationError, or the signal's reason.
+ * The folder of the bundle must be there. If we are killed before `create`, it goes on, finds no config.json and ends.
+ * Throws RuntimeOperationError.
  */
-export async function startMonitor(request: MonitorRequest): Promise<Monitor> {
-  const { paths, relays, deadlineMs, signal } = request;
-  signal.throwIfAborted();
+export async function openMonitor(request: MonitorRequest): Promise<WaitingMonitor> {
+  const { paths, relays } = request;
   // The OCI runtime appends to its own: what it said of an earlier start is no reason why this one fails.
   rmSync(paths.runtimeLog, { force: true });
-  const env = [`PATH=${programPath}`, 'TZ=UTC', 'LC_ALL=C', '_OCI_SYNCPIPE=3'];
+  rmSync(paths.ociConfig, { force: true });
+  // Source: conmon.c, where it reads from the second before it does anything else.
+  const env = [`PATH=${programPath}`, 'TZ=UTC', 'LC_ALL=C', '_OCI_SYNCPIPE=3', '_OCI_STARTPIPE=5'];
   const { control: pipe, pid } = await relays.open(
     [],
     ['monitor', paths.bundle, paths.monitorLog, String(fileMask), String(env.length), ...env].concat(
@@ -125,31 +145,42 @@ export async function startMonitor(request: MonitorRequest): Promise<Monitor> {
     for (const listener of listeners) listener();
   });
   pipe.on('error', () => {}); // 'close' follows
-  try {
-    const line = await firstLine(pipe, { deadlineMs, signal });
-    const message =
-      line === undefined
-        ? { kind: 'failed' as const, message: 'conmon ended without an answer' }
-        : parseSyncMessage(line);
-    if (message.kind === 'failed') throw createError(await allSaid(message.message, paths), request.args);
-    const monitorPid = await monitorPidOf(paths.monitorPidFile, { deadlineMs, signal });
-    return {
-      initPid: message.pid,
-      monitorPid,
-      onEnd(listener) {
-        if (hasEnded) listener();
-        else listeners.push(listener);
-      },
-      close() {
-        pipe.removeAllListeners('close');
-        pipe.destroy();
-      },
-    };
-  } catch (error) {
+  const answer = firstLine(pipe);
+  const dismiss = async (): Promise<void> => {
     pipe.destroy();
     await hasDecided(pid);
-    throw error;
-  }
+  };
+  return {
+    dismiss,
+    async create({ args, deadlineMs, signal }) {
+      try {
+        signal.throwIfAborted();
+        pipe.write('0');
+        const line = await within(answer, { deadlineMs, signal });
+        const message =
+          line === undefined
+            ? { kind: 'failed' as const, message: 'conmon ended without an answer' }
+            : parseSyncMessage(line);
+        if (message.kind === 'failed') throw createError(await allSaid(message.message, paths), args);
+        const monitorPid = await monitorPidOf(paths.monitorPidFile, { deadlineMs, signal });
+        return {
+          initPid: message.pid,
+          monitorPid,
+          onEnd(listener) {
+            if (hasEnded) listener();
+            else listeners.push(listener);
+          },
+          close() {
+            pipe.removeAllListeners('close');
+            pipe.destroy();
+          },
+        };
+      } catch (error) {
+        await dismiss();
+        throw error;
+      }
+    },
+  };
 }
 
 /**
@@ -162,12 +193,6 @@ async function hasDecided(pid: number): Promise<void> {
     if (performance.now() > endMs) throw new RuntimeOperationError('start', `the relay ${pid} does not end; kill it`);
     await wait(1);
   }
-}
-
-/** How long it is waited for. */
-interface AnswerLimits {
-  readonly deadlineMs: number;
-  readonly signal: AbortSignal;
 }
 
 /**
@@ -195,30 +220,30 @@ function readIfThere(file: string): string {
 }
 
 /** The first line, or undefined if the pipe ends before. */
-function firstLine(pipe: Socket, { deadlineMs, signal }: AnswerLimits): Promise<string | undefined> {
-  return new Promise((resolve, reject) => {
+function firstLine(pipe: Socket): Promise<string | undefined> {
+  return new Promise((resolve) => {
     let text = '';
-    const finish = (act: () => void): void => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', onAbort);
-      act();
-    };
-    const timer = setTimeout(
-      () =>
-        finish(() =>
-          reject(new RuntimeOperationError('start', `conmon did not create the container within ${deadlineMs} ms`)),
-        ),
-      deadlineMs,
-    );
-    const onAbort = (): void => finish(() => reject(signal.reason));
-    signal.addEventListener('abort', onAbort, { once: true });
-    if (signal.aborted) onAbort();
     pipe.on('data', (chunk: Buffer) => {
       if (text.length < 65_536) text += chunk.toString();
-      if (text.includes('\n')) finish(() => resolve(text.slice(0, text.indexOf('\n'))));
+      if (text.includes('\n')) resolve(text.slice(0, text.indexOf('\n')));
     });
-    pipe.once('close', () => finish(() => resolve(text === '' ? undefined : text)));
+    pipe.once('close', () => resolve(text === '' ? undefined : text));
   });
+}
+
+/** Throws RuntimeOperationError at the deadline, or the signal's reason. */
+async function within<T>(answer: Promise<T>, { deadlineMs, signal }: AnswerLimits): Promise<T> {
+  const given = Promise.withResolvers<never>();
+  const problem = `conmon did not create the container within ${deadlineMs} ms`;
+  const timer = setTimeout(() => given.reject(new RuntimeOperationError('start', problem)), deadlineMs);
+  const onAbort = (): void => given.reject(signal.reason);
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await Promise.race([answer, given.promise]);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', onAbort);
+  }
 }
 
 /** conmon's message, or else what the OCI runtime and conmon wrote to their own logs. */

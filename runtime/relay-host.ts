@@ -63,7 +63,7 @@ const sessionBytes = 8;
 /** The next session finds one, while what was taken is replaced. */
 const spareCount = 3;
 /** What was taken is replaced so long after: who begins needs the processors more. */
-const refillDelayMs = 250;
+const refillDelayMs = 50;
 /** One whose session is over comes back within this, or nobody wants it any more. */
 const comeBackMs = 250;
 const keptCount = 3;

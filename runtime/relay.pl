@@ -35,7 +35,7 @@ my $kill_deadline_seconds = 5;
 
 $SIG{PIPE} = 'IGNORE';
 # The daemon's to the host, and what relays tell of themselves; while one has a session, $control is that of the session.
-my $control_place = 3;
+my ($control_place, $word_place) = (3, 5);
 open(my $host_control, '+<&=', $control_place) or die "no control: $!";
 fcntl($host_control, $F_SETFD, $FD_CLOEXEC);
 my $control = $host_control;
@@ -632,8 +632,8 @@ sub keep_runtime {
   syscall($numbers{close}, $fd);
 }
 
-# monitor DIR LOG UMASK COUNT ENV... COMMAND...: becomes a monitor, which has control as fd 3 for its own words, LOG for its errors and
-# nothing else of ours. A daemon that has gone meanwhile would look for it in vain: then nothing is begun.
+# monitor DIR LOG UMASK COUNT ENV... COMMAND...: becomes a monitor, which has control as fd 3 for its own words and as fd 5 for
+# ours, LOG for its errors and nothing else of ours. A daemon that has gone meanwhile would look for it in vain: then nothing is begun.
 sub run_monitor {
   my ($dir, $log, $umask, $count, @rest) = @_;
   my @env = splice @rest, 0, $count;
@@ -644,7 +644,9 @@ sub run_monitor {
   umask($umask + 0);
   %ENV = map { split /=/, $_, 2 } @env;
   syscall($numbers{setsid});
-  my $is_there = !defined recv($control, my $byte, 1, $MSG_PEEK | $MSG_DONTWAIT) && $! == $EAGAIN;
+  # Its word for the monitor may have come already.
+  my $byte = '';
+  my $is_there = defined recv($control, $byte, 1, $MSG_PEEK | $MSG_DONTWAIT) ? length $byte : $! == $EAGAIN;
   exit 0 unless $is_there;
   syscall($numbers{dup3}, fileno($control), $control_place, 0) < 0 and give_up($! + 0, "dup: $!");
   $control = $host_control; # which has that number
@@ -655,6 +657,9 @@ sub run_monitor {
     push @kept, $runtime_place;
     $_ = "/proc/self/fd/$runtime_place" for grep { $_ eq $runtime_path } @rest;
   }
+  # Another number, since the monitor closes it once it has heard us. Last: the mount may have had it.
+  syscall($numbers{dup3}, $control_place, $word_place, 0) < 0 and give_up($! + 0, "dup: $!");
+  push @kept, $word_place;
   # Also what we were given by whoever started the daemon.
   take_or_give_up(closing_all_but(@kept));
   exec { $rest[0] } @rest or give_up($! + 0, "exec $rest[0]: $!");

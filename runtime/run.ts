@@ -11,7 +11,7 @@ import { type CgroupLayout, observeCgroupPids, removeCgroup } from './cgroups.ts
 import { thaw } from './freezer.ts';
 import { type ContainerID, RuntimeOperationError } from './interface.ts';
 import type { ContainerPaths, Layout } from './layout.ts';
-import { type Monitor, type Stdio, startMonitor } from './monitor.ts';
+import { type Monitor, openMonitor, type Stdio } from './monitor.ts';
 import { forceDelete, type OciRuntime } from './oci-runtime.ts';
 import { findProcessesByCommandLine, isAlive, observeProcess, type ProcessIdentity } from './proc.ts';
 import type { RunProcesses } from './record.ts';
@@ -41,52 +41,63 @@ export function cgroupPathOf(layout: Layout, id: ContainerID): string {
   return `${layout.cgroupParent}/${id}`;
 }
 
-/**
- * Creates the container of the bundle; its process waits to be let go. Between the marker file and process.json a
- * later daemon knows that something may be half made, and until the marker is taken away, that it may not have been let
- * go. Throws StartError, RuntimeOperationError, the signal's reason.
- */
-export async function prepareRun(
+/** A run that is prepared while its bundle is being made. */
+export interface OpenedRun {
+  /**
+   * Creates the container of the bundle; its process waits to be let go. Between the marker file and process.json a later
+   * daemon knows that something may be half made, and until the marker is taken away, that it may not have been let go.
+   * Throws StartError, RuntimeOperationError, the signal's reason; then nothing is left of it.
+   */
+  create(input: { readonly args: readonly string[]; readonly signal: AbortSignal }): Promise<PreparedRun>;
+  /** Leaves nothing of it. */
+  dismiss(): Promise<void>;
+}
+
+/** The folder of the bundle must be there. Throws RuntimeOperationError; then nothing is left of it. */
+export async function openRun(
   deps: RunDeps & { readonly relays: RelayHost },
-  input: {
-    readonly id: ContainerID;
-    readonly args: readonly string[];
-    readonly stdio: Stdio;
-    readonly signal: AbortSignal;
-  },
-): Promise<PreparedRun> {
+  { id, stdio }: { readonly id: ContainerID; readonly stdio: Stdio },
+): Promise<OpenedRun> {
   const { layout, runtime, conmon, relays, nowMs } = deps;
-  const paths = layout.container(input.id);
+  const paths = layout.container(id);
   writeFileSync(paths.starting, '');
-  let monitor: Monitor | undefined;
-  try {
-    monitor = await startMonitor({
-      ...input,
-      conmon,
-      relays,
-      runtime,
-      ociRoot: layout.ociRoot,
-      exitsDir: layout.exits,
-      paths,
-      deadlineMs: createDeadlineMs,
-    });
-    const init = observeProcess(monitor.initPid);
-    const monitorStat = observeProcess(monitor.monitorPid);
-    if (init === undefined || monitorStat === undefined) {
-      throw new RuntimeOperationError('start', 'the container or its monitor ended before it was let go; try again');
-    }
-    const processes: RunProcesses = {
-      init: identity(init),
-      monitor: identity(monitorStat),
-      startedAtMs: nowMs(),
-    };
-    await replaceFile(paths.process, JSON.stringify(processes), 'volatile');
-    return { processes, monitor };
-  } catch (error) {
-    monitor?.close();
-    await endRun(deps, input.id, undefined);
+  const end = (): Promise<void> => endRun(deps, id, undefined);
+  const waiting = await openMonitor({
+    ...{ id, conmon, relays, runtime, paths, stdio },
+    ociRoot: layout.ociRoot,
+    exitsDir: layout.exits,
+  }).catch(async (error: unknown) => {
+    await end();
     throw error;
-  }
+  });
+  return {
+    async dismiss() {
+      await waiting.dismiss();
+      await end();
+    },
+    async create(input) {
+      let monitor: Monitor | undefined;
+      try {
+        monitor = await waiting.create({ ...input, deadlineMs: createDeadlineMs });
+        const init = observeProcess(monitor.initPid);
+        const monitorStat = observeProcess(monitor.monitorPid);
+        if (init === undefined || monitorStat === undefined) {
+          throw new RuntimeOperationError('start', 'the container or its monitor ended before it was let go; try again');
+        }
+        const processes: RunProcesses = {
+          init: identity(init),
+          monitor: identity(monitorStat),
+          startedAtMs: nowMs(),
+        };
+        await replaceFile(paths.process, JSON.stringify(processes), 'volatile');
+        return { processes, monitor };
+      } catch (error) {
+        monitor?.close();
+        await end();
+        throw error;
+      }
+    },
+  };
 }
 
 function identity({ pid, startTicks }: ProcessIdentity): ProcessIdentity {

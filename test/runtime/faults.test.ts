@@ -11,7 +11,7 @@ import { Registry } from 'prom-client';
 import { runCommand, runSuccessfully } from '../../runtime/command.ts';
 import { createRuntime, ImageNotPresentError, RuntimeClosedError, RuntimeOperationError } from '../../runtime/index.ts';
 import { createLayout } from '../../runtime/layout.ts';
-import { startMonitor } from '../../runtime/monitor.ts';
+import { type CreateRequest, type Monitor, type MonitorRequest, openMonitor } from '../../runtime/monitor.ts';
 import { RelayError, startRelay } from '../../runtime/relay.ts';
 import { RelayHost } from '../../runtime/relay-host.ts';
 import { SyscallError, Syscalls } from '../../runtime/syscalls.ts';
@@ -64,6 +64,10 @@ describe('system calls', () => {
     await assert.rejects(syscalls.unmount('/x'), RuntimeOperationError);
   });
 });
+
+async function startMonitor(request: MonitorRequest & CreateRequest): Promise<Monitor> {
+  return (await openMonitor(request)).create(request);
+}
 
 describe('a monitor', () => {
   let dir: string;
@@ -132,7 +136,7 @@ describe('a monitor', () => {
     const open = [...text.matchAll(/ (\d+) -> (.*)$/gm)].map(([, number, to]) => `${number} ${to}`);
     // The shell has its script open as 10 or above.
     const low = open.filter((one) => Number(one.split(' ')[0]) < 10).map((one) => one.replace(/\[\d+\]/, '[]'));
-    assert.deepEqual(low, ['0 /dev/null', '1 /dev/null', `2 ${request.paths.monitorLog}`, '3 socket:[]']);
+    assert.deepEqual(low, ['0 /dev/null', '1 /dev/null', `2 ${request.paths.monitorLog}`, '3 socket:[]', '5 socket:[]']);
     assert.equal(open.length, low.length + 1, open.join('\n'));
     assert.match(text, /^SigBlk:\s+0+$/m);
     // What a job in the background is given to ignore, as SIGINT, it hands on.
@@ -141,6 +145,7 @@ describe('a monitor', () => {
       assert.equal((ignored >> BigInt(constants.signals[name] - 1)) & 1n, 0n, name);
     assert.match(text, /^Umask:\s+0022$/m);
     assert.match(text, /^_OCI_SYNCPIPE=3$/m);
+    assert.match(text, /^_OCI_STARTPIPE=5$/m);
     assert.equal(text.trim().split('\n').at(-1), request.paths.bundle);
   });
 
@@ -170,7 +175,7 @@ describe('a monitor', () => {
       assert.deepEqual([name, write, remounted], ['/proc/self/fd/4', 'Read-only file system', '-1 22']);
       assert.match(version ?? '', /^crun version /);
       // 10 and above are the shell's own.
-      assert.deepEqual(open.filter((number) => Number(number) < 10).sort(), ['0', '1', '2', '3', '4']);
+      assert.deepEqual(open.filter((number) => Number(number) < 10).sort(), ['0', '1', '2', '3', '4', '5']);
       assert.ok(!readFileSync('/proc/self/mountinfo', 'utf8').includes(dir), 'it is mounted somewhere');
       await rm(program);
       await writeFile(program, '#!/bin/sh\necho another\n', { mode: 0o700 });

@@ -31,11 +31,15 @@ const maxRetryMs = 30_000;
 const endDeadlineMs = 5_000;
 /** One that ran so long is started again at once. */
 const soundMs = 5_000;
+/** A container that is started again within this keeps its names: most are, and the resolver need not read all names twice. */
+const leaveDelayMs = 100;
 const program = 'dnsmasq';
 
 export class Resolver {
   readonly #deps: ResolverDeps;
   readonly #records = new Map<ContainerID, NameRecord>();
+  /** Those that do not run any more, until their names go. */
+  readonly #leaving = new Map<ContainerID, NodeJS.Timeout>();
   #process: ProcessIdentity | undefined;
   #queue: Promise<void> = Promise.resolve();
   #waiting: Promise<void> | undefined;
@@ -96,21 +100,36 @@ export class Resolver {
 
   /** What a container's names answer from now on: without addresses, that there is none. Resolves when it was told. */
   async set(id: ContainerID, record: NameRecord): Promise<void> {
+    this.#stays(id);
     if (JSON.stringify(this.#records.get(id)) === JSON.stringify(record)) return;
     this.#records.set(id, record);
     await this.#tell();
   }
 
-  /** The container does not run any more. */
+  /** The container does not run any more; its names have no address a moment later, unless it is started again. */
   stopped(id: ContainerID): void {
+    if (this.#leaving.has(id) || (this.#records.get(id)?.addresses.length ?? 0) === 0) return;
+    const leave = (): void => {
+      this.#leaves(id);
+      this.#tellInBackground();
+    };
+    this.#leaving.set(id, setTimeout(leave, leaveDelayMs).unref());
+  }
+
+  #stays(id: ContainerID): void {
+    clearTimeout(this.#leaving.get(id));
+    this.#leaving.delete(id);
+  }
+
+  #leaves(id: ContainerID): void {
+    this.#stays(id);
     const record = this.#records.get(id);
-    if (record === undefined || record.addresses.length === 0) return;
-    this.#records.set(id, { ...record, addresses: [] });
-    this.#tellInBackground();
+    if (record !== undefined) this.#records.set(id, { ...record, addresses: [] });
   }
 
   /** The container is gone. */
   forget(id: ContainerID): void {
+    this.#stays(id);
     if (this.#records.delete(id)) this.#tellInBackground();
   }
 
@@ -121,6 +140,9 @@ export class Resolver {
 
   /** Stops watching; the resolver goes on. */
   async close(): Promise<void> {
+    const leaving = [...this.#leaving.keys()];
+    for (const id of leaving) this.#leaves(id);
+    if (leaving.length > 0) this.#tellInBackground();
     this.#isClosed = true;
     clearTimeout(this.#timer);
     await this.#queue;

@@ -82,7 +82,10 @@ export async function openRun(
         const init = observeProcess(monitor.initPid);
         const monitorStat = observeProcess(monitor.monitorPid);
         if (init === undefined || monitorStat === undefined) {
-          throw new RuntimeOperationError('start', 'the container or its monitor ended before it was let go; try again');
+          throw new RuntimeOperationError(
+            'start',
+            'the container or its monitor ended before it was let go; try again',
+          );
         }
         const processes: RunProcesses = {
           init: identity(init),

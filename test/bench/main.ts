@@ -18,6 +18,7 @@ import { startHoldfast } from './holdfast.ts';
 import { type OpenKeeper, openSupervisord, openSystemd } from './keepers.ts';
 import { healing, measure } from './measure.ts';
 import { type Column, describeTargets, formatTable, noFigures } from './report.ts';
+import { runWithRunInMemory } from './run-dir.ts';
 import { measureScale } from './scale.ts';
 import { measureStore } from './store.ts';
 import { formatStore } from './store-figures.ts';
@@ -51,6 +52,8 @@ const count = (flag: string, text: string): number => {
     throw new Error(`--${flag} is "${text}"; write 1 to 1000`);
   return value;
 };
+const codeOfAnother = await runWithRunInMemory();
+if (codeOfAnother !== undefined) process.exit(codeOfAnother);
 if (values.figures === 'scale') {
   console.log(await measureScale((line) => console.error(line)));
   process.exit();

@@ -12,6 +12,7 @@ import { runCommand, runSuccessfully } from '../../runtime/command.ts';
 import { createRuntime, ImageNotPresentError, RuntimeClosedError, RuntimeOperationError } from '../../runtime/index.ts';
 import { createLayout } from '../../runtime/layout.ts';
 import { type CreateRequest, type Monitor, type MonitorRequest, openMonitor } from '../../runtime/monitor.ts';
+import { findProcessesByCommandLine } from '../../runtime/proc.ts';
 import { RelayError, startRelay } from '../../runtime/relay.ts';
 import { RelayHost } from '../../runtime/relay-host.ts';
 import { SyscallError, Syscalls } from '../../runtime/syscalls.ts';
@@ -136,7 +137,13 @@ describe('a monitor', () => {
     const open = [...text.matchAll(/ (\d+) -> (.*)$/gm)].map(([, number, to]) => `${number} ${to}`);
     // The shell has its script open as 10 or above.
     const low = open.filter((one) => Number(one.split(' ')[0]) < 10).map((one) => one.replace(/\[\d+\]/, '[]'));
-    assert.deepEqual(low, ['0 /dev/null', '1 /dev/null', `2 ${request.paths.monitorLog}`, '3 socket:[]', '5 socket:[]']);
+    assert.deepEqual(low, [
+      '0 /dev/null',
+      '1 /dev/null',
+      `2 ${request.paths.monitorLog}`,
+      '3 socket:[]',
+      '5 socket:[]',
+    ]);
     assert.equal(open.length, low.length + 1, open.join('\n'));
     assert.match(text, /^SigBlk:\s+0+$/m);
     // What a job in the background is given to ignore, as SIGINT, it hands on.
@@ -257,6 +264,26 @@ describe('faults of the host', () => {
       assert.notEqual(info?.state.kind, 'running');
     }
     assert.equal((await host.runtime.containers.start(config.id, never)).state.kind, 'running');
+  });
+
+  it('leaves no monitor of a start that cannot have its bundle', async () => {
+    const place = join(tmpdir(), `hf-no-folder-${randomBytes(4).toString('hex')}`);
+    const volumes = [{ name: 'data', source: { kind: 'bind', path: place, ensure: 'directory' } }] as const;
+    const mounts = [{ volume: 'data', path: '/data', isReadOnly: false, copiesUp: false }];
+    const config = host.config({ cmd: ['sleep', '1000'], volumes, mounts });
+    await host.runtime.containers.create(config, never);
+    const paths = createLayout(host.deps).container(config.id);
+    for (const _ of [1, 2]) {
+      await assert.rejects(host.runtime.containers.start(config.id, never), /hf-no-folder/);
+      assert.deepEqual(findProcessesByCommandLine(config.id), []);
+      assert.deepEqual([existsSync(paths.starting), existsSync(paths.monitorPidFile)], [false, false]);
+    }
+    await mkdir(place);
+    try {
+      assert.equal((await host.runtime.containers.start(config.id, never)).state.kind, 'running');
+    } finally {
+      await rm(place, { recursive: true });
+    }
   });
 
   it('says that the disk is full, and works once there is room', async () => {

@@ -1,11 +1,15 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { pino } from 'pino';
 import { ContainerConfigError, type ContainerInfo, removeHostState } from '../../runtime/index.ts';
 import { createLayout } from '../../runtime/layout.ts';
-import { findResolvers } from '../../runtime/resolver.ts';
+import { findResolvers, Resolver } from '../../runtime/resolver.ts';
 import { formatLocalNames, formatNames, isDnsName } from '../../runtime/resolver-files.ts';
+import { Syscalls } from '../../runtime/syscalls.ts';
 import { never, TestHost, until } from './host.ts';
 
 describe('the files of the resolver', () => {
@@ -31,6 +35,58 @@ describe('the files of the resolver', () => {
   for (const name of ['', '.', 'web.', 'Web', 'a b', 'a\n10.0.0.1 b', '-a', 'a/b', 'ü', 'x'.repeat(64), 'a..b']) {
     it(`may not hold ${JSON.stringify(name.slice(0, 20))}`, () => assert.equal(isDnsName(name), false));
   }
+});
+
+describe('what the resolver is told of a container that stops', () => {
+  let dir: string;
+  let resolver: Resolver;
+  let syscalls: Syscalls;
+  let names: string;
+  const id = 'a'.repeat(64);
+  const web = { names: ['web.shop'], addresses: ['10.0.0.5'] };
+  beforeEach(async () => {
+    dir = mkdtempSync(join(tmpdir(), 'hf-names-'));
+    const layout = createLayout({ dataDir: dir, runDir: dir, bridge: 'none' });
+    mkdirSync(layout.resolver.dir, { recursive: true });
+    names = layout.resolver.names;
+    syscalls = new Syscalls();
+    // Without open() there is no process to tell.
+    resolver = new Resolver({ layout, syscalls, found: () => {}, log: pino({ level: 'silent' }) });
+    await resolver.set(id, web);
+  });
+  afterEach(async () => {
+    await resolver.close();
+    syscalls.close();
+    rmSync(dir, { recursive: true });
+  });
+  const told = (): string => readFileSync(names, 'utf8');
+
+  it('is that its names have no address any more', async () => {
+    resolver.stopped(id);
+    await until('the address to go', () => !told().includes('10.0.0.5'));
+  });
+  it('is nothing when it is started again at once', async () => {
+    resolver.stopped(id);
+    await resolver.set(id, web);
+    await wait(500); // much longer than its names would stay
+    assert.match(told(), /^10\.0\.0\.5 web\.shop/);
+  });
+  it('is its new address when it comes back with another', async () => {
+    resolver.stopped(id);
+    await resolver.set(id, { ...web, addresses: ['10.0.0.6'] });
+    assert.match(told(), /^10\.0\.0\.6 /);
+  });
+  it('is told when the daemon goes before', async () => {
+    resolver.stopped(id);
+    await resolver.close();
+    assert.equal(told(), '');
+  });
+  it('is nothing more when it is gone', async () => {
+    resolver.stopped(id);
+    resolver.forget(id);
+    await resolver.close();
+    assert.equal(told(), '');
+  });
 });
 
 describe('the resolver', () => {
@@ -69,10 +125,11 @@ describe('the resolver', () => {
     assert.ok(output.includes(`Address: ${web.ip}`) && output.includes(`Address: ${db.ip}`), output);
   });
 
-  it('says at once that there is no such name: for an unknown one, and for a container that is stopped', async () => {
+  it('says at once that there is no such name: for an unknown one, and soon for a container that is stopped', async () => {
     const web = await serve('web.shop');
     await host.runtime.containers.signal(web.id, 9);
     await host.exited(web.id);
+    await until('its names to go', async () => (await lookUp('web')).includes('bad address'));
     // A query that nobody answers would outlast the programs.
     const patient = { ...dns, options: [...dns.options, 'timeout:30'] };
     for (const name of ['nobody', 'web', 'web.shop', 'nobody.holdfast.internal']) {

@@ -94,10 +94,11 @@ export async function startContainer(deps: StartDeps, entry: ContainerEntry, sig
 /** All that the run needs. Throws what Containers.start does. */
 async function prepareBundle(deps: StartDeps, entry: ContainerEntry, signal: AbortSignal): Promise<Bundle> {
   const { hostNetwork, layout, metrics } = deps;
+  const { paths } = entry;
   const ports = await claimPorts(deps.ports, entry);
   if (JSON.stringify(ports) !== JSON.stringify(entry.record.ports)) {
     entry.record = { ...entry.record, ports };
-    await replaceFile(entry.paths.record, formatRecord(entry.record), 'durable');
+    await replaceFile(paths.record, formatRecord(entry.record), 'durable');
   }
   await hostNetwork.ensure('bridge');
   await ensureUserNamespace(deps, entry);

@@ -7,7 +7,6 @@ import {
   closeSync,
   constants,
   existsSync,
-  ftruncateSync,
   openSync,
   readFileSync,
   rmSync,
@@ -204,7 +203,7 @@ export function settleExit(entry: ContainerEntry, exit: Exit): void {
   writeLastRun(entry, { exit, ...(startedAtMs === undefined ? {} : { startedAtMs }) });
 }
 
-/** A sector of a disk, which it writes whole. */
+/** A sector of a disk, which it writes whole. No record is longer: it has eight members, of numbers and words. */
 const lastRunBytes = 512;
 
 /**
@@ -237,7 +236,6 @@ function overwriteLastRun(path: string, lastRun: LastRun): void {
   const fd = openSync(path, constants.O_WRONLY | constants.O_CREAT, 0o600);
   try {
     writeSync(fd, text, 0);
-    ftruncateSync(fd, text.length);
   } finally {
     closeSync(fd);
   }

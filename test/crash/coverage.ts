@@ -16,6 +16,7 @@ const changing = new RegExp(
     /(?<![.\w])(?:createWriteStream|writeSync|spawn|spawnChild|runCommand|runSuccessfully|runTool)\(/,
     // Our own for several of them.
     /(?<![.\w])(?:replaceFile|removeTree|removeDrafts|forceDelete|releaseStart)\(/,
+    /\bpipe\.write\(/,
     /\bhandle\.(?:write|writeFile|truncate|datasync|chmod|chown)\(/,
     /\b[sS]yscalls\.(?:mount|bindBeneath|mkdirBeneath|unmount|createNetns|createNetnsOf|createUserNamespace|mountMappedOverlay|mountOutOf|mountInto|kill)\(/,
     /\bcommands\.(?:copy|copyOut|addNames|setNames|deleteImage|deleteLayer|unmount)\(/,

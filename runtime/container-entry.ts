@@ -3,16 +3,7 @@
  * truth about processes is /proc. `observeState` and `settleExit` read files synchronously (some 100 µs), so that
  * nothing else happens between looking and concluding.
  */
-import {
-  closeSync,
-  constants,
-  existsSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, constants, existsSync, openSync, readFileSync, rmSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Addresses } from './addresses.ts';
 import type { Damage } from './drift.ts';

@@ -193,8 +193,9 @@ export function parseDesired(object: Container): Desired {
   const health = parseHealth(spec);
   problems.push(...health.problems);
 
+  const id = containerIDOf(object);
   const config: Desired['config'] = {
-    id: containerIDOf(object),
+    id,
     name: keyOf(object),
     workingDir: spec.workingDir,
     hasStdin: spec.stdin,
@@ -203,7 +204,7 @@ export function parseDesired(object: Container): Desired {
     ...identityOf(spec),
     hasInit: spec.init ? true : undefined,
     hostname: hostnameOf(object),
-    addressPlaceholder: addressPlaceholderOf(object),
+    addressPlaceholder: addressPlaceholderOf(id),
     readonlyRootfs: spec.securityContext.readOnlyRootFilesystem,
     volumes,
     mounts,

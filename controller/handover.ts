@@ -24,11 +24,10 @@ function holderOf({ labels }: ContainerInfo): Holder {
 }
 
 export function observeOwnership(
-  object: Container,
+  { object, containerID }: { readonly object: Container; readonly containerID: string },
   container: ContainerInfo | undefined,
   { view }: Pick<ReconcileDeps, 'view'>,
 ): Ownership {
-  const containerID = containerIDOf(object);
   const rivals = view.sharersOf(containerID).filter(({ metadata }) => metadata.uid !== object.metadata.uid);
   const holder = container === undefined ? undefined : holderOf(container);
   return decideOwnership({ object, containerID, rivals, holder });
@@ -82,7 +81,9 @@ export async function decideStray(
     view.claim(holderKey, id);
     return 'not-ours';
   }
-  const heir = view.sharersOf(id).find((one) => observeOwnership(one, container, deps).kind === 'adopt');
+  const heir = view
+    .sharersOf(id)
+    .find((one) => observeOwnership({ object: one, containerID: id }, container, deps).kind === 'adopt');
   if (heir === undefined) return custody.isKept(uid) ? 'kept' : 'orphan';
   view.wake(keyOf(heir));
   return 'inherited';

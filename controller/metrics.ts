@@ -170,11 +170,15 @@ export function createControllerMetrics(registry: Registry, workers: number): Co
     buckets: secondsBuckets,
     registers,
   });
-  const active = new Gauge({
+  let active = 0;
+  new Gauge({
     name: 'controller_runtime_active_workers',
     help: 'Workers that work now.',
     labelNames: ['controller'],
     registers,
+    collect() {
+      this.set({ controller }, active);
+    },
   });
   new Gauge({
     name: 'controller_runtime_max_concurrent_reconciles',
@@ -184,7 +188,6 @@ export function createControllerMetrics(registry: Registry, workers: number): Co
   }).set({ controller }, workers);
   for (const result of ['success', 'error', 'requeue', 'requeue_after']) total.inc({ controller, result }, 0);
   errors.inc({ controller }, 0);
-  active.set({ controller }, 0);
 
   const perContainer = ['namespace', 'container'] as const;
   const restarts = new Counter({
@@ -264,11 +267,11 @@ export function createControllerMetrics(registry: Registry, workers: number): Co
 
   return {
     reconcileStarted: () => {
-      active.inc({ controller });
+      active += 1;
       const observe = time.startTimer({ controller });
       return (result) => {
         observe();
-        active.dec({ controller });
+        active -= 1;
         total.inc({ controller, result });
         if (result === 'error') errors.inc({ controller });
       };

@@ -140,7 +140,7 @@ export async function observeMutable(
     object,
     given: linkEnv(object.metadata.name, desired.links, dependencies),
     hostIP: await hostIPFor(object),
-    podIP: addressPlaceholderOf(object),
+    podIP: addressPlaceholderOf(desired.containerID),
   });
   // It waits for its links already.
   if (desired.links.some(hasNoAddress)) return { kind: 'unknown', obstacle: undefined, secrets };

@@ -88,7 +88,7 @@ async function reconcileObject(
     signal.throwIfAborted();
     const desired = noteCredentials(parsed, object, deps.sources);
     const container = await runtime.containers.inspect(id);
-    const ownership = observeOwnership(object, container, deps);
+    const ownership = observeOwnership({ object, containerID: id }, container, deps);
     if (ownership.kind === 'adopt') {
       if (container !== undefined) await adopt({ object, container }, deps);
       continue;

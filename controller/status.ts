@@ -200,6 +200,7 @@ function formatConditions(
   const now = new Date(input.nowMs).toISOString();
   return Object.entries(verdicts).map(([type, verdict]) => {
     const old = before.get(type);
+    if (old !== undefined && isAsBefore(old, verdict, object.metadata.generation)) return old;
     return {
       type,
       ...verdict,
@@ -208,6 +209,16 @@ function formatConditions(
       observedGeneration: object.metadata.generation,
     };
   });
+}
+
+/** Then it need not be made and compared again, at each look at each container. */
+function isAsBefore(old: Condition, verdict: Verdict, generation: number): boolean {
+  return (
+    old.status === verdict.status &&
+    old.reason === verdict.reason &&
+    old.message === verdict.message &&
+    old.observedGeneration === generation
+  );
 }
 
 function portsVerdict(container: ContainerInfo | undefined, { retry }: History): Verdict {
@@ -245,7 +256,10 @@ function formatTime(ms: number | undefined): string | undefined {
 
 function dropUndefined<T extends object>(value: T): T {
   const kept: Record<string, unknown> = {};
-  for (const [name, member] of Object.entries(value)) if (member !== undefined) kept[name] = member;
+  for (const name of Object.keys(value)) {
+    const member: unknown = Reflect.get(value, name);
+    if (member !== undefined) kept[name] = member;
+  }
   // The same object less its undefined members, which T allows to be absent as well.
   return kept as T;
 }
@@ -269,6 +283,7 @@ export function diffStatus(from: unknown, to: unknown): Record<string, unknown> 
 
 /** Whether two values are the same as JSON, whatever the order of their members; one that is undefined is not there. */
 function isSameJson(a: unknown, b: unknown): boolean {
+  if (a === b) return true;
   if (Array.isArray(a))
     return Array.isArray(b) && a.length === b.length && a.every((one, index) => isSameJson(one, b[index]));
   if (!isRecord(a) || !isRecord(b)) return a === b;

@@ -52,6 +52,6 @@ export function containerIDOf(object: Identified): string {
 }
 
 /** Text that stands for the container's own address until the runtime knows it; nobody writes it by chance. */
-export function addressPlaceholderOf(object: Identified): string {
-  return `(address of ${containerIDOf(object).slice(0, 24)})`;
+export function addressPlaceholderOf(containerID: string): string {
+  return `(address of ${containerID.slice(0, 24)})`;
 }

@@ -159,8 +159,9 @@ async function bindNamespaces({ deps, entry, processes }: Repair): Promise<void>
 }
 
 /**
- * A cable with the addresses of the container. Neighbours are told of its new hardware address (arp_notify), or they
- * would go on sending to the old one for some seconds. Source: Linux ip-sysctl.rst.
+ * A cable with the addresses of the container, that of the hardware too: neighbours would go on sending to the old one for
+ * up to 45 s. They are told of one that is not known, which they may miss (arp_notify: it is sent as the cable goes up, when
+ * nothing gets through yet). Source: Linux ip-sysctl.rst, arp(7).
  */
 async function repairCable({ deps, entry, processes }: Repair): Promise<void> {
   const { network } = entry;
@@ -176,8 +177,9 @@ async function repairCable({ deps, entry, processes }: Repair): Promise<void> {
   if (!isThere) {
     // Its other end can be there only if the cable has another name now.
     await runCommand('repair', [...inside, 'ip', 'link', 'delete', 'eth0'], { deadlineMs });
-    const add = ['ip', 'link', 'add', 'name', host, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', `${pid}`] as const;
-    await runSuccessfully('repair', add, { deadlineMs });
+    const hardware = network.mac === undefined ? [] : ['address', network.mac];
+    const inner = ['peer', 'name', 'eth0', ...hardware, 'netns', `${pid}`];
+    await runSuccessfully('repair', ['ip', 'link', 'add', 'name', host, 'type', 'veth', ...inner], { deadlineMs });
   }
   const plug = [
     `link set dev ${host} master ${bridge}`,

@@ -42,7 +42,7 @@ const wholly = { recursive: true, maxRetries: 10, retryDelay: 50 } as const;
 const bundleOf = ({ runDir, id }: Victim): string => join(runDir, 'containers', id);
 const homeOf = ({ dataDir, id }: Victim): string => join(dataDir, 'containers', id);
 const stateOf = ({ runDir, id }: Victim): string => join(runDir, 'oci', id);
-const networkOf = (victim: Victim): { netnsPath: string; hostInterface: string } =>
+export const networkOf = (victim: Victim): { netnsPath: string; hostInterface: string } =>
   JSON.parse(readFileSync(join(bundleOf(victim), 'network.json'), 'utf8'));
 const monitorOf = (victim: Victim): number => Number(readFileSync(join(bundleOf(victim), 'conmon.pid'), 'latin1'));
 const tableOf = ({ bridge }: Victim): string => `holdfast_${bridge}`;

@@ -7,7 +7,7 @@ import type { ContainerInfo, DriftKind } from '../../runtime/index.ts';
 import { driftTable } from '../../runtime/index.ts';
 import { observeProcess } from '../../runtime/proc.ts';
 import { errnos, SyscallError, Syscalls } from '../../runtime/syscalls.ts';
-import { harms, type Victim } from '../drift-harms.ts';
+import { harms, networkOf, type Victim } from '../drift-harms.ts';
 import { never, TestHost, until } from './host.ts';
 
 const inPlace = (Object.keys(harms) as DriftKind[]).filter(
@@ -58,6 +58,23 @@ describe('drift', () => {
       assert.deepEqual((await host.runtime.containers.inspect(info.id))?.state, info.state);
     });
   }
+
+  it('gives a new cable the hardware address that neighbours go on sending to', async () => {
+    const info = await start();
+    const victim = victimOf(info);
+    const { inflict, isHarmed } = harms.cable;
+    const hardware = (): string => {
+      const inside = ['-t', String(victim.pid), '-n', 'ip', '-o', 'link', 'show', 'dev', 'eth0'];
+      return / link\/ether (\S+)/.exec(execFileSync('nsenter', inside, { encoding: 'utf8' }))?.[1] ?? '';
+    };
+    assert.equal(hardware(), info.mac);
+    inflict(victim);
+    await until(
+      'to be healed',
+      () => existsSync(`/sys/class/net/${networkOf(victim).hostInterface}`) && !isHarmed(victim),
+    );
+    assert.equal(hardware(), info.mac);
+  });
 
   it('keeps every line of a log that was removed while the process writes', async () => {
     const info = await host.run({ cmd: ['sh', '-c', 'i=0; while :; do i=$((i+1)); echo line $i; sleep 0.02; done'] });

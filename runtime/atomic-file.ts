@@ -27,6 +27,17 @@ export async function replaceFile(path: string, text: string, kind: 'durable' | 
   await rename(temporary, path);
 }
 
+/** Waits for the disk to have what was written to a file; no such file: nothing. */
+export async function syncFile(path: string): Promise<void> {
+  const handle = await open(path, 'r').catch(() => undefined); // removed meanwhile
+  if (handle === undefined) return;
+  try {
+    await handle.datasync();
+  } finally {
+    await handle.close();
+  }
+}
+
 /** Removes what writers that were killed have left beside their files. Only while nobody writes there. No such folder: nothing. */
 export async function removeDrafts(dir: string): Promise<void> {
   const names = await readdir(dir).catch((error: NodeJS.ErrnoException) => {

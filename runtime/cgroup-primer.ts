@@ -33,12 +33,12 @@ export class CgroupPrimer {
   prime(): void {
     if (this.#isUnderWay) return;
     this.#isUnderWay = true;
-    const file = ownProcsFile(this.#layout, readFileSync('/proc/self/cgroup', 'utf8'));
-    void this.#write(file);
+    void this.#write();
   }
 
-  async #write(file: string | undefined): Promise<void> {
+  async #write(): Promise<void> {
     try {
+      const file = ownProcsFile(this.#layout, readFileSync('/proc/self/cgroup', 'utf8'));
       if (file !== undefined) await writeFile(file, '0', { flag: 'r+' });
     } catch {
       // Not allowed here: then the start waits for the kernel, as it would have without us.

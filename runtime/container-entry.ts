@@ -6,6 +6,7 @@
 import { closeSync, constants, existsSync, openSync, readFileSync, rmSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Addresses } from './addresses.ts';
+import { syncFile } from './atomic-file.ts';
 import type { Damage } from './drift.ts';
 import { type ContainerInfo, ContainerNotRunningError, type ContainerState, type Exit } from './interface.ts';
 import { hasNoWayOut } from './isolation-rules.ts';
@@ -39,6 +40,8 @@ export interface ContainerEntry {
   killed?: RunProcesses | undefined;
   /** Of the present run: what only a restart can give back. */
   damage?: Damage | undefined;
+  /** Until last-run.json is brought to the disk. */
+  syncing?: NodeJS.Timeout | undefined;
 }
 
 /** Whether its first process runs, or has ended so recently that its monitor is about to say how. */
@@ -197,12 +200,18 @@ export function settleExit(entry: ContainerEntry, exit: Exit): void {
 /** A sector of a disk, which it writes whole. No record is longer: it has eight members, of numbers and words. */
 const lastRunBytes = 512;
 
+/** What is overwritten in place is else brought to the disk half a minute later. */
+const syncDelayMs = 500;
+
 /**
- * Not made durable: after a power failure an exit that was lost counts as unknown, which is true then. A full disk is no
+ * Durable a moment later: after a power failure before that, it is as if the latest had not happened. A full disk is no
  * failure: what is in memory counts, and of a run that nothing is written of a later daemon asks the processes.
  */
 export function writeLastRun(entry: ContainerEntry, lastRun: LastRun): void {
   entry.lastRun = lastRun;
+  clearTimeout(entry.syncing);
+  // A disk that cannot do it says so to whoever writes next.
+  entry.syncing = setTimeout(() => void syncFile(entry.paths.lastRun).catch(() => {}), syncDelayMs).unref();
   const path = entry.paths.lastRun;
   try {
     overwriteLastRun(path, lastRun);

@@ -42,16 +42,20 @@ export interface StartDeps extends SetupDeps, NetworkDeps, RunDeps, VolumeDeps {
 
 /** Throws what Containers.start does. */
 export async function startContainer(deps: StartDeps, entry: ContainerEntry, signal: AbortSignal): Promise<void> {
-  const { hostNetwork, seccomp, runtime, layout, metrics } = deps;
+  const { hostNetwork, seccomp, runtime, layout, metrics, log } = deps;
   const { config } = entry.record;
   const { paths } = entry;
   await deps.runs.putAway(entry);
-  mkdirSync(paths.bundle, { recursive: true, mode: 0o700 });
+  // The monitor opens its log before it waits.
+  for (const dir of [paths.bundle, paths.logDir]) mkdirSync(dir, { recursive: true, mode: 0o700 });
   const opening = openRun(deps, { id: config.id, stdio: config });
   const [run, { args, filter }] = await settleAll([opening, prepareBundle(deps, entry, signal)]).catch(
     async (error: unknown) => {
-      const opened = await opening.catch(() => undefined); // then its error is the one, or comes after it
-      await opened?.dismiss();
+      try {
+        await (await opening.catch(() => undefined))?.dismiss(); // an error of its own is the one, or comes after it
+      } catch (problem) {
+        log.warn({ err: problem, containerID: config.id }, 'a start was given up, and its monitor does not end');
+      }
       throw error;
     },
   );
@@ -108,7 +112,9 @@ async function prepareBundle(deps: StartDeps, entry: ContainerEntry, signal: Abo
     ensureControllers(deps.cgroups, layout.cgroupParent),
   ]);
   const mounts = await metrics.time('volumes', () => prepareMounts(deps, entry, signal));
-  return writeBundle(deps, entry, { network, mounts });
+  const bundle = await writeBundle(deps, entry, { network, mounts });
+  signal.throwIfAborted();
+  return bundle;
 }
 
 /**

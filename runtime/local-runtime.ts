@@ -215,6 +215,8 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
       entries,
     );
     Object.assign(opened, { containers, pool });
+    // After the containers: a start that is cut short takes its names back.
+    closers.push(() => resolver.close());
     closers.push(() => containers.close());
     // A start that was cut short may have left it with a container's root as its owner.
     if ([...entries.values()].some(({ record }) => record.idMap !== undefined)) await takeBackDevNull();
@@ -226,7 +228,6 @@ export async function createRuntime(deps: RuntimeDeps): Promise<Runtime> {
     }
     begins('making the bridge and its rules');
     await Promise.all([hostNetwork.ensure('rebuild'), isolation.open()]);
-    closers.push(() => resolver.close());
     begins('starting the resolver');
     await resolver.open();
     closers.push(() => pool.close());

@@ -1,7 +1,8 @@
 /**
  * Starts conmon, the monitor that stays with a container: it creates it through the OCI runtime, keeps its output,
  * writes its log and its exit code, and outlives us. It is started while the bundle is still being made, since loading it
- * takes 4 ms, and waits for our word. Effects only; what its answers mean is parseSyncMessage (pure).
+ * takes 4 ms, and waits for our word, having opened no more than its log. Effects only; what its answers mean is
+ * parseSyncMessage (pure).
  */
 import { readFileSync, rmSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -12,8 +13,9 @@ import { describeSpawnError, programPath } from './command.ts';
 import { type ContainerConfig, type ContainerID, RuntimeOperationError } from './interface.ts';
 import type { ContainerPaths } from './layout.ts';
 import { createError, type OciRuntime } from './oci-runtime.ts';
-import { commandLineOf } from './proc.ts';
+import { commandLineOf, isAlive, observeProcess, type ProcessIdentity } from './proc.ts';
 import type { RelayHost } from './relay-host.ts';
+import type { Syscalls } from './syscalls.ts';
 
 export interface MonitorRequest {
   readonly id: ContainerID;
@@ -25,6 +27,7 @@ export interface MonitorRequest {
   readonly exitsDir: string;
   readonly paths: ContainerPaths;
   readonly stdio: Stdio;
+  readonly syscalls: Pick<Syscalls, 'kill'>;
 }
 
 /** How long it is waited for. */
@@ -45,7 +48,7 @@ export interface WaitingMonitor {
    * something may be left half made, which the caller cleans up. Throws StartError, RuntimeOperationError, the signal's reason.
    */
   create(request: CreateRequest): Promise<Monitor>;
-  /** Ends it. What it has begun by then is found by its arguments. */
+  /** Ends it, instead: it has begun nothing. Throws RuntimeOperationError. */
   dismiss(): Promise<void>;
 }
 
@@ -101,6 +104,7 @@ export function stdioFlags({ hasStdin, isStdinOnce, hasTerminal }: Stdio): reado
   return isStdinOnce === true ? ['-i'] : ['-i', '--leave-stdin-open'];
 }
 
+const SIGKILL = 9;
 /** It has nothing to wait for. */
 const decisionDeadlineMs = 5_000;
 /** umask of the monitor, whose files say more themselves. */
@@ -121,15 +125,15 @@ function conmonArgs({ id, runtime, ociRoot, exitsDir, paths, stdio }: MonitorReq
 }
 
 /**
- * The folder of the bundle must be there. If we are killed before `create`, it goes on, finds no config.json and ends.
- * Throws RuntimeOperationError.
+ * The folders of the bundle and of the log must be there. If we are killed before `create`, it goes on as if we had called
+ * that: without a config.json it ends, and else its container is never let go. Throws RuntimeOperationError.
  */
 export async function openMonitor(request: MonitorRequest): Promise<WaitingMonitor> {
   const { paths, relays } = request;
   // The OCI runtime appends to its own: what it said of an earlier start is no reason why this one fails.
   rmSync(paths.runtimeLog, { force: true });
   rmSync(paths.ociConfig, { force: true });
-  // Source: conmon.c, where it reads from the second before it does anything else.
+  // Source: conmon.c, where it reads from the second before it forks.
   const env = [`PATH=${programPath}`, 'TZ=UTC', 'LC_ALL=C', '_OCI_SYNCPIPE=3', '_OCI_STARTPIPE=5'];
   const { control: pipe, pid } = await relays.open(
     [],
@@ -138,6 +142,8 @@ export async function openMonitor(request: MonitorRequest): Promise<WaitingMonit
       conmonArgs(request),
     ),
   );
+  // The same when it is conmon.
+  const first = observeProcess(pid);
   let hasEnded = false;
   const listeners: (() => void)[] = [];
   pipe.once('close', () => {
@@ -147,15 +153,19 @@ export async function openMonitor(request: MonitorRequest): Promise<WaitingMonit
   pipe.on('error', () => {}); // 'close' follows
   const answer = firstLine(pipe);
   const dismiss = async (): Promise<void> => {
+    // Its pipe stays open until it is dead: the end of that is as good as our word to it.
+    if (first !== undefined) await endWaiting(first, request.syscalls);
     pipe.destroy();
-    await hasDecided(pid);
   };
   return {
     dismiss,
     async create({ args, deadlineMs, signal }) {
+      if (signal.aborted) {
+        await dismiss();
+        throw signal.reason;
+      }
+      pipe.write('0');
       try {
-        signal.throwIfAborted();
-        pipe.write('0');
         const line = await within(answer, { deadlineMs, signal });
         const message =
           line === undefined
@@ -176,11 +186,23 @@ export async function openMonitor(request: MonitorRequest): Promise<WaitingMonit
           },
         };
       } catch (error) {
-        await dismiss();
+        pipe.destroy();
+        await hasDecided(pid);
         throw error;
       }
     },
   };
+}
+
+async function endWaiting(process: ProcessIdentity, syscalls: Pick<Syscalls, 'kill'>): Promise<void> {
+  const endMs = performance.now() + decisionDeadlineMs;
+  await syscalls.kill(process, SIGKILL);
+  while (isAlive(process)) {
+    if (performance.now() > endMs) {
+      throw new RuntimeOperationError('start', `the monitor ${process.pid} does not end after SIGKILL`);
+    }
+    await wait(1);
+  }
 }
 
 /**
@@ -238,6 +260,7 @@ async function within<T>(answer: Promise<T>, { deadlineMs, signal }: AnswerLimit
   const timer = setTimeout(() => given.reject(new RuntimeOperationError('start', problem)), deadlineMs);
   const onAbort = (): void => given.reject(signal.reason);
   signal.addEventListener('abort', onAbort, { once: true });
+  if (signal.aborted) onAbort();
   try {
     return await Promise.race([answer, given.promise]);
   } finally {

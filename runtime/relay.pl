@@ -23,7 +23,7 @@ my ($PR_SET_DUMPABLE, $PR_SET_KEEPCAPS, $PR_SET_SECCOMP, $PR_CAPBSET_DROP) = (4,
 my ($PR_SET_CHILD_SUBREAPER, $PR_SET_NO_NEW_PRIVS, $PR_CAP_AMBIENT) = (36, 38, 47);
 my ($F_SETFD, $F_GETFL, $F_SETFL, $FD_CLOEXEC, $AT_FDCWD) = (2, 3, 4, 1, -100);
 my ($O_RDONLY, $O_WRONLY, $O_NONBLOCK, $O_CLOEXEC, $O_PATH) = (0, 1, 2048, 0x80000, 0x200000);
-my ($MSG_PEEK, $MSG_DONTWAIT, $WNOHANG) = (2, 0x40, 1);
+my ($MSG_PEEK, $MSG_NOSIGNAL, $WNOHANG) = (2, 0x4000, 1);
 my ($EPERM, $ENOENT, $EINTR, $EBADF, $EAGAIN, $EACCES, $ENOTDIR, $EINVAL, $ENOSYS) = (1, 2, 4, 9, 11, 13, 20, 22, 38);
 my ($SIGFPE, $SIGPIPE) = (8, 13);
 my $path_max = 4096;
@@ -644,10 +644,8 @@ sub run_monitor {
   umask($umask + 0);
   %ENV = map { split /=/, $_, 2 } @env;
   syscall($numbers{setsid});
-  # Its word for the monitor may have come already.
-  my $byte = '';
-  my $is_there = defined recv($control, $byte, 1, $MSG_PEEK | $MSG_DONTWAIT) ? length $byte : $! == $EAGAIN;
-  exit 0 unless $is_there;
+  # Its word for the monitor may have come already, before its end. Nothing at all cannot be sent to who has gone.
+  exit 0 unless defined send($control, '', $MSG_NOSIGNAL);
   syscall($numbers{dup3}, fileno($control), $control_place, 0) < 0 and give_up($! + 0, "dup: $!");
   $control = $host_control; # which has that number
   my @kept = ($control_place);

@@ -170,7 +170,7 @@ export class Resolver {
     });
   }
 
-  /** Synchronous: it is in memory, and both are written within 0.1 ms. */
+  /** Synchronous: it is in memory, and with some names both are written within 0.1 ms. */
   #write(): void {
     const { resolver } = this.#deps.layout;
     const names = formatNames(this.#records.values());

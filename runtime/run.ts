@@ -49,21 +49,21 @@ export interface OpenedRun {
    * Throws StartError, RuntimeOperationError, the signal's reason; then nothing is left of it.
    */
   create(input: { readonly args: readonly string[]; readonly signal: AbortSignal }): Promise<PreparedRun>;
-  /** Leaves nothing of it. */
+  /** Leaves nothing of it, instead. Throws RuntimeOperationError. */
   dismiss(): Promise<void>;
 }
 
-/** The folder of the bundle must be there. Throws RuntimeOperationError; then nothing is left of it. */
+/** The folders of the bundle and of the log must be there. Throws RuntimeOperationError; then nothing is left of it. */
 export async function openRun(
   deps: RunDeps & { readonly relays: RelayHost },
   { id, stdio }: { readonly id: ContainerID; readonly stdio: Stdio },
 ): Promise<OpenedRun> {
-  const { layout, runtime, conmon, relays, nowMs } = deps;
+  const { layout, runtime, conmon, relays, syscalls, nowMs } = deps;
   const paths = layout.container(id);
   writeFileSync(paths.starting, '');
   const end = (): Promise<void> => endRun(deps, id, undefined);
   const waiting = await openMonitor({
-    ...{ id, conmon, relays, runtime, paths, stdio },
+    ...{ id, conmon, relays, runtime, paths, stdio, syscalls },
     ociRoot: layout.ociRoot,
     exitsDir: layout.exits,
   }).catch(async (error: unknown) => {
@@ -73,7 +73,7 @@ export async function openRun(
   return {
     async dismiss() {
       await waiting.dismiss();
-      await end();
+      removeRunFiles(layout, paths, id);
     },
     async create(input) {
       let monitor: Monitor | undefined;
@@ -178,9 +178,10 @@ async function waitForMonitor(deps: RunDeps, monitor: ProcessIdentity): Promise<
 /** Everything that carries the id among its arguments: conmon, the OCI runtime it started, a container not yet let go. */
 async function killByCommandLine(deps: RunDeps, id: ContainerID): Promise<void> {
   const endMs = performance.now() + endDeadlineMs;
-  for (;;) {
+  for (let empty = 0; empty < 2; ) {
     const found = findProcessesByCommandLine(id).filter(isAlive);
-    if (found.length === 0) return;
+    // One that forks and ends while we look may not be seen, nor its child.
+    empty = found.length === 0 ? empty + 1 : 0;
     if (performance.now() > endMs) {
       throw new RuntimeOperationError('remove', `processes ${found.map((one) => one.pid).join(', ')} cannot be killed`);
     }

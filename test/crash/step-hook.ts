@@ -144,7 +144,7 @@ export async function watchSteps(places: Places, onStep: (step: Step) => void): 
   // A relay becomes what is written to it.
   wrap(net.Socket.prototype as unknown as Functions, 'write', (_, [text]) => {
     if (typeof text === 'string' && text.startsWith('control control monitor ')) step('spawn', 'conmon');
-    // It waits for this before it does anything.
+    // It waits for this before it makes anything.
     if (text === '0') step('tell', 'conmon', 'to create the container');
   });
   syncBuiltinESMExports();

@@ -73,12 +73,15 @@ async function startMonitor(request: MonitorRequest & CreateRequest): Promise<Mo
 describe('a monitor', () => {
   let dir: string;
   let relays: RelayHost;
+  let syscalls: Syscalls;
   beforeEach(async () => {
     dir = await mkdtemp(join(tmpdir(), 'hf-monitor-'));
+    syscalls = new Syscalls();
     relays = new RelayHost(dir, (bytes) => randomBytes(bytes).toString('hex'));
   });
   afterEach(async () => {
     await relays.close();
+    syscalls.close();
     await rm(dir, { recursive: true, force: true });
   });
 
@@ -89,7 +92,8 @@ describe('a monitor', () => {
     await mkdir(paths.bundle, { recursive: true });
     const runtime = { name: 'crun', path: '/usr/bin/crun', version: '0' } as const;
     const deadlines = { deadlineMs: 60_000, signal: never };
-    return { id, relays, runtime, ociRoot: dir, exitsDir: dir, paths, args: ['x'], stdio: {}, ...deadlines };
+    const calls = { syscalls, ociRoot: dir, exitsDir: dir };
+    return { id, relays, runtime, paths, args: ['x'], stdio: {}, ...calls, ...deadlines };
   }
 
   it('that is missing is named in the error', async () => {
@@ -124,6 +128,23 @@ describe('a monitor', () => {
     const args = ['exec', session, '0', '0', '0', '/no/crun'];
     const starting = startRelay({ ...request, program: { kind: 'relay', host: relays }, args });
     await assert.rejects(starting, (error: unknown) => error instanceof RelayError && error.code === 126);
+  });
+
+  it('that is not wanted any more ends before it has begun anything', async () => {
+    const request = { ...(await prepare()), conmon: 'conmon' };
+    await mkdir(request.paths.logDir, { recursive: true });
+    for (let round = 0; round < 20; round += 1) {
+      const waiting = await openMonitor(request);
+      // As a start that fails at once, and as one that fails when it has loaded.
+      await wait(round);
+      await waiting.dismiss();
+      assert.deepEqual(findProcessesByCommandLine(request.id), []);
+      const { ctl, monitorPidFile } = request.paths;
+      assert.deepEqual([existsSync(ctl), existsSync(monitorPidFile)], [false, false]);
+    }
+    const aborted = { ...request, signal: AbortSignal.abort(new Error('never mind')) };
+    await assert.rejects(startMonitor(aborted), /never mind/);
+    assert.deepEqual(findProcessesByCommandLine(request.id), []);
   });
 
   it('gets nothing of ours but its own words and errors, and signals as they are by default', async () => {
@@ -192,31 +213,32 @@ describe('a monitor', () => {
     }
   });
 
-  it('is not begun for a daemon that has gone meanwhile', async () => {
-    await relays.findObstacle();
-    relays.warm();
-    const waiting = (): number[] =>
-      readdirSync('/proc').flatMap((name) => {
-        const isOurs = /^\d+$/.test(name) && content(`/proc/${name}/cmdline`).startsWith('holdfast-relay wait');
-        return isOurs && readlink(`/proc/${name}/cwd`) === dir ? [Number(name)] : [];
-      });
-    await until('all relays that are kept ready wait', () => waiting().length >= 3);
-    const pids = waiting();
-    for (const pid of pids) process.kill(pid, 'SIGSTOP');
-    const file = join(dir, 'begun');
-    const { control, pid } = await relays.open(
-      [],
-      ['monitor', dir, join(dir, 'log'), '18', '0', '/usr/bin/touch', file],
-    );
-    assert.ok(pids.includes(pid));
-    control.destroy();
-    for (const one of pids) process.kill(one, 'SIGCONT');
-    await until('it has gone', () => !existsSync(`/proc/${pid}`));
-    assert.equal(existsSync(file), false);
-    // The same words, when somebody listens.
-    await relays.open([], ['monitor', dir, join(dir, 'log'), '18', '0', '/usr/bin/touch', file]);
-    await until('the file is there', () => existsSync(file));
-  });
+  for (const word of ['', '0']) {
+    it(`is not begun for a daemon that has gone meanwhile${word === '' ? '' : ', its word being there'}`, async () => {
+      await relays.findObstacle();
+      relays.warm();
+      const waiting = (): number[] =>
+        readdirSync('/proc').flatMap((name) => {
+          const isOurs = /^\d+$/.test(name) && content(`/proc/${name}/cmdline`).startsWith('holdfast-relay wait');
+          return isOurs && readlink(`/proc/${name}/cwd`) === dir ? [Number(name)] : [];
+        });
+      await until('all relays that are kept ready wait', () => waiting().length >= 3);
+      const pids = waiting();
+      for (const pid of pids) process.kill(pid, 'SIGSTOP');
+      const file = join(dir, 'begun');
+      const args = ['monitor', dir, join(dir, 'log'), '18', '0', '/usr/bin/touch', file];
+      const { control, pid } = await relays.open([], args);
+      assert.ok(pids.includes(pid));
+      if (word !== '') await new Promise((resolve) => control.write(word, resolve));
+      control.destroy();
+      for (const one of pids) process.kill(one, 'SIGCONT');
+      await until('it has gone', () => !existsSync(`/proc/${pid}`));
+      assert.equal(existsSync(file), false);
+      // The same words, when somebody listens.
+      await relays.open([], args);
+      await until('the file is there', () => existsSync(file));
+    });
+  }
 });
 
 describe('faults of the host', () => {

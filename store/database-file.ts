@@ -2,7 +2,7 @@
  * Opens the database's file: finishes what a kill has interrupted, brings the tables to the present version, and refuses a
  * file that is damaged, with the way back. Effects.
  */
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, fstatSync, openSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { hasSealed, migrate, schemaVersion, versionOf } from './migrations.ts';
 import { finishRestore } from './restore-file.ts';
@@ -59,12 +59,16 @@ export function cannotOpen(path: string, error: unknown): DatabaseOpenError {
 
 /** Opens the file as it is: no step of a migration is taken. */
 export function connect(path: string): DatabaseSync {
-  closeSync(openSync(path, 'a', 0o600)); // secrets are in it: SQLite would make it readable for all
+  const fd = openSync(path, 'a', 0o600); // secrets are in it: SQLite would make it readable for all
+  const isNew = fstatSync(fd).size === 0;
+  closeSync(fd);
   const db = new DatabaseSync(path, { timeout: 2_000 });
   try {
     // Exclusive before WAL: the index of the log then lives in this process's memory, not in a shared file.
-    // Auto-vacuum before the first table: it cannot be had later without writing the file anew.
-    db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA auto_vacuum = INCREMENTAL;');
+    db.exec('PRAGMA locking_mode = EXCLUSIVE;');
+    // Before the first table: it cannot be had later without writing the file anew. Of one that has it, it would be a write
+    // all the same, which a full disk refuses.
+    if (isNew) db.exec('PRAGMA auto_vacuum = INCREMENTAL;');
     db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');
     db.exec('PRAGMA journal_size_limit = 8388608; PRAGMA cache_size = -2048; PRAGMA temp_store = MEMORY;');
     return db;

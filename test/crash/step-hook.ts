@@ -116,11 +116,16 @@ export async function watchSteps(places: Places, onStep: (step: Step) => void): 
     pathOfHandle.set(handle, String(args[0]));
     return handle;
   };
-  wrap(ofFs, 'openSync', (_, args) => {
+  const pathOfNumber = new Map<unknown, unknown>();
+  const openSync = fs.openSync;
+  fs.openSync = (...args: Parameters<typeof openSync>): number => {
     if (isWriting(args[1])) step('open', args[0]);
-  });
+    const fd = openSync(...args);
+    pathOfNumber.set(fd, args[0]);
+    return fd;
+  };
   wrap(ofFs, 'createWriteStream', (_, args) => step('createWriteStream', args[0]));
-  wrap(ofFs, 'writeSync', () => step('write'));
+  wrap(ofFs, 'writeSync', (_, [fd]) => step('write', pathOfNumber.get(fd) ?? 'a file'));
   const sample = await open('/dev/null');
   const handles = Object.getPrototypeOf(sample) as Functions; // FileHandle's methods
   await sample.close();

@@ -19,6 +19,8 @@ describe('docker run --rm', function () {
     await book.load({ 'busybox:latest': 'localhost/busybox:latest' });
     await book.ok('docker run --rm busybox true'); // what is made once, is made
     await until(async () => (await book.ok('docker ps -aq')) === '', 'the first to be gone');
+    // As many as will wait at the end.
+    await until(hasAllNetworks, 'the networks that wait for containers', 60_000);
     countsBefore = await count();
   });
   after(async () => {
@@ -26,6 +28,8 @@ describe('docker run --rm', function () {
     await engine?.close();
   });
 
+  const hasAllNetworks = async (): Promise<boolean> =>
+    /^holdfast_runtime_netns_pool_size 8$/m.test(await engine.instance.metrics());
   const descriptors = (): number => readdirSync(`/proc/${engine.pid}/fd`).length;
   /** How many things of each kind the host has of this instance; the network namespaces that wait for containers change their names. */
   const count = async (): Promise<ReadonlyMap<string, number>> => {

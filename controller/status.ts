@@ -256,10 +256,7 @@ function formatTime(ms: number | undefined): string | undefined {
 
 function dropUndefined<T extends object>(value: T): T {
   const kept: Record<string, unknown> = {};
-  for (const name of Object.keys(value)) {
-    const member: unknown = Reflect.get(value, name);
-    if (member !== undefined) kept[name] = member;
-  }
+  for (const [name, member] of Object.entries(value)) if (member !== undefined) kept[name] = member;
   // The same object less its undefined members, which T allows to be absent as well.
   return kept as T;
 }
@@ -286,7 +283,7 @@ function isSameJson(a: unknown, b: unknown): boolean {
   if (a === b) return true;
   if (Array.isArray(a))
     return Array.isArray(b) && a.length === b.length && a.every((one, index) => isSameJson(one, b[index]));
-  if (!isRecord(a) || !isRecord(b)) return a === b;
+  if (!isRecord(a) || !isRecord(b)) return false;
   return (
     Object.keys(a).every((key) => isSameJson(a[key], b[key])) &&
     Object.keys(b).every((key) => b[key] === undefined || key in a)

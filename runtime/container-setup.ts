@@ -64,7 +64,7 @@ async function remakeFolders({ syscalls }: SetupDeps, { paths }: ContainerEntry)
   const isStale = existsSync(paths.staleRoot) || !existsSync(paths.upper) || !existsSync(paths.work);
   if (isStale) await syscalls.unmount(paths.rootfs);
   mkdirSync(paths.upper, { recursive: true, mode: 0o755 });
-  for (const dir of [paths.work, paths.logDir]) mkdirSync(dir, { recursive: true, mode: 0o700 });
+  mkdirSync(paths.work, { recursive: true, mode: 0o700 });
   // Last: until then a later start has to see to it.
   if (isStale) rmSync(paths.staleRoot, { force: true });
 }

@@ -13,9 +13,9 @@ import { describeSpawnError, programPath } from './command.ts';
 import { type ContainerConfig, type ContainerID, RuntimeOperationError } from './interface.ts';
 import type { ContainerPaths } from './layout.ts';
 import { createError, type OciRuntime } from './oci-runtime.ts';
-import { commandLineOf, isAlive, observeProcess, type ProcessIdentity } from './proc.ts';
+import { commandLineOf, observeProcess, type ProcessIdentity } from './proc.ts';
 import type { RelayHost } from './relay-host.ts';
-import type { Syscalls } from './syscalls.ts';
+import { type AnswerLimits, within } from './within.ts';
 
 export interface MonitorRequest {
   readonly id: ContainerID;
@@ -27,13 +27,6 @@ export interface MonitorRequest {
   readonly exitsDir: string;
   readonly paths: ContainerPaths;
   readonly stdio: Stdio;
-  readonly syscalls: Pick<Syscalls, 'kill'>;
-}
-
-/** How long it is waited for. */
-interface AnswerLimits {
-  readonly deadlineMs: number;
-  readonly signal: AbortSignal;
 }
 
 export interface CreateRequest extends AnswerLimits {
@@ -43,13 +36,15 @@ export interface CreateRequest extends AnswerLimits {
 
 /** A monitor that waits for the bundle. */
 export interface WaitingMonitor {
+  /** All that there is of it until `create`; undefined: it has ended. */
+  readonly process: ProcessIdentity | undefined;
   /**
    * Once the bundle is there: creates the container, up to the point where its first process waits to be let go. On failure
    * something may be left half made, which the caller cleans up. Throws StartError, RuntimeOperationError, the signal's reason.
    */
   create(request: CreateRequest): Promise<Monitor>;
-  /** Ends it, instead: it has begun nothing. Throws RuntimeOperationError. */
-  dismiss(): Promise<void>;
+  /** Instead, when its process is dead: to a living one the end of its pipe is as good as our word. */
+  close(): void;
 }
 
 /** What the container's own process has for streams. */
@@ -104,7 +99,6 @@ export function stdioFlags({ hasStdin, isStdinOnce, hasTerminal }: Stdio): reado
   return isStdinOnce === true ? ['-i'] : ['-i', '--leave-stdin-open'];
 }
 
-const SIGKILL = 9;
 /** It has nothing to wait for. */
 const decisionDeadlineMs = 5_000;
 /** umask of the monitor, whose files say more themselves. */
@@ -142,8 +136,6 @@ export async function openMonitor(request: MonitorRequest): Promise<WaitingMonit
       conmonArgs(request),
     ),
   );
-  // The same when it is conmon.
-  const first = observeProcess(pid);
   let hasEnded = false;
   const listeners: (() => void)[] = [];
   pipe.once('close', () => {
@@ -152,21 +144,15 @@ export async function openMonitor(request: MonitorRequest): Promise<WaitingMonit
   });
   pipe.on('error', () => {}); // 'close' follows
   const answer = firstLine(pipe);
-  const dismiss = async (): Promise<void> => {
-    // Its pipe stays open until it is dead: the end of that is as good as our word to it.
-    if (first !== undefined) await endWaiting(first, request.syscalls);
-    pipe.destroy();
-  };
   return {
-    dismiss,
+    // The same when it is conmon.
+    process: observeProcess(pid),
+    close: () => void pipe.destroy(),
     async create({ args, deadlineMs, signal }) {
-      if (signal.aborted) {
-        await dismiss();
-        throw signal.reason;
-      }
       pipe.write('0');
       try {
-        const line = await within(answer, { deadlineMs, signal });
+        const problem = `conmon did not create the container within ${deadlineMs} ms`;
+        const line = await within(answer, { deadlineMs, signal }, { operation: 'start', problem });
         const message =
           line === undefined
             ? { kind: 'failed' as const, message: 'conmon ended without an answer' }
@@ -192,17 +178,6 @@ export async function openMonitor(request: MonitorRequest): Promise<WaitingMonit
       }
     },
   };
-}
-
-async function endWaiting(process: ProcessIdentity, syscalls: Pick<Syscalls, 'kill'>): Promise<void> {
-  const endMs = performance.now() + decisionDeadlineMs;
-  await syscalls.kill(process, SIGKILL);
-  while (isAlive(process)) {
-    if (performance.now() > endMs) {
-      throw new RuntimeOperationError('start', `the monitor ${process.pid} does not end after SIGKILL`);
-    }
-    await wait(1);
-  }
 }
 
 /**
@@ -251,22 +226,6 @@ function firstLine(pipe: Socket): Promise<string | undefined> {
     });
     pipe.once('close', () => resolve(text === '' ? undefined : text));
   });
-}
-
-/** Throws RuntimeOperationError at the deadline, or the signal's reason. */
-async function within<T>(answer: Promise<T>, { deadlineMs, signal }: AnswerLimits): Promise<T> {
-  const given = Promise.withResolvers<never>();
-  const problem = `conmon did not create the container within ${deadlineMs} ms`;
-  const timer = setTimeout(() => given.reject(new RuntimeOperationError('start', problem)), deadlineMs);
-  const onAbort = (): void => given.reject(signal.reason);
-  signal.addEventListener('abort', onAbort, { once: true });
-  if (signal.aborted) onAbort();
-  try {
-    return await Promise.race([answer, given.promise]);
-  } finally {
-    clearTimeout(timer);
-    signal.removeEventListener('abort', onAbort);
-  }
 }
 
 /** conmon's message, or else what the OCI runtime and conmon wrote to their own logs. */

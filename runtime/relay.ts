@@ -10,6 +10,7 @@ import { boundSize } from './exec-process.ts';
 import { RuntimeOperationError, type TerminalSize } from './interface.ts';
 import type { RelayHost } from './relay-host.ts';
 import { spawnChild } from './spawn-child.ts';
+import { within } from './within.ts';
 
 export type RelayMessage =
   /** pid: the process of an exec, else the relay's own. text: what else it said. */
@@ -175,16 +176,9 @@ export async function startRelay(request: RelayRequest): Promise<Relay> {
     await gone.promise;
     clearTimeout(timer);
   };
-  const giveUp = (reason: unknown): void => started.reject(reason);
-  const onAbort = (): void => giveUp(signal.reason);
-  const timer = setTimeout(
-    () => giveUp(new RuntimeOperationError(operation, `it did not begin within ${deadlineMs} ms; try again`)),
-    deadlineMs,
-  );
-  signal.addEventListener('abort', onAbort, { once: true });
-  if (signal.aborted) onAbort();
   try {
-    const { pid, text } = await started.promise;
+    const problem = `it did not begin within ${deadlineMs} ms; try again`;
+    const { pid, text } = await within(started.promise, { deadlineMs, signal }, { operation, problem });
     return {
       pid,
       text,
@@ -203,9 +197,6 @@ export async function startRelay(request: RelayRequest): Promise<Relay> {
     void close();
     for (const stream of [stdin, stdout, stderr, connection]) stream?.destroy();
     throw error;
-  } finally {
-    clearTimeout(timer);
-    signal.removeEventListener('abort', onAbort);
   }
 }
 

@@ -58,24 +58,30 @@ export async function openRun(
   deps: RunDeps & { readonly relays: RelayHost },
   { id, stdio }: { readonly id: ContainerID; readonly stdio: Stdio },
 ): Promise<OpenedRun> {
-  const { layout, runtime, conmon, relays, syscalls, nowMs } = deps;
+  const { layout, runtime, conmon, relays, nowMs } = deps;
   const paths = layout.container(id);
   writeFileSync(paths.starting, '');
   const end = (): Promise<void> => endRun(deps, id, undefined);
   const waiting = await openMonitor({
-    ...{ id, conmon, relays, runtime, paths, stdio, syscalls },
+    ...{ id, conmon, relays, runtime, paths, stdio },
     ociRoot: layout.ociRoot,
     exitsDir: layout.exits,
   }).catch(async (error: unknown) => {
     await end();
     throw error;
   });
+  const dismiss = async (): Promise<void> => {
+    if (waiting.process !== undefined) await killAndWait(deps, waiting.process);
+    waiting.close();
+    removeRunFiles(layout, paths, id);
+  };
   return {
-    async dismiss() {
-      await waiting.dismiss();
-      removeRunFiles(layout, paths, id);
-    },
+    dismiss,
     async create(input) {
+      if (input.signal.aborted) {
+        await dismiss();
+        throw input.signal.reason;
+      }
       let monitor: Monitor | undefined;
       try {
         monitor = await waiting.create({ ...input, deadlineMs: createDeadlineMs });

@@ -15,7 +15,6 @@ import { ContainerExec, type ExecDeps } from './container-exec.ts';
 import { observeChanges } from './file-changes.ts';
 import {
   type Archive,
-  type AttachRequest,
   ContainerConfigError,
   type ContainerID,
   type ExecRequest,
@@ -52,13 +51,8 @@ export class ContainerStreams {
   }
 
   /** As AttachedRuns.attach. */
-  async attach(
-    id: ContainerID,
-    entry: ContainerEntry | undefined,
-    request: AttachRequest,
-    signal: AbortSignal,
-  ): Promise<StreamSession> {
-    return this.#keep(await this.attached.attach(id, entry, request, signal));
+  async attach(...request: Parameters<AttachedRuns['attach']>): Promise<StreamSession> {
+    return this.#keep(await this.attached.attach(...request));
   }
 
   /** The view must be that of the container when it is called. */

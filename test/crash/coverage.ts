@@ -60,11 +60,6 @@ export const excuses: readonly Excuse[] = [
   },
   { file: /\/container-entry\.ts$/, text: /^rmSync\(/, because: 'a full disk (faults.test.ts)' },
   {
-    file: /\/monitor\.ts$/,
-    text: /^await syscalls\.kill\(process, SIGKILL/,
-    because: 'a start that fails over its bundle: its monitor has made nothing, and ends by itself if nobody kills it',
-  },
-  {
     file: /\/(?:cgroups|freezer|foreign-ports|host-firewall|oci-runtime|overlay|user-namespace)\.ts$/,
     text: /layout\.root, \.\.\.parts|`\+\$\{name\}`|^await rmdir\(folder\)|'nat'|verb, chain|'start', input\.id|mkdir\(relativeTo|join\(relativeTo|'\/dev\/null', 0o666/,
     because: 'another kind of host: cgroup v2, a firewall, runc, many layers, a damaged /dev/null',

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
+import { parseCgroupLayout } from '../../runtime/cgroups.ts';
 import { runCommand, runSuccessfully } from '../../runtime/command.ts';
 import { createRuntime, ImageNotPresentError, RuntimeClosedError, RuntimeOperationError } from '../../runtime/index.ts';
 import { createLayout } from '../../runtime/layout.ts';
@@ -15,6 +16,7 @@ import { type CreateRequest, type Monitor, type MonitorRequest, openMonitor } fr
 import { findProcessesByCommandLine } from '../../runtime/proc.ts';
 import { RelayError, startRelay } from '../../runtime/relay.ts';
 import { RelayHost } from '../../runtime/relay-host.ts';
+import { openRun } from '../../runtime/run.ts';
 import { SyscallError, Syscalls } from '../../runtime/syscalls.ts';
 import { never, TestHost, until } from './host.ts';
 
@@ -92,8 +94,7 @@ describe('a monitor', () => {
     await mkdir(paths.bundle, { recursive: true });
     const runtime = { name: 'crun', path: '/usr/bin/crun', version: '0' } as const;
     const deadlines = { deadlineMs: 60_000, signal: never };
-    const calls = { syscalls, ociRoot: dir, exitsDir: dir };
-    return { id, relays, runtime, paths, args: ['x'], stdio: {}, ...calls, ...deadlines };
+    return { id, relays, runtime, ociRoot: dir, exitsDir: dir, paths, args: ['x'], stdio: {}, ...deadlines };
   }
 
   it('that is missing is named in the error', async () => {
@@ -131,20 +132,32 @@ describe('a monitor', () => {
   });
 
   it('that is not wanted any more ends before it has begun anything', async () => {
-    const request = { ...(await prepare()), conmon: 'conmon' };
-    await mkdir(request.paths.logDir, { recursive: true });
+    const { id, paths, runtime } = await prepare();
+    await mkdir(paths.logDir, { recursive: true });
+    const deps = {
+      layout: createLayout({ dataDir: dir, runDir: dir, bridge: 'none' }),
+      cgroups: parseCgroupLayout(readFileSync('/proc/self/mountinfo', 'utf8')),
+      ...{ runtime, relays, syscalls, conmon: 'conmon', nowMs: Date.now, log: pino({ level: 'silent' }) },
+    };
+    const assertNothingIsLeft = (): void => {
+      assert.deepEqual(findProcessesByCommandLine(id), []);
+      const files = [paths.starting, paths.ctl, paths.monitorPidFile];
+      assert.deepEqual(
+        files.map((file) => existsSync(file)),
+        [false, false, false],
+      );
+    };
     for (let round = 0; round < 20; round += 1) {
-      const waiting = await openMonitor(request);
+      const run = await openRun(deps, { id, stdio: {} });
       // As a start that fails at once, and as one that fails when it has loaded.
       await wait(round);
-      await waiting.dismiss();
-      assert.deepEqual(findProcessesByCommandLine(request.id), []);
-      const { ctl, monitorPidFile } = request.paths;
-      assert.deepEqual([existsSync(ctl), existsSync(monitorPidFile)], [false, false]);
+      await run.dismiss();
+      assertNothingIsLeft();
     }
-    const aborted = { ...request, signal: AbortSignal.abort(new Error('never mind')) };
-    await assert.rejects(startMonitor(aborted), /never mind/);
-    assert.deepEqual(findProcessesByCommandLine(request.id), []);
+    const run = await openRun(deps, { id, stdio: {} });
+    const aborted = AbortSignal.abort(new Error('never mind'));
+    await assert.rejects(run.create({ args: ['x'], signal: aborted }), /never mind/);
+    assertNothingIsLeft();
   });
 
   it('gets nothing of ours but its own words and errors, and signals as they are by default', async () => {

@@ -208,7 +208,7 @@ sub carry {
   my $ending;
   while (!defined $ending) {
     for my $ready (pump([@$input, @$outputs], [$control, $handle])) {
-      if ($ready == $handle) { waitpid($pid, 0); $ending = $?; }
+      if ($ready == $handle) { $ending = ending_of($pid); }
       elsif (!listen_to_us($resize)) { end_process($pid, $handle, $terminal); exit 0; }
     }
   }
@@ -223,6 +223,17 @@ sub carry {
     end_target($flow);
   }
   tell_us('exit ' . (($ending & 127) ? 128 + ($ending & 127) : $ending >> 8));
+}
+
+# `run --detach` of crun makes the process from one of its own, which ends a moment after crun has: until then that is the parent,
+# and the process may have ended already. Source: crun, libcrun_container_run.
+sub ending_of {
+  my ($pid) = @_;
+  for (;;) {
+    my $ended = waitpid(-1, 0);
+    return $? if $ended == $pid;
+    give_up(0, 'somebody else was told how it ended; run it again') if $ended < 0;
+  }
 }
 
 # All of it, or so many bytes.

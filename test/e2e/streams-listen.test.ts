@@ -64,6 +64,9 @@ describe('holdfast controller --streams-listen', function () {
       'the container to run',
       60_000,
     );
+    // A container does not wait for the listener, whose certificate is made at its first start.
+    const isServed = async () => (await get('/healthz').catch(() => undefined))?.code === 200;
+    await until(isServed, 'the streams to be served', 60_000);
   });
   after(async () => {
     if (isStoreOpen) await store?.close();

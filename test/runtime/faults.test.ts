@@ -14,7 +14,7 @@ import { createRuntime, ImageNotPresentError, RuntimeClosedError, RuntimeOperati
 import { createLayout } from '../../runtime/layout.ts';
 import { type CreateRequest, type Monitor, type MonitorRequest, openMonitor } from '../../runtime/monitor.ts';
 import { findProcessesByCommandLine } from '../../runtime/proc.ts';
-import { RelayError, startRelay } from '../../runtime/relay.ts';
+import { type Relay, RelayError, startRelay } from '../../runtime/relay.ts';
 import { RelayHost } from '../../runtime/relay-host.ts';
 import { openRun } from '../../runtime/run.ts';
 import { SyscallError, Syscalls } from '../../runtime/syscalls.ts';
@@ -122,13 +122,26 @@ describe('a monitor', () => {
     await assert.rejects(starting, /conmon did not write .* within 300 ms/);
   });
 
-  it('and an exec of an OCI runtime that is missing: the code says so', async () => {
+  async function startExec(...command: readonly string[]): Promise<Relay> {
     const session = join(dir, 'session');
     await mkdir(session);
     const request = { operation: 'exec', hasStdin: false, hasOutput: true, deadlineMs: 60_000, signal: never };
-    const args = ['exec', session, '0', '0', '0', '/no/crun'];
-    const starting = startRelay({ ...request, program: { kind: 'relay', host: relays }, args });
-    await assert.rejects(starting, (error: unknown) => error instanceof RelayError && error.code === 126);
+    const args = ['exec', session, '0', '0', '0', ...command];
+    return await startRelay({ ...request, program: { kind: 'relay', host: relays }, args });
+  }
+
+  it('and an exec of an OCI runtime that is missing: the code says so', async () => {
+    await assert.rejects(startExec('/no/crun'), (error: unknown) => error instanceof RelayError && error.code === 126);
+  });
+
+  it('and an exec whose program ends before the process that it was made from: its exit code is told', async () => {
+    // As `run --detach` of crun when that process gets no processor for a while.
+    const between =
+      'if (!($p = fork)) { exit 7 } open(F, ">new"); print F $p; close F; rename "new", "pid"; sleep 1; exit 3';
+    const starter = `if (!fork) { ${between} } select(undef, undef, undef, 0.01) until -s "pid";`;
+    const relay = await startExec('perl', '-e', starter);
+    assert.equal(await relay.exit, 7);
+    await relay.close();
   });
 
   it('that is not wanted any more ends before it has begun anything', async () => {

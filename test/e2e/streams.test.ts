@@ -531,6 +531,8 @@ describe('streams of a container', function () {
       );
       await terminal.shows(/inside>$/m);
       await terminal.type('exit 4');
+      // kubectl takes what is typed until it has ended.
+      await terminal.shows(/host>$/m);
       await terminal.type('echo code $?');
       await terminal.shows(/^code 4$/m);
     } finally {

@@ -3,9 +3,10 @@
  * it: containers are healed as they were last asked for, nothing is deleted, and the database is tried again until it is
  * mended or restored. Effects.
  */
+import { stat } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import { type ApiAccess, tokenAccess } from '../client/index.ts';
-import { createStore, DatabaseOpenError, type Store, type StoreDeps } from '../store/index.ts';
+import { createStore, DatabaseOpenError, databasePathOf, type Store, type StoreDeps } from '../store/index.ts';
 
 export interface EmbeddedStore {
   /** undefined while it cannot be opened. */
@@ -24,6 +25,8 @@ export interface EmbeddedStoreDeps extends StoreDeps {
   readonly hasCheckpoint: () => Promise<boolean>;
   readonly log: Logger;
   readonly retryMs?: number | undefined;
+  /** So long its file has stayed as it is before it is tried again. */
+  readonly settleMs?: number | undefined;
 }
 
 /** The embedded store is asked while its database cannot be opened. */
@@ -32,6 +35,7 @@ export class StoreNotOpenError extends Error {
 }
 
 const retryMs = 5_000;
+const settleMs = 1_000;
 
 /** Throws what createStore throws, but for a database that can be done without. */
 export async function openEmbeddedStore(deps: EmbeddedStoreDeps): Promise<EmbeddedStore> {
@@ -49,19 +53,30 @@ export async function openEmbeddedStore(deps: EmbeddedStoreDeps): Promise<Embedd
     };
     problem = undefined;
   };
-  const tryLater = (): void => {
+  const file = databasePathOf(deps.dataDir);
+  let seen = '';
+  /** What is still being written is not opened: the beginning of a copy, a file without a byte, would be a new database. */
+  const tryOnceItStays = async (): Promise<void> => {
+    const now = await observeFile(file);
+    if (now === seen) {
+      await tryOnce();
+      deps.log.info('the store could be opened; containers follow it again');
+    } else {
+      seen = now;
+      tryLater(deps.settleMs ?? settleMs);
+    }
+  };
+  const tryLater = (delayMs = deps.retryMs ?? retryMs): void => {
     if (isClosed) return;
     timer = setTimeout(() => {
-      trying = tryOnce().then(
-        () => deps.log.info('the store could be opened; containers follow it again'),
-        (error: unknown) => {
-          const now = error instanceof Error ? error.message : String(error);
-          if (now !== problem) deps.log.error({ err: error }, 'the store still cannot be opened');
-          problem = now;
-          tryLater();
-        },
-      );
-    }, deps.retryMs ?? retryMs);
+      trying = tryOnceItStays().catch(async (error: unknown) => {
+        const now = error instanceof Error ? error.message : String(error);
+        if (now !== problem) deps.log.error({ err: error }, 'the store still cannot be opened');
+        problem = now;
+        seen = await observeFile(file);
+        tryLater();
+      });
+    }, delayMs);
   };
   try {
     await tryOnce();
@@ -72,6 +87,7 @@ export async function openEmbeddedStore(deps: EmbeddedStoreDeps): Promise<Embedd
       { err: error },
       'the store cannot be opened; containers are kept by the checkpoint, none is deleted, and the store is tried again until it can be',
     );
+    seen = await observeFile(file);
     tryLater();
   }
   const accessTo = (who: 'admin' | 'host'): ApiAccess => ({
@@ -107,6 +123,12 @@ export async function openEmbeddedStore(deps: EmbeddedStoreDeps): Promise<Embedd
       await open?.store.close();
     },
   };
+}
+
+/** Something that is another as soon as the file is replaced or written to. */
+async function observeFile(path: string): Promise<string> {
+  const facts = await stat(path, { bigint: true }).catch((error: Error) => error);
+  return facts instanceof Error ? facts.message : `${facts.ino} ${facts.size} ${facts.mtimeNs}`;
 }
 
 interface RenewedAccess {

@@ -15,6 +15,7 @@ import {
   checkBackup,
   checkOffline,
   DatabaseOpenError,
+  databasePathOf,
   MaintenanceError,
   PkiError,
   type Report,
@@ -79,7 +80,7 @@ async function writeHostKubeconfigOf(
   }
 }
 
-const databaseOf = ({ config }: StoreCommandDeps): string => join(config.dataDir, 'store.db');
+const databaseOf = ({ config }: StoreCommandDeps): string => databasePathOf(config.dataDir);
 const keyFileOf = ({ config }: StoreCommandDeps): string =>
   config.secretsKeyFile ?? join(config.dataDir, 'secrets.key');
 

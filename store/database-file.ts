@@ -3,6 +3,7 @@
  * file that is damaged, with the way back. Effects.
  */
 import { closeSync, fstatSync, openSync } from 'node:fs';
+import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { hasSealed, migrate, schemaVersion, versionOf } from './migrations.ts';
 import { finishRestore } from './restore-file.ts';
@@ -15,6 +16,9 @@ export class DatabaseOpenError extends Error {
 
 export const wayBack =
   'restore it from a backup (holdfast store restore FILE), or save what can be read (holdfast store backup --salvage FILE) and restore that';
+
+/** The store's database in its data directory. */
+export const databasePathOf = (dataDir: string): string => join(dataDir, 'store.db');
 
 /** Throws DatabaseOpenError. */
 export function openFile(path: string, keyFile: string): { readonly db: DatabaseSync; readonly keys: KeyRing } {

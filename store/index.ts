@@ -6,7 +6,7 @@
 export type { AuditLevel } from './audit-log.ts';
 export { type Backup, BackupError, BackupReader } from './backup-format.ts';
 export { checkBackup, type Finding, type Report } from './checkup.ts';
-export { DatabaseOpenError } from './database-file.ts';
+export { DatabaseOpenError, databasePathOf } from './database-file.ts';
 export type { Health } from './fixed-paths.ts';
 export { writeHostKubeconfig } from './kubeconfigs.ts';
 export { ListenError, startListening } from './listening.ts';

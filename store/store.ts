@@ -14,7 +14,7 @@ import { CrdController } from './crd-controller.ts';
 import { createCrdKind } from './crd-kind.ts';
 import { type DatabaseFile, openDatabase } from './database.ts';
 import { startDatabaseCare } from './database-care.ts';
-import { cannotOpen, isCorrupt } from './database-file.ts';
+import { cannotOpen, databasePathOf, isCorrupt } from './database-file.ts';
 import { Door } from './door.ts';
 import { newEventKind } from './event-kinds.ts';
 import type { Health } from './fixed-paths.ts';
@@ -104,7 +104,7 @@ export async function createStore(deps: StoreDeps): Promise<Store> {
   const owned = await readOwnedDefinitions(deps.crdFiles);
   const pki = { dataDir, listenHost: listen.host };
   const credentials = await ensureCredentials({ ...pki, nowMs: now() });
-  const database = openDatabase(join(dataDir, 'store.db'), { keyFile: deps.secretsKeyFile, nowMs: now() });
+  const database = openDatabase(databasePathOf(dataDir), { keyFile: deps.secretsKeyFile, nowMs: now() });
   const opened: { close(): void }[] = [database];
   try {
     return await serve(deps, owned, credentials, database, opened);

@@ -86,8 +86,10 @@ describe('the life of a container, driven by kubectl', function () {
     );
     assert.equal(await instance().get('webid'), undefined);
     const { hostPort } = after.status?.ports?.[0] ?? {};
-    assert.match(await (await fetch(`http://127.0.0.1:${hostPort}/`)).text(), /Welcome to nginx/);
-    assert.match(await instance().containerLog('webid-old'), /"GET \/ HTTP/);
+    // It runs before it listens, and says that it has answered after it has.
+    const readPage = () => fetch(`http://127.0.0.1:${hostPort}/`).then((answer) => answer.text());
+    await until(async () => /Welcome to nginx/.test(await readPage().catch(() => '')), 'the page');
+    await until(async () => /"GET \/ HTTP/.test(await instance().containerLog('webid-old')), 'its line in the log');
     await instance().create('webid', page);
     await instance().waitFor('webid', isRunning, 'running');
     const again = await run('bin/holdfast', ['rename', 'webid', 'webid-old', ...flags]);

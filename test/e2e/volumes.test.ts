@@ -327,7 +327,7 @@ describe('volumes of Container objects', function () {
       volumeMounts: [{ name: 'd', mountPath: '/d' }],
     };
     const { metadata } = await instance.create('torn', spec);
-    await instance.waitFor('torn', isRunning, 'running');
+    await printed('torn', /x/);
     // An image that is not there: the old container is removed, the new one cannot be made.
     await patch('torn', { image: 'localhost/none:1' });
     await instance.waitFor('torn', ({ reason }) => reason === 'ErrImageNeverPull', 'without its image');

@@ -78,7 +78,13 @@ describe('a container that is down', function () {
     assert.deepEqual([during.status?.state, during.status?.restartCount], ['Restarting', before?.restartCount]);
     const condition = during.status?.conditions?.find(({ type }) => type === 'DebugSession');
     assert.equal(condition?.status, 'True');
-    const second = await debug(['broken', '--', 'sh', '-c', 'cat /data/trace; touch /data/go']);
+    const second = await debug([
+      'broken',
+      '--',
+      'sh',
+      '-c',
+      'until grep -q mended /data/trace; do sleep 0.1; done; cat /data/trace; touch /data/go',
+    ]);
     assert.deepEqual([second.code, second.stdout], [0, 'mended\n']);
     assert.equal((await session).code, 0);
     const after = await instance.waitFor('broken', ({ debugSessions }) => (debugSessions ?? 0) === 0, 'left alone');

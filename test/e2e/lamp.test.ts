@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import type { Instance } from '../instance.ts';
-import { until } from '../until.ts';
+import { until, untilGiven } from '../until.ts';
 import { importExampleImages } from './images.ts';
 import { useInstance } from './use-instance.ts';
 
@@ -26,7 +26,16 @@ describe('the LAMP container', function () {
     const answer = await fetch(url, { signal: AbortSignal.timeout(5_000) }).catch(() => undefined);
     return answer?.ok === true ? await answer.text() : undefined;
   };
-  const visitNumber = async (): Promise<number> => Number(/visit (\d+)\n/.exec((await visit()) ?? '')?.[1]);
+  /** Of a page that came: that supervisord says RUNNING tells only that a program has lived for a second. */
+  const visitNumber = (): Promise<number> =>
+    untilGiven(
+      async () => {
+        const number = /visit (\d+)\n/.exec((await visit()) ?? '')?.[1];
+        return number === undefined ? undefined : Number(number);
+      },
+      'the page',
+      60_000,
+    );
   const pidOf = async (): Promise<number> => (await instance.get('lamp'))?.status?.pid ?? -1;
   /** The process of this name that supervisord, process 1 of the container, has started. */
   const childOf = async (name: string): Promise<number | undefined> => {
@@ -39,10 +48,10 @@ describe('the LAMP container', function () {
   };
 
   it('answers with a page that Apache, PHP and MariaDB make together', async () => {
-    await until(async () => (await visit()) !== undefined, 'the page', 60_000);
     const first = await visitNumber();
     assert.ok(first >= 1);
-    assert.equal(await visitNumber(), first + 1);
+    // One whose answer came too late has counted, too.
+    assert.ok((await visitNumber()) > first);
   });
 
   for (const [program, name] of [
@@ -57,7 +66,6 @@ describe('the LAMP container', function () {
       const healed = new RegExp(`exited: ${program} \\(terminated by SIGKILL[^]*success: ${program} entered RUNNING`);
       await until(async () => healed.test(await instance.containerLog('lamp')), `${name} to be started again`);
       assert.ok(![undefined, old].includes(await childOf(name)), 'as another process');
-      await until(async () => (await visit()) !== undefined, 'the page', 60_000);
       assert.ok((await visitNumber()) > visits, 'no visit is forgotten');
       const log = await instance.containerLog('lamp');
       assert.match(log, new RegExp(`exited: ${program} \\(terminated by SIGKILL; not expected\\)`));
@@ -97,6 +105,6 @@ describe('the LAMP container', function () {
     assert.equal(stopped.status?.exitCode, 0, 'within its grace period');
     await patch('Running');
     await instance.waitFor('lamp', ({ state }) => state === 'Running', 'running');
-    await until(async () => (await visitNumber()) > visits, 'the page with the visits of before', 60_000);
+    assert.ok((await visitNumber()) > visits, 'no visit is forgotten');
   });
 });

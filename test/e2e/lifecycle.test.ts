@@ -1,5 +1,6 @@
 /** Pausing, signals, expiry and renaming, driven by kubectl against a real host. */
 import assert from 'node:assert/strict';
+import { setTimeout as wait } from 'node:timers/promises';
 import type { Container } from '../../crds/index.ts';
 import { run } from '../instance.ts';
 import { until } from '../until.ts';
@@ -31,7 +32,14 @@ describe('the life of a container, driven by kubectl', function () {
     await set('ticker', 'Paused');
     await kubectl('wait', '--for=jsonpath={.status.state}=Paused', 'ctr/ticker', '--timeout=60s');
     const count = async (): Promise<number> => (await instance().containerLog('ticker')).length;
-    const before = await count();
+    // Its monitor may still have something to read.
+    let before = await count();
+    await until(async () => {
+      await wait(500);
+      const last = before;
+      before = await count();
+      return before === last;
+    }, 'its log to end');
     await instance().stop('SIGKILL');
     await instance().start();
     await instance().waitFor('ticker', ({ state }) => state === 'Paused', 'paused still');
@@ -105,7 +113,7 @@ describe('the life of a container, driven by kubectl', function () {
   it('lets a broken container be examined while it waits for its restart, which comes all the same', async () => {
     await instance().create('backoff-detector', {
       ...script('echo seen >>/evidence; echo run $(wc -l </evidence); exit 3'),
-      backoff: { initial: '20s', factor: 1, jitter: 0 },
+      backoff: { initial: '20s', factor: 20, max: '10m', jitter: 0 },
     });
     const waiting = await instance().waitFor('backoff-detector', ({ state }) => state === 'Restarting', 'waiting');
     const refused = await instance().kubectl(['exec', 'backoff-detector', '--', 'echo', 'Just a Test']);

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, statfsSync, writeFileSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buildBusyboxImage } from '../images.ts';
@@ -46,10 +46,22 @@ describe('a host whose data disk is full', function () {
     const { reference: image } = await buildBusyboxImage({ dir: images });
     await instance.create('web', { image, ...idle });
     const first = await pidOf(instance, 'web');
-    const filler = join(disk, 'filler');
-    await writeFile(filler, Buffer.alloc(32 * 1024 * 1024)).catch(() => {}); // ENOSPC is what we want
-    writeFileSync(`${filler}-2`, Buffer.alloc(statfsSync(disk).bavail * statfsSync(disk).bsize));
-    assert.equal(statfsSync(disk).bavail, 0);
+    const fillers = join(disk, 'fillers');
+    await mkdir(fillers);
+    await writeFile(join(fillers, 'first'), Buffer.alloc(32 * 1024 * 1024)).catch(() => {}); // ENOSPC is what we want
+    // What the daemon writes or removes meanwhile takes a page, or gives one back.
+    let count = 0;
+    const fill = (): boolean => {
+      const { bavail, bsize } = statfsSync(disk);
+      if (bavail === 0) return true;
+      try {
+        writeFileSync(join(fillers, String(count++)), Buffer.alloc(bavail * bsize));
+      } catch {
+        // Somebody was quicker.
+      }
+      return false;
+    };
+    await until(fill, 'the disk to be full');
 
     const refused = await instance.api('POST', containersPath, {
       apiVersion: 'holdfast.dev/v1',
@@ -73,7 +85,7 @@ describe('a host whose data disk is full', function () {
     process.kill(second, 'SIGKILL');
     const third = await nextOf(second);
 
-    await Promise.all([rm(filler), rm(`${filler}-2`)]);
+    await rm(fillers, { recursive: true });
     await starting;
     await instance.create('more', { image, ...idle });
     await pidOf(instance, 'more');

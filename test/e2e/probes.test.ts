@@ -66,11 +66,12 @@ describe('probes and hooks of real containers', function () {
   });
   it('restarts by policy what fails its liveness probe, after a graceful stop, though it then ends with 0', async () => {
     await instance().create('sick', {
-      ...script(`rm -f /sick; ${idle}`),
+      ...script(`rm -f /sick; echo well; ${idle}`),
       restartPolicy: 'OnFailure',
       livenessProbe: { exec: { command: ['test', '!', '-e', '/sick'] }, ...often, failureThreshold: 1 },
     });
     await instance().waitFor('sick', isRunning, 'running');
+    await until(async () => (await instance().containerLog('sick')).includes('well'), 'its script to have begun');
     await kubectl('exec', 'sick', '--', 'touch', '/sick');
     const { status } = await instance().waitFor('sick', ({ restartCount }) => restartCount === 1, 'restarted');
     assert.equal(status?.lastTermination?.exitCode, 0);

@@ -41,25 +41,30 @@ describe('a host that goes down and comes back', function () {
     for (const name of over) await instance.waitFor(name, ({ state }) => state === 'Exited', 'at its end');
     const statusOf = async (name: string) => (await instance.get(name))?.status;
     const endsOf = async () => Promise.all(over.map(async (name) => (await statusOf(name))?.finishedAt));
-    const [endsBefore, dbBefore] = [await endsOf(), await statusOf('db')];
+    const [endsBefore, dbBefore, webBefore] = [await endsOf(), await statusOf('db'), await statusOf('web')];
 
     await instance.stop('SIGKILL');
     await simulateReboot(instance);
     assert.equal(existsSync(`/proc/${dbBefore?.pid}`), false);
     await instance.start();
 
-    for (const name of ['db', 'web'])
-      await instance.waitFor(name, ({ state, pid }) => state === 'Running' && pid !== dbBefore?.pid, 'running again');
+    for (const [name, before] of [
+      ['db', dbBefore],
+      ['web', webBefore],
+    ] as const)
+      await instance.waitFor(
+        name,
+        ({ state, startedAt }) => state === 'Running' && startedAt !== before?.startedAt,
+        'running again',
+      );
     const [db, web] = [await statusOf('db'), await statusOf('web')];
     assert.ok(Date.parse(db?.startedAt ?? '') > Date.parse(dbBefore?.startedAt ?? ''), 'db has started anew');
     assert.ok(Date.parse(web?.startedAt ?? '') >= Date.parse(db?.startedAt ?? ''), 'web has waited for db');
     assert.deepEqual([db?.restartCount ?? 0, web?.restartCount ?? 0], [0, 0]);
-    const { code, stdout } = await instance.kubectl(['exec', 'db', '--', 'cat', '/d/boots', '/layer']);
-    assert.deepEqual(
-      [code, stdout],
-      [0, 'up\nup\nup\nup\n'],
-      'both starts left their line in the volume and the layer',
-    );
+    await until(async () => {
+      const { stdout } = await instance.kubectl(['exec', 'db', '--', 'cat', '/d/boots', '/layer']);
+      return stdout === 'up\nup\nup\nup\n';
+    }, 'both starts to have left their line in the volume and the layer');
     assert.deepEqual(await endsOf(), endsBefore, 'what had ended was not started');
     await until(
       async () =>

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { containersPath, type Instance } from '../instance.ts';
@@ -221,6 +221,7 @@ describe('volumes of Container objects', function () {
         { name: 'm', mountPath: '/m' },
       ],
     });
+    await printed('booted', 'again');
     const { status } = await instance.waitFor('booted', isRunning, 'running');
     await instance.stop('SIGKILL');
     // As after a reboot: no process, no mount of volumes, another boot id.
@@ -241,7 +242,8 @@ describe('volumes of Container objects', function () {
     });
     await instance.create('one', withVolume(`echo kept > /d/file; ${idle}`, 'Retain'));
     await instance.waitFor('one', isRunning, 'running');
-    await until(() => existsSync(join(volumesDir(), 'default.data', 'data', 'file')), 'the file');
+    const file = join(volumesDir(), 'default.data', 'data', 'file');
+    await until(async () => (await readFile(file, 'utf8').catch(() => '')) === 'kept\n', 'the file');
     await instance.remove('one');
     await instance.create('two', withVolume(`cat /d/file; ${idle}`, 'Delete'));
     await instance.create('three', withVolume(`cat /d/file; ${idle}`, 'Delete'));

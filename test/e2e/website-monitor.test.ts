@@ -45,12 +45,12 @@ describe('the website monitor', function () {
       'a request in the log of web',
     );
     assert.match(await instance.containerLog('mailer'), /CH2 Example Mailer has started\./);
-    const raw = await instance.kubectl([
-      'get',
-      '--raw',
-      '/apis/holdfast.dev/v1/namespaces/default/containers/agent/log?tailLines=1',
-    ]);
-    assert.equal(raw.stdout, 'System up.\n');
+    const last = '/apis/holdfast.dev/v1/namespaces/default/containers/agent/log?tailLines=1';
+    // A look that took too long is told in another line.
+    await until(
+      async () => (await instance.kubectl(['get', '--raw', last])).stdout === 'System up.\n',
+      'System up. alone as the last line of agent',
+    );
   });
   it('publishes the welcome page on a free port of the host', async () => {
     const web = await instance.get('web');
@@ -101,9 +101,13 @@ describe('the website monitor', function () {
     // From the exit to the start, as the statuses tell: the first backoff of 1 s with its jitter, and a start.
     const gapMs = Date.parse(startedAt ?? '') - Date.parse(lastTermination?.finishedAt ?? '');
     assert.ok(gapMs >= 900, `${gapMs} ms`);
-    const events = await instance.kubectl(['get', 'events', '--field-selector', 'involvedObject.name=web']);
-    assert.match(events.stdout, /Warning\s+BackOff\s+container\/web\s+.*killed by signal 9/);
-    assert.match(events.stdout, /Normal\s+Started/);
+    // They are written one after the other, behind what they tell of.
+    await until(async () => {
+      const { stdout } = await instance.kubectl(['get', 'events', '--field-selector', 'involvedObject.name=web']);
+      return (
+        /Warning\s+BackOff\s+container\/web\s+.*killed by signal 9/.test(stdout) && /Normal\s+Started/.test(stdout)
+      );
+    }, 'its events');
     assert.match(
       await instance.metrics(),
       /^holdfast_container_restarts_total\{namespace="default",container="web"\} 1$/m,

@@ -197,6 +197,7 @@ describe('WordPress with MariaDB', function () {
           // It may not have started yet.
           async () => (await instance.containerLog(`agent-${client}`).catch(() => '')).includes('System up.'),
           `the agent of ${client} to see its site`,
+          240_000,
         );
       }
     });

@@ -95,7 +95,7 @@ describe('the course of a container, by its spec', function () {
   });
   it('shows debug sessions for what they are, and restarts and stops in spite of them', async () => {
     rig.behaviours.set('web', (runs) => (runs === 0 ? { exitAfterMs: 5, exitCode: 1 } : {}));
-    await rig.create('web', { backoff: { initial: '1s', max: '1s', jitter: 0 } });
+    await rig.create('web', { backoff: { initial: '1h', max: '1h', jitter: 0 } });
     const { status } = await rig.reach('web', ({ state }) => state === 'Restarting', 'waiting');
     const id = await rig.idOf('web');
     rig.runtime.setDebugSessions(id, 1);
@@ -107,6 +107,7 @@ describe('the course of a container, by its spec', function () {
       ['True Open', 'False CrashLoopBackOff', 'Restarting'],
     );
     assert.equal(open.status?.backoff?.nextRestartAt, status?.backoff?.nextRestartAt);
+    rig.clockOffsetMs = 2 * 3_600_000;
     const again = await rig.reach('web', isRunning, 'running');
     assert.deepEqual([again.status?.debugSessions, conditions(again).Ready], [1, 'True Running']);
     rig.runtime.setDebugSessions(id, 0);
@@ -134,18 +135,25 @@ describe('the course of a container, by its spec', function () {
     rig.behaviours.set('crash', () => ({ exitAfterMs: 5, exitCode: 1 }));
     await rig.create('crash', { restartPolicy: 'OnFailure', ttlSecondsAfterFinished: 0, restart: { maxRetries: 3 } });
     rig.behaviours.set('later', () => ({ exitAfterMs: 5, exitCode: 0 }));
+    const seen = await rig.watch();
     await rig.create('later', { restartPolicy: 'Never', ttlSecondsAfterFinished: 2 });
-    const { status } = await rig.reach('later', ({ state }) => state === 'Exited', 'ended');
+    await rig.gone('later');
+    const goneMs = Date.now();
     await rig.gone('crash');
     assert.equal(callsOf('crash').filter((one) => one === 'start').length, 4);
-    await rig.gone('later');
-    assert.ok(Date.now() >= Date.parse(status?.finishedAt ?? '') + 2_000);
+    const isLast = ({ type, object }: (typeof seen)[number]): boolean =>
+      type === 'DELETED' && object.metadata.name === 'later';
+    await until(() => seen.some(isLast), 'the watch to tell');
+    const status = seen.find(isLast)?.object.status;
+    assert.equal(status?.state, 'Exited');
+    assert.ok(goneMs >= Date.parse(status.finishedAt ?? '') + 2_000);
   });
   it('deletes what expired while the store was away, once it is back', async () => {
-    rig.behaviours.set('job', () => ({ exitAfterMs: 300, exitCode: 0 }));
     await rig.create('job', { restartPolicy: 'Never', ttlSecondsAfterFinished: 0 });
     await rig.reach('job', isRunning, 'running');
+    const id = await rig.idOf('job');
     await rig.stopStore();
+    rig.runtime.exit(id, 0);
     await until(
       async () => (await rig.runtime.containers.list()).some(({ state }) => state.kind === 'exited'),
       'the end of the job',

@@ -144,6 +144,7 @@ describe('the controller without its store', function () {
       'the event',
     );
     await rig.restartController();
+    await until(async () => (await heldCount()) === 2, 'both to be held still');
     await rig.relists(2);
     assert.equal(await heldCount(), 2);
     await restartsGoOn('loop');
@@ -180,6 +181,7 @@ describe('the controller without its store', function () {
     await rig.startStore();
     await until(async () => (await heldCount()) === 1, 'it to be held');
     await rig.relists(2);
+    assert.equal(await heldCount(), 1);
     assert.ok((await pidOf(web)) !== undefined);
     assert.deepEqual(endings(), []);
   });
@@ -199,6 +201,7 @@ describe('the controller without its store', function () {
     await backup.restore();
     await rig.startStore();
     await rig.startController();
+    await until(async () => (await heldCount()) === 1, 'it to be held');
     await rig.relists(2);
     assert.equal(await heldCount(), 1);
     assert.ok((await pidOf(late)) !== undefined);
@@ -236,6 +239,7 @@ describe('the controller without its store', function () {
     await rig.stopController();
     for (const name of ['b', 'c']) await forceOut(name);
     await rig.startController();
+    await until(async () => (await heldCount()) === 2, 'both to be held');
     await rig.relists(2);
     assert.equal(await heldCount(), 2);
     assert.deepEqual(endings(), ['signal-15 default/a', 'remove default/a']);
@@ -253,6 +257,7 @@ describe('the controller without its store', function () {
     await rig.loseCheckpoint();
     await rig.loseStore();
     await rig.startController();
+    await until(async () => (await heldCount()) === 2, 'both to be held');
     await rig.relists(2);
     assert.equal(await heldCount(), 2);
     await rig.create('web');

@@ -109,21 +109,38 @@ describe('the controller with many containers', function () {
       },
       relistMs: 100,
     });
+    const reconciliations = (): Promise<number> => one.metric('controller_runtime_reconcile_total');
+    /** A status that is still being written causes one more, so what rests has rested for a second. */
+    const rest = async (): Promise<void> => {
+      let [last, sinceMs] = [-1, 0];
+      await until(
+        async () => {
+          await one.idle();
+          const count = await reconciliations();
+          if (count !== last) [last, sinceMs] = [count, performance.now()];
+          return performance.now() - sinceMs >= 1_000;
+        },
+        'a second without work',
+        200_000,
+      );
+    };
     const workFor = async (change: string): Promise<number> => {
-      const before = await one.metric('controller_runtime_reconcile_total');
+      const before = await reconciliations();
       await one.call('PATCH', `/${change}`, { spec: { resources: { limits: { memory: '64Mi' } } } });
       await until(() => updates.includes(change), 'the change to reach the runtime');
-      await one.idle();
-      return (await one.metric('controller_runtime_reconcile_total')) - before;
+      await rest();
+      return (await reconciliations()) - before;
     };
     await one.create(names('few', 10));
-    await one.idle();
+    await rest();
     const small = await workFor('few-3');
     await one.create(names('many', 240));
-    await one.idle();
+    await rest();
     const large = await workFor('many-200');
-    assert.ok(small >= 1 && small <= 3, `${small} reconciliations for one change`);
-    assert.equal(large, small);
+    // The change and what is told of it may be seen together or one by one.
+    for (const count of [small, large]) {
+      assert.ok(count >= 1 && count <= 3, `${small} reconciliations for one change among few, ${large} among many`);
+    }
     assert.equal(updates.length, 2);
   });
 });

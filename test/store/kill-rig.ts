@@ -70,7 +70,14 @@ export class KillRig {
   }
 
   async close(): Promise<void> {
-    for (const child of this.#children) child.kill('SIGKILL');
+    const ends = [...this.#children].map(async (child) => {
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      const ended = once(child, 'exit');
+      child.kill('SIGKILL');
+      await ended;
+    });
+    // What still runs may write to the folder.
+    await Promise.all(ends);
     await rm(this.dataDir, { recursive: true, force: true });
   }
 

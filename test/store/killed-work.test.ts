@@ -66,6 +66,16 @@ function read(path: string): { readonly content: ReadonlyMap<string, string>; re
   }
 }
 
+/** A database that nobody has open. */
+async function copyDatabase(from: string, to: string): Promise<void> {
+  for (const suffix of ['', '-wal', '-shm']) await rm(to + suffix, { force: true });
+  for (const suffix of ['', '-wal']) {
+    await copyFile(from + suffix, to + suffix).catch((error: unknown) => {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || suffix === '') throw error; // it may have no log
+    });
+  }
+}
+
 describe('store: kill -9 of its work on the database', function () {
   this.timeout(120_000 + kills * 10_000);
   let dir: string;
@@ -75,8 +85,8 @@ describe('store: kill -9 of its work on the database', function () {
   after(() => rm(dir, { recursive: true, force: true }));
 
   it(`loses nothing when it is killed while it gives back free pages, ${kills} times`, async () => {
-    const path = join(dir, 'compact.db');
-    const database = openDatabase(path);
+    const prepared = join(dir, 'prepared.db');
+    const database = openDatabase(prepared);
     const make = (index: number, revision: number) => {
       const json = JSON.stringify({ index, filler: 'x'.repeat(3_000) });
       return { storageKey: 'configmaps', key: keyOf(index), revision, json };
@@ -89,11 +99,18 @@ describe('store: kill -9 of its work on the database', function () {
     assert.equal(kept.size, 600);
     const before = database.sizes().freeBytes;
     database.close();
+    const path = join(dir, 'compact.db');
     // The revisions so far: the first number that is written is the next.
     const last = 15_999;
     let acknowledged = last;
     let inTheMiddle = 0;
+    let leftBytes = 0;
     for (let round = 0; round < kills; round++) {
+      // Each goes on with what the one before left, while that is more than one does that is killed late.
+      if (leftBytes < before / 2) {
+        await copyDatabase(prepared, path);
+        acknowledged = last;
+      }
       const rule = { lines: 1 + ((round * 7) % 23), afterMs: (round * 3) % 5 };
       const { lines, isKilled } = await killDuring(['compact', path], rule);
       for (const line of lines) if (/^\d+$/u.test(line)) acknowledged = Number(line);
@@ -105,6 +122,7 @@ describe('store: kill -9 of its work on the database', function () {
       acknowledged = value; // what was written and not said: the next round goes on from there
       const others = new Map([...content].filter(([key]) => key !== 'default/counter'));
       assert.deepEqual(others, kept);
+      leftBytes = freeBytes;
     }
     assert.ok(inTheMiddle >= kills / 2, `only ${inTheMiddle} of ${kills} were killed in the middle`);
     const { lines } = await killDuring(['compact', path], { lines: Number.POSITIVE_INFINITY, afterMs: 0 });
@@ -131,12 +149,9 @@ describe('store: kill -9 of its work on the database', function () {
     const lay = async (): Promise<string> => {
       const own = join(dir, `restore-${place++}`);
       await mkdir(own);
-      for (const suffix of ['', '-wal']) {
-        await copyFile(join(dir, `old.db${suffix}`), join(own, `store.db${suffix}`)).catch((error: unknown) => {
-          if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || suffix === '') throw error; // it may have no log
-        });
-      }
-      return join(own, 'store.db');
+      const path = join(own, 'store.db');
+      await copyDatabase(join(dir, 'old.db'), path);
+      return path;
     };
     const first = await lay();
     const whole = await killDuring(['restore', first, join(dir, 'backup')], {

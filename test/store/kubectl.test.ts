@@ -82,14 +82,14 @@ for (const { version, program } of [
         'IMAGE',
         'AGE',
       ]);
-      assert.match(row, /^web\s+Running\s+2\s+10\.76\.0\.2\s+here\s+nginx\s+\d+s$/);
+      assert.match(row, /^web\s+Running\s+2\s+10\.76\.0\.2\s+here\s+nginx\s+\d+(s|m(\d+s)?)$/);
       assert.match(await ok('get', 'all'), /web\s+Running/);
       assert.match(await ok('get', 'ctr,cm', '-A', '-l', 'app=site'), /default\s+container\.holdfast\.dev\/web/);
       assert.equal(
         await ok('get', 'ctr', '--field-selector', 'metadata.name=web', '-o', 'name'),
         'container.holdfast.dev/web\n',
       );
-      assert.match(await ok('get', 'ns'), /^default\s+Active\s+\d+s$/m);
+      assert.match(await ok('get', 'ns'), /^default\s+Active\s+\d+(s|m(\d+s)?)$/m);
     });
 
     it('follows changes', async () => {
@@ -197,8 +197,8 @@ for (const { version, program } of [
         await ok('-n', 'team', 'get', 'secret', 's', '-o', 'jsonpath={.data.p}'),
         Buffer.from('w').toString('base64'),
       );
-      assert.match(await ok('-n', 'team', 'get', 'secret'), /^s\s+Opaque\s+1\s+\d+s$/m);
-      assert.match(await ok('-n', 'team', 'get', 'cm'), /^c\s+1\s+\d+s$/m);
+      assert.match(await ok('-n', 'team', 'get', 'secret'), /^s\s+Opaque\s+1\s+\d+(s|m(\d+s)?)$/m);
+      assert.match(await ok('-n', 'team', 'get', 'cm'), /^c\s+1\s+\d+(s|m(\d+s)?)$/m);
       const path = join(home.dir, 'cm.yaml');
       const content = (data: string) =>
         `apiVersion: v1\nkind: ConfigMap\nmetadata: { name: applied }\ndata: { ${data} }\n`;

@@ -85,6 +85,7 @@ describe('store: metrics of pods and nodes', () => {
   let home: string;
   const api = '/apis/metrics.k8s.io/v1beta1';
   const merge = { 'content-type': 'application/merge-patch+json' };
+  const leases = '/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases';
 
   before(async () => {
     home = await mkdtemp(join(tmpdir(), 'holdfast-metrics-'));
@@ -129,6 +130,7 @@ describe('store: metrics of pods and nodes', () => {
       };
       await client.expect(200, 'PATCH', `/api/v1/nodes/${name}/status`, { body: { status }, headers: merge });
     }
+    await client.expect(201, 'POST', leases, { body: { metadata: { name: 'here' }, spec: {} } });
     const involvedObject = {
       ...{ apiVersion: 'holdfast.dev/v1', kind: 'Container', namespace: 'default', name: 'web' },
       uid: metaOf(await client.expect(200, 'GET', `${containers}/web`)).uid ?? '',
@@ -189,6 +191,9 @@ describe('store: metrics of pods and nodes', () => {
     it(`is what kubectl ${version} shows`, async () => {
       const environment = { PATH: process.env.PATH, HOME: home, KUBECONFIG: fixture.store.adminKubeconfigPath };
       const ok = async (...args: readonly string[]): Promise<string> => {
+        // A node that is not heard of for 40 s is not Ready any more.
+        const renewal = { spec: { renewTime: new Date().toISOString().replace('Z', '000Z') } };
+        await client.expect(200, 'PATCH', `${leases}/here`, { body: renewal, headers: merge });
         const { stdout } = await promisify(execFile)(program(), args, { env: environment, timeout: 120_000 });
         return stdout;
       };

@@ -204,7 +204,7 @@ describe('store: lists and watches', () => {
     });
 
     it('end after the time asked for, with a bookmark of the present revision', async () => {
-      const watch = await client.watch(`${containers}?watch=1&timeoutSeconds=1&allowWatchBookmarks=true`);
+      const watch = await client.watch(`${containers}?watch=1&timeoutSeconds=5&allowWatchBookmarks=true`);
       const made = await client.expect(201, 'POST', '/api/v1/namespaces/default/configmaps', { body: configMap('c') });
       const { type, object } = await watch.next();
       assert.equal(type, 'BOOKMARK');

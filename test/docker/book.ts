@@ -106,7 +106,9 @@ export class Book {
     const settings = join(this.#dir, 'settings');
     const names = ['PATH', 'DOCKER_HOST', 'DOCKER_CONFIG'];
     await writeFile(settings, names.map((name) => `export ${name}='${this.env[name] ?? ''}'\n`).join(''));
-    await terminal.type(`. ${settings}; cd ${this.#dir}; clear`);
+    await terminal.type(`. ${settings}; cd ${this.#dir}; clear; echo ready`);
+    // What is typed before the shell prompts is shown twice.
+    await terminal.shows(/^ready\s+host>$/m);
     return terminal;
   }
 

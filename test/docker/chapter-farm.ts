@@ -12,16 +12,17 @@ export const pidNamespaces: Section = {
       run: async (book) => {
         await book.ok('docker run -d --name namespaceA busybox:latest /bin/sh -c "sleep 30000"');
         await book.ok('docker run -d --name namespaceB busybox:latest /bin/sh -c "nc -l -p 80"');
-        const processes = await book.ok('docker exec namespaceA ps');
-        assert.match(processes, /^PID +USER +COMMAND\n +1 root +(\/bin\/sh -c )?sleep 30000$/m);
+        const processes = await book.shows(
+          'docker exec namespaceA ps',
+          /^PID +USER +COMMAND\n +1 root +(\/bin\/sh -c )?sleep 30000$/m,
+        );
         assert.doesNotMatch(processes, /nc -l -p 80/);
       },
     },
     {
       it: 'shows those of namespaceB alone, which has a process 1 of its own',
       run: async (book) => {
-        const processes = await book.ok('docker exec namespaceB ps');
-        assert.match(processes, /^ +1 root +(\/bin\/sh -c )?nc -l -p 80$/m);
+        const processes = await book.shows('docker exec namespaceB ps', /^ +1 root +(\/bin\/sh -c )?nc -l -p 80$/m);
         assert.doesNotMatch(processes, /sleep 30000/);
       },
     },
@@ -81,17 +82,14 @@ export const websiteFarm: Section = {
       it: 'takes the full id in the place of a name',
       run: async (book) => {
         const id = await book.inspect('webid', '{{.Id}}');
-        assert.match(await book.ok(`docker exec ${id} cat /proc/1/cmdline | tr '\\0' ' '`), /^nginx: master process/);
+        await book.shows(`docker exec ${id} cat /proc/1/cmdline | tr '\\0' ' '`, /^nginx: master process/);
       },
     },
     {
       it: 'takes the first 12 digits of an id, and answers with what it was asked for',
       run: async (book) => {
         const short = (await book.inspect('webid-old', '{{.Id}}')).slice(0, 12);
-        assert.match(
-          await book.ok(`docker exec ${short} cat /proc/1/cmdline | tr '\\0' ' '`),
-          /^nginx: master process/,
-        );
+        await book.shows(`docker exec ${short} cat /proc/1/cmdline | tr '\\0' ' '`, /^nginx: master process/);
         assert.equal(await book.ok(`docker stop ${short}`), short);
         assert.equal(await book.inspect('webid-old', '{{.State.Status}}'), 'exited');
       },

@@ -105,8 +105,10 @@ describe('the life of a container, driven by docker', function () {
       image,
       'sh',
       '-c',
-      'trap "exit 9" USR1; while true; do sleep 0.1; done',
+      'trap "exit 9" USR1; echo ready; while true; do sleep 0.1; done',
     );
+    // Process 1 gets no signal that it has no trap for.
+    await until(async () => (await docker('logs', 'trap')) === 'ready', 'the trap');
     await docker('kill', '--signal', 'USR1', 'trap');
     assert.equal(await docker('wait', 'trap'), '9');
     assert.match(await refusal('kill', 'trap'), /Cannot kill container: trap: Container [0-9a-f]{64} is not running/);
@@ -188,7 +190,11 @@ describe('the life of a container, driven by docker', function () {
   it('shows that it waits for its next start, and takes a new policy meanwhile', async () => {
     await docker('run', '-d', '--name', 'loop', '--restart', 'on-failure:50', image, 'false');
     await untilState('loop', 'restarting');
-    assert.match(await docker('ps', '--format', '{{.Status}}'), /^Restarting \(1\) .* ago$/);
+    // The wait that inspect saw may be over when ps looks.
+    await until(
+      async () => /^Restarting \(1\) .* ago$/.test(await docker('ps', '--format', '{{.Status}}')),
+      'ps to show that it waits',
+    );
     await docker('update', '--restart', 'no', 'loop');
     await untilState('loop', 'exited');
     assert.equal(await inspect('loop', '{{.HostConfig.RestartPolicy.Name}}'), 'no');
@@ -235,6 +241,7 @@ describe('the life of a container, driven by docker', function () {
   it('is started once when many ask at once', async () => {
     await docker('create', '--name', 'web', image, 'sh', '-c', 'echo up; exec sleep 1000');
     await Promise.all(Array.from({ length: 4 }, () => docker('start', 'web')));
+    await until(async () => (await docker('logs', 'web')) !== '', 'it to be up');
     assert.equal(await docker('logs', 'web'), 'up');
   });
   it('does not come up any more when it was stopped while it was being started', async () => {

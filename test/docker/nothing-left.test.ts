@@ -8,7 +8,7 @@ import { Book } from './book.ts';
 import { type HoldfastEngine, startHoldfastEngine } from './engines.ts';
 
 describe('docker run --rm', function () {
-  this.timeout(600_000);
+  this.timeout(1_200_000);
   let engine: HoldfastEngine;
   let book: Book;
   let countsBefore: ReadonlyMap<string, number>;
@@ -69,7 +69,7 @@ describe('docker run --rm', function () {
   it('leaves nothing when it is done two hundred times in a row, each with a volume', async () => {
     const said = await book.sh(
       'for i in $(seq 200); do docker run --rm -v /data busybox sh -c "echo run $i >/data/x; cat /data/x" || exit 1; done',
-      400_000,
+      900_000,
     );
     assert.equal(said.code, 0, said.stderr);
     assert.equal(said.stdout, Array.from({ length: 200 }, (_, index) => `run ${index + 1}\n`).join(''));
@@ -85,7 +85,7 @@ describe('docker run --rm', function () {
       'for i in $(seq 50); do echo "$(cat $TMP/out.$i $TMP/err.$i) $(cat $TMP/code.$i)"; done',
     ].join('\n');
     const runFifty = async (): Promise<void> => {
-      const { stdout } = await book.sh(script);
+      const { stdout } = await book.sh(script, 400_000);
       const wanted = Array.from({ length: 50 }, (_, index) => `run ${index + 1} ${index + 1}`);
       assert.deepEqual(stdout.trim().split('\n'), wanted);
     };

@@ -3,6 +3,7 @@ import io
 import sys
 import tarfile
 import threading
+import time
 import docker
 from docker.errors import APIError, ContainerError, ImageNotFound, NotFound
 
@@ -18,6 +19,13 @@ def fails(kind, status, text, work):
         assert text in str(error), error
         return
     raise AssertionError('it worked: ' + text)
+
+
+def until(condition, what):
+    end = time.monotonic() + 90
+    while not condition():
+        assert time.monotonic() < end, 'waited in vain for ' + what
+        time.sleep(0.1)
 
 
 def runs_to_its_end():
@@ -86,6 +94,8 @@ def lives():
         assert box.status == 'running'
         assert [one.id for one in client.containers.list(filters={'label': 'com.example.Kind=test'})] == [box.id]
         fails(APIError, 409, 'emove', lambda: box.remove())
+        # A run that has not set its trap yet does not end by TERM.
+        until(lambda: box.logs().count(b'line 1\n') == 2, 'the first line of the second run')
         box.stop(timeout=20)
         assert box.wait(timeout=60)['StatusCode'] == 0
         box.reload()
@@ -138,7 +148,7 @@ def joins_networks():
     network = client.networks.create('py_net', driver='bridge', labels={'kind': 'test'})
     server = client.containers.run('busybox', ['sh', '-c', 'while true; do echo found | nc -l -p 80; done'], detach=True, network='py_net', name='server')
     try:
-        assert client.containers.run('busybox', 'nc server 80', remove=True, network='py_net') == b'found\n'
+        assert client.containers.run('busybox', ['sh', '-c', 'until nc server 80; do sleep 0.1; done'], remove=True, network='py_net') == b'found\n'
         network.reload()
         assert list(network.attrs['Containers']) == [server.id]
         fails(APIError, 403, 'has active endpoints', network.remove)

@@ -347,11 +347,13 @@ describe('streams of containers, by docker', function () {
       );
     });
     afterEach(() => terminal.close());
+    /** The docker command tells the size when the program runs, perhaps after the first keys. */
+    const untilSized = 'until [ "$(stty size)" = "30 100" ]; do sleep 0.1; done; clear';
 
     it('runs a shell, detaches by Ctrl-P Ctrl-Q, comes back, follows the window’s size, and gives the exit code', async () => {
       await terminal.type(`$D run -it --name web ${image} sh`);
       await terminal.shows(/\/ #$/m);
-      await terminal.type('stty size');
+      await terminal.type(`${untilSized}; stty size`);
       await terminal.shows(/^30 100$/m);
       await terminal.press('C-p');
       await terminal.press('C-q');
@@ -375,7 +377,7 @@ describe('streams of containers, by docker', function () {
       await start('web', 'sleep 1000');
       await terminal.type('$D exec -it web sh');
       await terminal.shows(/\/ #$/m);
-      await terminal.type('tty; stty size');
+      await terminal.type(`${untilSized}; tty; stty size`);
       await terminal.shows(/^30 100$/m);
       await terminal.type('exec sleep 4321');
       await terminal.press('C-p');

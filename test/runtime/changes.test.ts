@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { foldChanges, parseFound } from '../../runtime/file-changes.ts';
 import type { FileChange } from '../../runtime/index.ts';
 import { parseStatsDetails } from '../../runtime/stats-details.ts';
-import { never, TestHost } from './host.ts';
+import { never, TestHost, until } from './host.ts';
 
 describe('changes of a root file system', () => {
   const cases: { it: string; found: readonly string[]; mountPoints?: readonly string[]; want: readonly string[] }[] = [
@@ -115,12 +115,15 @@ describe('a container and its image', () => {
     );
     session.stdout.resume();
     session.stderr?.resume();
-    const pids = await host.runtime.containers.processes(id);
-    const commands = execFileSync('ps', ['-o', 'args=', '-p', pids.join(',')])
-      .toString()
-      .split('\n');
-    assert.equal(commands.filter((one) => one === 'sleep 1000').length, 2);
-    assert.equal(commands.filter((one) => one === 'sleep 2000').length, 1);
+    // What is not yet the program that it becomes has another command line.
+    await until('two of its own and one more', async () => {
+      const pids = await host.runtime.containers.processes(id);
+      const commands = execFileSync('ps', ['-o', 'args=', '-p', pids.join(',')])
+        .toString()
+        .split('\n');
+      const count = (command: string): number => commands.filter((one) => one === command).length;
+      return count('sleep 1000') === 2 && count('sleep 2000') === 1;
+    });
     await session.close();
     await host.runtime.containers.remove(id);
   });

@@ -231,8 +231,9 @@ describe('exec in a running container', () => {
   });
 
   it('ends a process whose client goes away: hang-up first with a terminal, then SIGKILL', async () => {
+    // A shell that reads runs its trap at once, within what a hang-up is given before SIGKILL.
     const polite = await open({
-      args: ['sh', '-c', 'trap "echo hung up > /tmp/polite; exit" HUP; echo ready; while :; do sleep 0.05; done'],
+      args: ['sh', '-c', 'trap "echo hung up > /tmp/polite; exit" HUP; echo ready; read x'],
       hasTerminal: true,
     });
     polite.stdout.resume();

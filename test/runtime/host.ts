@@ -1,5 +1,7 @@
 /** A real runtime in folders and on a bridge of its own, with a busybox image; for the tests of this folder. */
+import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
 import { chmod, mkdtemp, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -25,6 +27,14 @@ export const never: AbortSignal = new AbortController().signal;
 /** Waits for a condition; fails with what was waited for. */
 export function until<T>(what: string, look: () => T | Promise<T>, deadlineMs?: number): Promise<NonNullable<T>> {
   return untilGiven(look, what, deadlineMs);
+}
+
+/** Has a container's script wait for letGo(), however long the test takes until then. */
+export const untilGo = 'until [ -e /dev/shm/go ]; do sleep 0.05; done';
+
+export function letGo(state: ContainerInfo['state']): void {
+  assert.ok(state.kind === 'running', JSON.stringify(state));
+  writeFileSync(`/proc/${state.pid}/root/dev/shm/go`, '');
 }
 
 export class TestHost {

@@ -108,6 +108,8 @@ describe('logs under load', function () {
         const { state } = (await small.runtime.containers.inspect(id)) ?? {};
         assert.ok(state?.kind === 'running');
         const shm = `/proc/${state.pid}/root/dev/shm`;
+        // Before it is there, what is written is a plain file in its way.
+        await until('the fifo', () => statSync(join(shm, 'go'), { throwIfNoEntry: false })?.isFIFO());
         await writeFile(filler, Buffer.alloc(24 * mebibyte)).catch(() => {}); // ENOSPC is what we want
         await writeFile(join(shm, 'go'), 'go\n');
         await until(

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { appendFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ContainerNotFoundError, type LogEntry, type LogOptions, RunNotKeptError } from '../../runtime/index.ts';
-import { never, TestHost, until } from './host.ts';
+import { letGo, never, TestHost, until, untilGo } from './host.ts';
 
 describe('logs', () => {
   let host: TestHost;
@@ -84,11 +84,12 @@ describe('logs', () => {
     // A run prints nothing but its number and 20,000 further lines; the last one goes on.
     const script =
       'n=$(cat /n); echo $((n + 1)) >/n; echo run $n; seq 20000 | sed "s/^/$n-/"; [ $n -lt 4 ] || exec sleep 1000';
-    const { id } = await host.run({
-      cmd: ['sh', '-c', `[ -e /n ] || echo 1 >/n; ${script}`],
+    const { id, state } = await host.run({
+      cmd: ['sh', '-c', `[ -e /n ] || { echo 1 >/n; ${untilGo}; }; ${script}`],
       log: { maxSizeBytes: 400_000, maxFiles: 50 },
     });
     await assert.rejects(read(id, { previous: true }), RunNotKeptError);
+    letGo(state);
     const runText = (n: number): string =>
       `run ${n}\n${Array.from({ length: 20_000 }, (_, index) => `${n}-${index + 1}\n`).join('')}`;
     await host.exited(id);
@@ -242,12 +243,13 @@ describe('logs', () => {
   });
 
   it('cuts a log that grew while nobody was there, and keeps its end', async () => {
-    const { id } = await host.run({
-      cmd: ['sh', '-c', 'sleep 0.3; seq 1 20000; echo done; exec sleep 1000'],
+    const { id, state } = await host.run({
+      cmd: ['sh', '-c', `${untilGo}; seq 1 20000; echo done; exec sleep 1000`],
       log: { maxSizeBytes: 10_000_000, maxFiles: 3 },
     });
     await host.runtime.containers.update(id, { log: { maxSizeBytes: 100_000, maxFiles: 3 } });
     await host.runtime.close();
+    letGo(state);
     const log = join(host.deps.dataDir, 'containers', id, 'log', 'ctr.log');
     await until('the log to grow', () => statSync(log).size > 1_000_000);
     await host.open();

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import type { ContainerInfo } from '../../runtime/index.ts';
 import { snapshotHost } from '../leaks.ts';
 import { simulateReboot } from '../reboot.ts';
-import { never, TestHost, until } from './host.ts';
+import { letGo, never, TestHost, until, untilGo } from './host.ts';
 
 function pidOf(info: ContainerInfo | undefined): number {
   assert.ok(info?.state.kind === 'running', JSON.stringify(info?.state));
@@ -56,8 +56,9 @@ describe('a runtime that comes back', () => {
   });
 
   it('learns of an exit that happened while it was away, and keeps the log going', async () => {
-    const { id } = await host.run({ cmd: ['sh', '-c', 'echo one; sleep 0.3; echo two; exit 5'] });
+    const { id, ...started } = await host.run({ cmd: ['sh', '-c', `echo one; ${untilGo}; echo two; exit 5`] });
     await host.runtime.close();
+    letGo(started.state);
     const exitFile = join(host.deps.runDir, 'exits', id);
     await until('the exit file', () => existsSync(exitFile));
     await host.open();
@@ -212,10 +213,17 @@ describe('a runtime that comes back', () => {
     assert.deepEqual(readdirSync(join(runDir, 'containers')).sort(), ids, seen);
     assert.deepEqual(readdirSync(join(runDir, 'oci')).sort(), ids, seen);
     assert.deepEqual(readdirSync(join(dataDir, 'containers')).sort(), ids, seen);
-    const { things } = await snapshotHost();
-    const ours = things.filter((thing) => thing.belongsTo(host.deps)).map((thing) => thing.text);
-    const monitors = ours.filter((text) => /process [0-9]+ \S*conmon/.test(text));
-    assert.equal(monitors.length, ids.length, `${seen}\n${monitors.join('\n')}`);
+    let ours: readonly string[] = [];
+    let monitors: readonly string[] = [];
+    // The first process of a conmon may still be ending.
+    await until('one monitor for each container', async () => {
+      const { things } = await snapshotHost();
+      ours = things.filter((thing) => thing.belongsTo(host.deps)).map((thing) => thing.text);
+      monitors = ours.filter((text) => /process [0-9]+ \S*conmon/.test(text));
+      return monitors.length === ids.length;
+    }).catch((cause: unknown) => {
+      throw new Error(`${ids.length} containers, ${seen}\n${monitors.join('\n')}`, { cause });
+    });
     const roots = ours.filter((text) => text.endsWith('/rootfs'));
     assert.equal(roots.length, ids.length, seen);
     await until('the pool to be full', () => readdirSync(join(runDir, 'netns-pool')).length === 3);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { chmodSync, chownSync, readFileSync, statSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, readFileSync, statSync } from 'node:fs';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -148,6 +148,8 @@ describe('a user namespace of its own', () => {
   it('keeps its ids across restarts, of the daemon too', async () => {
     const { id, pid } = await run({ cmd: ['sh', '-c', 'stat -c %u /kept 2>/dev/null; touch /kept; sleep 1000'] });
     const before = uidsOf(pid);
+    const kept = join(host.deps.dataDir, 'containers', id, 'upper', 'kept');
+    await until('the first run to have made the file', () => existsSync(kept));
     await host.reopen();
     await host.runtime.containers.signal(id, 9);
     await host.exited(id);

@@ -33,12 +33,19 @@ const durationUnitMs: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 6
 
 /** Milliseconds of a duration such as 500ms, 1s or 1m30s, at most ten years. Source: Go time.ParseDuration, less its smaller units. */
 export function parseDurationMs(duration: string): number | undefined {
+  // Most have one part, and a resync of 10,000 containers reads some 50,000 of them.
+  const [, only, ofOnly = ''] = /^([0-9]+)(ms|s)$/.exec(duration) ?? [];
+  if (only !== undefined) return bounded(Number(only) * (durationUnitMs[ofOnly] ?? Number.NaN));
   if (!/^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$/.test(duration)) return undefined;
   let total = 0;
   for (const [, amount, unit] of duration.matchAll(/([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)/g)) {
     total += Number(amount) * (durationUnitMs[unit ?? ''] ?? Number.NaN);
   }
-  return total <= 10 * 365 * 24 * 3_600_000 ? Math.round(total) : undefined;
+  return bounded(Math.round(total));
+}
+
+function bounded(ms: number): number | undefined {
+  return ms <= 10 * 365 * 24 * 3_600_000 ? ms : undefined;
 }
 
 /** The number of a signal by name (TERM, SIGTERM, RTMIN+3) or number. Source: signal(7). */

@@ -256,7 +256,10 @@ function formatTime(ms: number | undefined): string | undefined {
 
 function dropUndefined<T extends object>(value: T): T {
   const kept: Record<string, unknown> = {};
-  for (const [name, member] of Object.entries(value)) if (member !== undefined) kept[name] = member;
+  for (const name of Object.keys(value)) {
+    const member: unknown = Reflect.get(value, name);
+    if (member !== undefined) kept[name] = member;
+  }
   // The same object less its undefined members, which T allows to be absent as well.
   return kept as T;
 }

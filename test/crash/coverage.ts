@@ -60,6 +60,12 @@ export const excuses: readonly Excuse[] = [
   },
   { file: /\/container-entry\.ts$/, text: /^rmSync\(/, because: 'a full disk (faults.test.ts)' },
   {
+    file: /\/run\.ts$/,
+    text: /^await deps\.syscalls\.kill\(process, SIGKILL/,
+    because:
+      'what has not ended by itself in time, such as a monitor that is not wanted: often there is no such process',
+  },
+  {
     file: /\/(?:cgroups|freezer|foreign-ports|host-firewall|oci-runtime|overlay|user-namespace)\.ts$/,
     text: /layout\.root, \.\.\.parts|`\+\$\{name\}`|^await rmdir\(folder\)|'nat'|verb, chain|'start', input\.id|mkdir\(relativeTo|join\(relativeTo|'\/dev\/null', 0o666/,
     because: 'another kind of host: cgroup v2, a firewall, runc, many layers, a damaged /dev/null',

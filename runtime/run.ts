@@ -126,7 +126,7 @@ export async function endRun(deps: RunDeps, id: ContainerID, processes: RunProce
     await deps.syscalls.kill(processes.init, SIGKILL);
     // On cgroup v1 a process that is frozen does not even die.
     await thaw(deps.cgroups, cgroupPathOf(layout, id));
-    await killAndWait(deps, processes.init);
+    await waitUntilGone([processes.init], `process ${processes.init.pid}`);
   }
   const cgroup = cgroupPathOf(layout, id);
   // Mostly nobody is left, and then nobody has to be looked for (1 ms).

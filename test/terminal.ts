@@ -42,6 +42,14 @@ export class Terminal {
     await this.#tmux('send-keys', 'Enter');
   }
 
+  /** Types a line again and again, until what it prints is as wanted. */
+  async typeUntil(line: string, wanted: RegExp): Promise<void> {
+    await until(async () => {
+      await this.type(line);
+      return wanted.test(await this.screen());
+    }, `${wanted}`);
+  }
+
   /** Presses a key by tmux's name for it: C-c. */
   async press(key: string): Promise<void> {
     await this.#tmux('send-keys', key);

@@ -62,8 +62,7 @@ export const excuses: readonly Excuse[] = [
   {
     file: /\/run\.ts$/,
     text: /^await deps\.syscalls\.kill\(process, SIGKILL/,
-    because:
-      'what has not ended by itself in time, such as a monitor that is not wanted: often there is no such process',
+    because: 'a monitor that is not wanted, or does not end with its container: it has made nothing, or nothing more',
   },
   {
     file: /\/(?:cgroups|freezer|foreign-ports|host-firewall|oci-runtime|overlay|user-namespace)\.ts$/,

@@ -76,7 +76,7 @@ describe('kubectl', function () {
         assert.match(
           lines[1] ?? '',
           new RegExp(
-            `^${name}\\s+Running\\s+0\\s+10\\.\\d+\\.\\d+\\.\\d+\\s+\\S+\\s+localhost/busybox:latest\\s+(\\d+m)?(\\d+s)?$`,
+            `^${name}\\s+Running\\s+0\\s+10\\.\\d+\\.\\d+\\.\\d+\\s+\\S+\\s+localhost/busybox:latest\\s+\\d+(s|m(\\d+s)?)$`,
           ),
         );
       });

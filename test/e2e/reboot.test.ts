@@ -62,8 +62,8 @@ describe('a host that goes down and comes back', function () {
     assert.ok(Date.parse(web?.startedAt ?? '') >= Date.parse(db?.startedAt ?? ''), 'web has waited for db');
     assert.deepEqual([db?.restartCount ?? 0, web?.restartCount ?? 0], [0, 0]);
     await until(async () => {
-      const { stdout } = await instance.kubectl(['exec', 'db', '--', 'cat', '/d/boots', '/layer']);
-      return stdout === 'up\nup\nup\nup\n';
+      const { code, stdout } = await instance.kubectl(['exec', 'db', '--', 'cat', '/d/boots', '/layer']);
+      return code === 0 && stdout === 'up\nup\nup\nup\n';
     }, 'both starts to have left their line in the volume and the layer');
     assert.deepEqual(await endsOf(), endsBefore, 'what had ended was not started');
     await until(

@@ -4,7 +4,6 @@ import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import type { ApiAccess } from '../client/index.ts';
 import { type Backoff, backoffDelayMs } from '../client/index.ts';
-import { containerIDOf } from '../crds/index.ts';
 import { type ContainerInfo, ImagePullError, type Runtime } from '../runtime/index.ts';
 import { createContainerApi, isStoreFailure } from './api.ts';
 import { createBreaker, createRegistryBreakers, reporting, runAlways } from './breakers.ts';
@@ -259,7 +258,7 @@ export function createController(deps: ControllerDeps): Controller {
   /** Volumes that were kept for a replacement whose object went away meanwhile, unseen. */
   const removeUnwanted = async (kept: readonly string[]): Promise<void> => {
     if (kept.length === 0 || side.isHolding || !side.hasListed) return;
-    const wanted = new Set(view.keys().flatMap((key) => containerIDOfKey(key) ?? []));
+    const wanted = new Set(view.keys().map((key) => view.containerIDOf(key)));
     for (const id of kept) {
       if (wanted.has(id)) continue;
       log.info({ containerID: id }, 'removing the volumes of a container whose object is gone');
@@ -272,10 +271,6 @@ export function createController(deps: ControllerDeps): Controller {
     }
   };
 
-  const containerIDOfKey = (key: string): string | undefined => {
-    const object = view.object(key);
-    return object === undefined ? undefined : containerIDOf(object);
-  };
   const relist = async (isFirst: boolean): Promise<void> => {
     try {
       await side.settle();

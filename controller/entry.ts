@@ -64,6 +64,8 @@ export interface Work {
 /** The present objects, and which containers of the host belong to which key. */
 export interface View {
   object(key: string): Container | undefined;
+  /** Of the container that the object of this key means. */
+  containerIDOf(key: string): string | undefined;
   /** Ids of the containers on this host, known or suspected, that carry this key. */
   containersOf(key: string): readonly string[];
   claim(key: string, id: string): void;

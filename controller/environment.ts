@@ -41,6 +41,7 @@ export interface Environment {
 export function resolveEnvironment(input: EnvironmentInput): Environment {
   const { object, sources, given } = input;
   const { spec, metadata } = object;
+  if (given.length === 0 && !hasEnvironment(spec)) return emptyEnvironment;
   const missing: string[] = [];
   const unknown: string[] = [];
   const find = ({ kind, name }: SourceRef, isOptional: boolean | undefined, field: string): Source | undefined => {
@@ -127,6 +128,20 @@ export function resolveEnvironment(input: EnvironmentInput): Environment {
     unknown: distinct(unknown),
   };
 }
+
+function hasEnvironment({ env, envFrom, command, args }: ContainerSpec): boolean {
+  return [env, envFrom, command, args].some((list) => list !== undefined && list.length > 0);
+}
+
+const emptyEnvironment: Environment = {
+  env: [],
+  command: undefined,
+  args: undefined,
+  secretNames: new Set(),
+  secrets: [],
+  missing: [],
+  unknown: [],
+};
 
 function refOf(kind: SourceRef['kind'], ref: { readonly name: string } | undefined): SourceRef | undefined {
   return ref === undefined ? undefined : { kind, name: ref.name };

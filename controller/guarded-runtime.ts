@@ -82,8 +82,8 @@ export function guardRuntime({ runtime, deadlines, metrics, now, onSettled, stop
     call: () => Promise<T>,
     giveUp?: (reason: unknown) => void,
   ): Promise<T> => {
-    const lane = `${laneOf[operation]} ${id}`;
-    const before = late.get(lane);
+    const lane = (): string => `${laneOf[operation]} ${id}`;
+    const before = late.size === 0 ? undefined : late.get(lane());
     if (before !== undefined) throw before;
     stop.throwIfAborted();
     const beganAtMs = now();
@@ -94,10 +94,10 @@ export function guardRuntime({ runtime, deadlines, metrics, now, onSettled, stop
     waits.add(reject);
     const timer = setTimeout(() => {
       const error = new RuntimeCallTimeoutError(operation, beganAtMs, deadlineMs);
-      late.set(lane, error);
+      late.set(lane(), error);
       metrics.late(operation);
       const settle = (): void => {
-        late.delete(lane);
+        late.delete(lane());
         if (!stop.aborted && id !== '') onSettled(id);
       };
       running.then(settle, settle);

@@ -55,9 +55,10 @@ export async function adopt(
 
 /** What was remembered under the former name, while the object's own status does not have it yet. */
 export function historyBefore(object: Container, view: View): History | undefined {
-  const id = containerIDOf(object);
   const rename = parseRename(object);
-  if (rename.kind !== 'from' || object.status?.containerID === id) return undefined;
+  if (rename.kind !== 'from') return undefined;
+  const id = containerIDOf(object);
+  if (object.status?.containerID === id) return undefined;
   const former = view.sharersOf(id).find(({ metadata }) => metadata.uid === rename.uid);
   return former === undefined ? undefined : historyFromStatus(former.status);
 }

@@ -21,14 +21,15 @@ export function historyFromStatus(status: ContainerStatus | undefined, generatio
   if (status === undefined) return emptyHistory;
   const { lastTermination: last, lastSignal } = status;
   const kind = kindOf(status);
+  const startedAtMs = parseMs(status.startedAt);
   const isOfEarlier = generation !== undefined && status.observedGeneration !== generation;
   return {
     ...streakFrom(status, kind),
     restartCount: status.restartCount ?? 0,
-    seenStartMs: parseMs(status.startedAt),
+    seenStartMs: startedAtMs,
     seenExitMs: parseMs(last?.finishedAt),
     lastTermination: terminationFrom(last),
-    health: healthFrom(status),
+    health: startedAtMs === undefined ? undefined : healthFrom(status, startedAtMs),
     retry: retryFrom(status, kind),
     final:
       status.state === 'Exited' && status.reason !== undefined && finalReasons.has(status.reason)
@@ -55,13 +56,11 @@ function parseMs(time: string | undefined): number | undefined {
 }
 
 /** What was started stays started: no startup probe and no postStart hook is made twice in a run. */
-function healthFrom({ startedAt, started = true, ready = true, conditions }: ContainerStatus): Health | undefined {
-  const runMs = parseMs(startedAt);
-  if (runMs === undefined) return undefined;
+function healthFrom({ started = true, ready = true, conditions }: ContainerStatus, runMs: number): Health {
   const told = conditions?.find(({ type }) => type === 'Ready');
   const failure = told?.status === 'False' ? parseFailure(told.reason, told.message) : undefined;
-  const found = { runMs, isStarted: started, isReady: started && ready, failure, streaks: {} };
-  return { ...found, postStart: started ? 'done' : 'due' };
+  const postStart = started ? 'done' : 'due';
+  return { runMs, postStart, isStarted: started, isReady: started && ready, failure, streaks: {} };
 }
 
 type Kind = Pick<Retry, 'of' | 'isHostFault'>;

@@ -40,6 +40,8 @@ function namesOf(object: Container | undefined): string[] {
   return [...(object?.spec.links ?? []), ...(object?.spec.dependsOn ?? [])].map(({ name }) => name);
 }
 
+const none: readonly Dependency[] = [];
+
 /** One for each name in desired.dependsOn. */
 export async function observeDependencies(
   object: Container,
@@ -50,7 +52,8 @@ export async function observeDependencies(
     entries,
     ...host
   }: Pick<ReconcileDeps, 'runtime' | 'entries' | 'sources' | 'nodeName'> & { readonly view: Objects },
-): Promise<Dependency[]> {
+): Promise<readonly Dependency[]> {
+  if (desired.dependsOn.length === 0) return none;
   return await Promise.all(
     desired.dependsOn.map(async (name): Promise<Dependency> => {
       const target = view.object(`${object.metadata.namespace}/${name}`);

@@ -23,13 +23,18 @@ const laterShare = 4;
 interface Lane {
   /** Waiting keys, in order, with the time of their add; no key is in two lanes. */
   readonly keys: Map<string, number>;
+  /** Over `keys`, of which it is always at the first: a new one would step over all that went before, each time. */
+  next: MapIterator<[string, number]>;
   /** Keys handed out of it while later lanes waited. */
   sinceLater: number;
 }
 
 export class WorkQueue {
   readonly #deps: QueueDeps;
-  readonly #lanes: readonly Lane[] = standings.map(() => ({ keys: new Map(), sinceLater: 0 }));
+  readonly #lanes: readonly Lane[] = standings.map(() => {
+    const keys = new Map<string, number>();
+    return { keys, next: keys.entries(), sinceLater: 0 };
+  });
   readonly #working = new Map<string, number>();
   /** Added while being worked on. */
   readonly #again = new Map<string, 'its own' | 'first'>();
@@ -132,11 +137,10 @@ export class WorkQueue {
 
   #hand(): void {
     while (this.#takers.length > 0) {
-      const keys = this.#nextLane();
-      const first = keys?.entries().next();
-      if (first === undefined || first.done === true) return;
-      const [key, addedAtMs] = first.value;
-      keys?.delete(key);
+      const lane = this.#nextLane();
+      if (lane === undefined) return;
+      const [key, addedAtMs] = takeFirst(lane);
+      lane.keys.delete(key);
       const now = this.#deps.now();
       this.#deps.metrics.handed(now - addedAtMs);
       this.#working.set(key, now);
@@ -144,13 +148,25 @@ export class WorkQueue {
     }
   }
 
-  #nextLane(): Map<string, number> | undefined {
+  #nextLane(): Lane | undefined {
     const waiting = this.#lanes.filter(({ keys }) => keys.size > 0);
     for (const [index, lane] of waiting.entries()) {
-      if (index === waiting.length - 1) return lane.keys;
+      if (index === waiting.length - 1) return lane;
       lane.sinceLater = (lane.sinceLater + 1) % laterShare;
-      if (lane.sinceLater !== 0) return lane.keys;
+      if (lane.sinceLater !== 0) return lane;
     }
     return undefined;
   }
+}
+
+/** Of a lane that is not empty. What it returns is to be deleted there. */
+function takeFirst(lane: Lane): [string, number] {
+  let first = lane.next.next();
+  if (first.done === true) {
+    // It came to the end, and was not told of what was added since.
+    lane.next = lane.keys.entries();
+    first = lane.next.next();
+  }
+  if (first.done === true) throw new Error('a lane of the work queue that is empty was taken for the next one');
+  return first.value;
 }

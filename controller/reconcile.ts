@@ -41,7 +41,7 @@ export async function reconcile(
   signal: AbortSignal,
 ): Promise<Outcome & { readonly entry: Entry | undefined }> {
   const object = deps.view.object(key);
-  const id = object === undefined ? undefined : containerIDOf(object);
+  const id = deps.view.containerIDOf(key);
   const outcomes: Outcome[] = [];
   let hasPredecessor = false;
   for (const other of deps.view.containersOf(key)) {
@@ -168,10 +168,14 @@ function entryOf(
     known?.history ??
     laterHistory(checkpoint.historyOf(id), historyBefore(object, view) ?? historyFromStatus(object.status, generation));
   const told = wordsOf({ history });
-  const bare = entries.get(bareEntryKeyOf(object));
-  const made: Entry = bare ?? { key: keyOf(object), history, told };
-  Object.assign(made, { history, told, signature: known?.signature, debugSessions: known?.debugSessions });
-  entries.delete(bareEntryKeyOf(object));
+  const bareKey = bareEntryKeyOf(object);
+  const bare = entries.get(bareKey);
+  const made: Entry = bare ?? { key: keyOf(object), history };
+  made.history = history;
+  made.told = told;
+  made.signature = known?.signature;
+  made.debugSessions = known?.debugSessions;
+  if (bare !== undefined) entries.delete(bareKey);
   entries.set(id, made);
   return made;
 }

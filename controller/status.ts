@@ -29,6 +29,10 @@ export interface StatusInput {
 type Condition = NonNullable<ContainerStatus['conditions']>[number];
 type Verdict = Pick<Condition, 'status' | 'reason' | 'message'>;
 
+const readyVerdict: Verdict = { status: 'True', reason: 'Running', message: 'the container runs' };
+const metVerdict: Verdict = { status: 'True', reason: 'Met', message: 'nothing that it depends on is missing' };
+const validVerdict: Verdict = { status: 'True', reason: 'Valid', message: 'the spec can be carried out' };
+
 /** The whole status; conditions keep their lastTransitionTime from the object's present status while they do not change. */
 export function formatStatus(input: StatusInput): ContainerStatus {
   const { object, desired, container, history, nodeName } = input;
@@ -176,39 +180,36 @@ function formatConditions(
     reason: reason ?? 'NotRunning',
     message: message ?? (last === undefined ? 'it has not started yet' : describe(last)),
   };
-  const verdicts: Record<string, Verdict> = {
-    Ready:
-      isFine && unready === undefined
-        ? { status: 'True', reason: 'Running', message: 'the container runs' }
-        : { status: 'False', ...(unready ?? whyNot) },
-    ImageAvailable: imageVerdict(container, image, history),
-    DependenciesMet:
-      step.kind === 'wait' && step.reason === 'WaitingForDependency'
-        ? { status: 'False', reason: step.reason, message: step.message }
-        : { status: 'True', reason: 'Met', message: 'nothing that it depends on is missing' },
-    SpecValid:
-      desired.problem !== undefined
-        ? { status: 'False', ...desired.problem }
-        : { status: 'True', reason: 'Valid', message: 'the spec can be carried out' },
-    ...(desired.config.ports.length === 0 ? {} : { PortsPublished: portsVerdict(container, history) }),
+  const { generation } = object.metadata;
+  const conditions: Condition[] = [];
+  const before = (type: string): Condition | undefined => object.status?.conditions?.find((one) => one.type === type);
+  const tell = (type: string, verdict: Verdict | undefined): void => {
+    if (verdict === undefined) return;
+    const old = before(type);
+    if (old !== undefined && isAsBefore(old, verdict, generation)) conditions.push(old);
+    else
+      conditions.push({
+        type,
+        ...verdict,
+        message: clip(verdict.message),
+        lastTransitionTime:
+          old?.status === verdict.status ? old.lastTransitionTime : new Date(input.nowMs).toISOString(),
+        observedGeneration: generation,
+      });
   };
-  const before = new Map((object.status?.conditions ?? []).map((one) => [one.type, one]));
-  const debug = debugVerdict(container?.debugSessions ?? 0, before.has('DebugSession'));
-  if (debug !== undefined) verdicts.DebugSession = debug;
-  const reachable = reachableVerdict(input, before.get('StoreReachable'));
-  if (reachable !== undefined) verdicts.StoreReachable = reachable;
-  const now = new Date(input.nowMs).toISOString();
-  return Object.entries(verdicts).map(([type, verdict]) => {
-    const old = before.get(type);
-    if (old !== undefined && isAsBefore(old, verdict, object.metadata.generation)) return old;
-    return {
-      type,
-      ...verdict,
-      message: clip(verdict.message),
-      lastTransitionTime: old?.status === verdict.status ? old.lastTransitionTime : now,
-      observedGeneration: object.metadata.generation,
-    };
-  });
+  tell('Ready', isFine && unready === undefined ? readyVerdict : { status: 'False', ...(unready ?? whyNot) });
+  tell('ImageAvailable', imageVerdict(container, image, history));
+  tell(
+    'DependenciesMet',
+    step.kind === 'wait' && step.reason === 'WaitingForDependency'
+      ? { status: 'False', reason: step.reason, message: step.message }
+      : metVerdict,
+  );
+  tell('SpecValid', desired.problem === undefined ? validVerdict : { status: 'False', ...desired.problem });
+  if (desired.config.ports.length > 0) tell('PortsPublished', portsVerdict(container, history));
+  tell('DebugSession', debugVerdict(container?.debugSessions ?? 0, before('DebugSession') !== undefined));
+  tell('StoreReachable', reachableVerdict(input, before('StoreReachable')));
+  return conditions;
 }
 
 /** Then it need not be made and compared again, at each look at each container. */

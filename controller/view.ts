@@ -16,7 +16,8 @@ export interface FullView extends View {
 
 /** The objects by key, who depends on whom, and which containers carry which key. `wake` gets the keys of dependents. */
 export function createView(wake: (key: string) => void): FullView {
-  const objects = new Map<string, Container>();
+  /** With the id of the container that each means, which takes a digest to find out. */
+  const objects = new Map<string, { readonly object: Container; readonly id: string }>();
   const dependents = new Multimap();
   const containers = new Multimap();
   const keyOfContainer = new Map<string, string>();
@@ -30,20 +31,20 @@ export function createView(wake: (key: string) => void): FullView {
   const unlink = (key: string): void => {
     const old = objects.get(key);
     if (old === undefined) return;
-    sharers.delete(containerIDOf(old), key);
-    for (const edge of edgesOf(old)) dependents.delete(edge, key);
+    sharers.delete(old.id, key);
+    for (const edge of edgesOf(old.object)) dependents.delete(edge, key);
   };
   const put = (object: Container): void => {
     const key = keyOf(object);
     const old = objects.get(key);
     unlink(key);
-    objects.set(key, object);
     const id = containerIDOf(object);
+    objects.set(key, { object, id });
     sharers.add(id, key);
     wakeSharers(key, id);
     for (const edge of edgesOf(object)) dependents.add(edge, key);
     // Its ports and environment reach those that link to it, and its own dependencies may open or close a circle far away.
-    if (old?.metadata.generation !== object.metadata.generation) wakeAllAbove(key);
+    if (old?.object.metadata.generation !== object.metadata.generation) wakeAllAbove(key);
   };
   /** A container changes hands by what becomes of all who mean it. */
   const wakeSharers = (key: string, id: string): void => {
@@ -63,7 +64,7 @@ export function createView(wake: (key: string) => void): FullView {
     const old = objects.get(key);
     unlink(key);
     objects.delete(key);
-    if (old !== undefined) wakeSharers(key, containerIDOf(old));
+    if (old !== undefined) wakeSharers(key, old.id);
     stateChanged(key);
   };
   const stateChanged = (key: string): void => {
@@ -71,8 +72,9 @@ export function createView(wake: (key: string) => void): FullView {
   };
 
   return {
-    object: (key) => objects.get(key),
-    sharersOf: (id) => sharers.of(id).flatMap((key) => objects.get(key) ?? []),
+    object: (key) => objects.get(key)?.object,
+    containerIDOf: (key) => objects.get(key)?.id,
+    sharersOf: (id) => sharers.of(id).flatMap((key) => objects.get(key)?.object ?? []),
     dependentsOf: (key) => dependents.of(key),
     wake,
     containersOf: (key) => containers.of(key),
@@ -97,7 +99,7 @@ export function createView(wake: (key: string) => void): FullView {
     remove: (object) => {
       // A late DELETED of an earlier object must not hide the present one.
       const key = keyOf(object);
-      if (objects.get(key)?.metadata.uid === object.metadata.uid) remove(key);
+      if (objects.get(key)?.object.metadata.uid === object.metadata.uid) remove(key);
     },
     keys: () => [...objects.keys()],
     keyOfContainer: (id) => keyOfContainer.get(id),

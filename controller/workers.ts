@@ -55,14 +55,9 @@ class Breath {
   }
 }
 
-async function isSlow(task: Promise<void>, slowMs: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const patience = new Promise<true>((resolve) => {
-    timer = setTimeout(resolve, slowMs, true);
+function isSlow(task: Promise<void>, slowMs: number): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, slowMs, true);
+    task.then(() => resolve(false), reject).finally(() => clearTimeout(timer));
   });
-  try {
-    return await Promise.race([task.then(() => false), patience]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -146,6 +146,20 @@ describe('specHash of an environment', () => {
 describe('hashOf', () => {
   it('does not depend on the order of keys or on undefined members', () =>
     assert.equal(hashOf({ a: 1, b: [{ c: 2, d: undefined }] }), hashOf({ b: [{ c: 2 }], a: 1 })));
+  it('is what earlier versions wrote on containers, which would all be replaced at an upgrade otherwise', () => {
+    assert.equal(
+      hashOf({ b: [1, 'x', null, undefined, true], 10: 'ten', 9: { ü: '"', a: undefined }, a: [] }),
+      '5591eee911970bf4',
+    );
+    const spec: Partial<ContainerSpec> = {
+      env: [{ name: 'A', value: 'b' }],
+      command: ['sh'],
+      links: [{ name: 'db' }],
+      ports: [{ containerPort: 80, hostPort: 8080, protocol: 'TCP' }],
+      user: '1',
+    };
+    assert.equal(desired({ spec }).specHash, 'c32ae8e521990347');
+  });
 });
 
 describe('standard streams in a spec', () => {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import fc from 'fast-check';
 import { Registry } from 'prom-client';
 import { createQueueMetrics } from '../../controller/metrics.ts';
 import { WorkQueue } from '../../controller/queue.ts';
@@ -36,6 +37,41 @@ describe('WorkQueue', () => {
     queue.done('a');
     queue.add('c');
     assert.equal(await queue.take(), 'c', 'a was remembered once only');
+  });
+  it('hands out in the order of the adds whatever is added and done in between', async () => {
+    const operation = fc.oneof(
+      fc.record({ add: fc.integer({ min: 0, max: 40 }) }),
+      fc.constant('take' as const),
+      fc.constant('done' as const),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(operation, { maxLength: 300 }), async (operations) => {
+        const tried = new WorkQueue({ now: Date.now, metrics: createQueueMetrics(new Registry(), 'test') });
+        const waiting: string[] = [];
+        const working: { readonly key: string; isAddedAgain: boolean }[] = [];
+        for (const one of operations) {
+          if (one === 'take') {
+            const key = waiting.shift();
+            if (key === undefined) continue;
+            assert.equal(await tried.take(), key);
+            working.push({ key, isAddedAgain: false });
+          } else if (one === 'done') {
+            const ended = working.shift();
+            if (ended === undefined) continue;
+            tried.done(ended.key);
+            if (ended.isAddedAgain) waiting.push(ended.key);
+          } else {
+            const key = String(one.add);
+            tried.add(key);
+            const busy = working.find((other) => other.key === key);
+            if (busy !== undefined) busy.isAddedAgain = true;
+            else if (!waiting.includes(key)) waiting.push(key);
+          }
+        }
+        for (const key of waiting) assert.equal(await tried.take(), key);
+        tried.close();
+      }),
+    );
   });
   it('gives a waiting worker the key at once', async () => {
     const taken = queue.take();

@@ -43,7 +43,15 @@ my $control = $host_control;
 my %streams;
 
 sub tell_us { my ($line) = @_; $line =~ s/[\r\n]+/ /g; syswrite($control, "$line\n"); }
-sub give_up { my ($code, $text) = @_; tell_us("failed $code $text"); exit 0; }
+# Whoever writes to one who has gone is told of that alone, and not of what that one said before: where we are to be given a word
+# yet, it is waited for. It comes, or else the end of control.
+my $awaits_word;
+sub give_up {
+  my ($code, $text) = @_;
+  tell_us("failed $code $text");
+  sysread($control, my $word, 1) if $awaits_word;
+  exit 0;
+}
 $SIG{__DIE__} = sub { give_up(0, $_[0]); };
 # Perl would first take apart all that it has, which copies every page of it (2 ms) while others wait for the processor.
 END { syscall($numbers{exit_group}, $? + 0); }
@@ -648,6 +656,7 @@ sub keep_runtime {
 sub run_monitor {
   my ($dir, $log, $umask, $count, @rest) = @_;
   my @env = splice @rest, 0, $count;
+  $awaits_word = 1;
   chdir $dir or give_up($! + 0, "chdir $dir: $!");
   open(STDERR, '>', $log) or give_up($! + 0, "open $log: $!");
   # Perl ignores the second by itself.

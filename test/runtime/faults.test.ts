@@ -107,6 +107,13 @@ describe('a monitor', () => {
     );
   });
 
+  it('that has failed while we were at something else is heard all the same', async () => {
+    const { args, deadlineMs, signal, ...request } = await prepare();
+    const waiting = await openMonitor({ ...request, conmon: '/no/conmon' });
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500); // Nothing is read meanwhile.
+    await assert.rejects(waiting.create({ args, deadlineMs, signal }), /conmon is not installed/);
+  });
+
   it('is known by its pid although that is written after its answer', async () => {
     const request = await prepare();
     const conmon = join(dir, 'conmon');

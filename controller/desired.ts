@@ -301,7 +301,7 @@ export function hashOf(value: unknown): string {
   return hash('sha256', canonical(value), 'hex').slice(0, 16);
 }
 
-/** A resync of 10,000 containers makes 20,000 of these: what is not there is left out before the rest is put in order. */
+/** What is not there is left out before the rest is put in order: of a container's configuration that is half. */
 function canonical(value: unknown): string {
   if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null';
   let text = '';

@@ -41,7 +41,7 @@ export interface Environment {
 export function resolveEnvironment(input: EnvironmentInput): Environment {
   const { object, sources, given } = input;
   const { spec, metadata } = object;
-  if (given.length === 0 && !hasEnvironment(spec)) return emptyEnvironment;
+  if (given.length === 0 && !hasSomethingToResolve(spec)) return emptyEnvironment;
   const missing: string[] = [];
   const unknown: string[] = [];
   const find = ({ kind, name }: SourceRef, isOptional: boolean | undefined, field: string): Source | undefined => {
@@ -129,7 +129,7 @@ export function resolveEnvironment(input: EnvironmentInput): Environment {
   };
 }
 
-function hasEnvironment({ env, envFrom, command, args }: ContainerSpec): boolean {
+function hasSomethingToResolve({ env, envFrom, command, args }: ContainerSpec): boolean {
   return [env, envFrom, command, args].some((list) => list !== undefined && list.length > 0);
 }
 

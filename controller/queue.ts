@@ -23,8 +23,11 @@ const laterShare = 4;
 interface Lane {
   /** Waiting keys, in order, with the time of their add; no key is in two lanes. */
   readonly keys: Map<string, number>;
-  /** Over `keys`, of which it is always at the first: a new one would step over all that went before, each time. */
-  next: MapIterator<[string, number]>;
+  /**
+   * Over `keys`, and never past one that is there, since each that it gives is deleted at once. A new iterator would step
+   * over all that went before, each time.
+   */
+  readonly next: MapIterator<[string, number]>;
   /** Keys handed out of it while later lanes waited. */
   sinceLater: number;
 }
@@ -140,7 +143,6 @@ export class WorkQueue {
       const lane = this.#nextLane();
       if (lane === undefined) return;
       const [key, addedAtMs] = takeFirst(lane);
-      lane.keys.delete(key);
       const now = this.#deps.now();
       this.#deps.metrics.handed(now - addedAtMs);
       this.#working.set(key, now);
@@ -159,14 +161,10 @@ export class WorkQueue {
   }
 }
 
-/** Of a lane that is not empty. What it returns is to be deleted there. */
-function takeFirst(lane: Lane): [string, number] {
-  let first = lane.next.next();
-  if (first.done === true) {
-    // It came to the end, and was not told of what was added since.
-    lane.next = lane.keys.entries();
-    first = lane.next.next();
-  }
-  if (first.done === true) throw new Error('a lane of the work queue that is empty was taken for the next one');
+/** Of a lane that is not empty. */
+function takeFirst({ keys, next }: Lane): readonly [key: string, addedAtMs: number] {
+  const first = next.next();
+  if (first.done === true) throw new Error('the work queue took a key from an empty lane');
+  keys.delete(first.value[0]);
   return first.value;
 }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { hashOf, parseDesired } from '../../controller/desired.ts';
+import { hashOf, mutableHashOf, parseDesired } from '../../controller/desired.ts';
 import type { ContainerSpec } from '../../crds/index.ts';
 import { desired, object } from './fixtures.ts';
 
@@ -120,6 +120,7 @@ describe('specHash', () => {
       assert.equal(hash(spec), hash({})));
   const replacing: Partial<ContainerSpec>[] = [
     { image: 'web:2' },
+    { platform: 'linux/arm64' },
     { command: ['x'] },
     { env: [{ name: 'A', value: '' }] },
     { envFrom: [{ configMapRef: { name: 'a' } }] },
@@ -157,8 +158,22 @@ describe('hashOf', () => {
       links: [{ name: 'db' }],
       ports: [{ containerPort: 80, hostPort: 8080, protocol: 'TCP' }],
       user: '1',
+      platform: 'linux/arm64',
+      envFrom: [{ configMapRef: { name: 'a' } }],
+      args: ['x'],
+      workingDir: '/w',
+      shmSize: '1Mi',
+      hostPID: true,
+      init: true,
+      securityContext: { readOnlyRootFilesystem: true, sysctls: [{ name: 'net.core.somaxconn', value: '1024' }] },
     };
-    assert.equal(desired({ spec }).specHash, 'c32ae8e521990347');
+    assert.equal(desired({ spec }).specHash, 'b17b80da3ae27dc3');
+    const mutable = {
+      ...{ hosts: [], env: [], entrypoint: undefined, cmd: undefined, limits: { pids: 4_096 } },
+      ...{ log: { maxSizeBytes: 10_485_760, maxFiles: 3 }, dnsNames: [], dns: undefined, networks: undefined },
+      ...{ isDualStack: undefined, files: undefined, keepsImageVolumes: false },
+    };
+    assert.equal(mutableHashOf(desired(), mutable), 'ab99e9baa4527abd');
   });
 });
 

@@ -38,37 +38,53 @@ describe('WorkQueue', () => {
     queue.add('c');
     assert.equal(await queue.take(), 'c', 'a was remembered once only');
   });
-  it('hands out in the order of the adds whatever is added and done in between', async () => {
+  it('hands out each lane in the order of its adds, whatever is added, moved to the front and done in between', async () => {
+    const key = fc
+      .integer({ min: 0, max: 40 })
+      .map((number) => (number % 3 === 0 ? `sick-${number}` : `new-${number}`));
     const operation = fc.oneof(
-      fc.record({ add: fc.integer({ min: 0, max: 40 }) }),
+      fc.record({ add: key, turn: fc.constantFrom('its own' as const, 'first' as const) }),
       fc.constant('take' as const),
       fc.constant('done' as const),
     );
     await fc.assert(
       fc.asyncProperty(fc.array(operation, { maxLength: 300 }), async (operations) => {
-        const tried = new WorkQueue({ now: Date.now, metrics: createQueueMetrics(new Registry(), 'test') });
-        const waiting: string[] = [];
-        const working: { readonly key: string; isAddedAgain: boolean }[] = [];
+        const tried = new WorkQueue({
+          now: Date.now,
+          metrics: createQueueMetrics(new Registry(), 'test'),
+          standingOf: (one) => (one.startsWith('sick') ? 'sick' : 'unproven'),
+        });
+        const lanes = { unproven: [] as string[], sick: [] as string[] };
+        const working = new Map<string, 'its own' | 'first' | undefined>();
+        const add = (one: string, turn: 'its own' | 'first'): void => {
+          const lane = one.startsWith('sick') && turn === 'its own' ? 'sick' : 'unproven';
+          if (lanes.unproven.includes(one) || lanes[lane].includes(one)) return;
+          lanes.sick = lanes.sick.filter((other) => other !== one || lane === 'sick');
+          if (!lanes.sick.includes(one)) lanes[lane].push(one);
+        };
+        const take = async (): Promise<void> => {
+          const taken = (await tried.take()) ?? 'nothing';
+          const lane = lanes.unproven.includes(taken) ? lanes.unproven : lanes.sick;
+          assert.equal(taken, lane.shift());
+          working.set(taken, undefined);
+        };
         for (const one of operations) {
+          const isWaiting = lanes.unproven.length + lanes.sick.length > 0;
           if (one === 'take') {
-            const key = waiting.shift();
-            if (key === undefined) continue;
-            assert.equal(await tried.take(), key);
-            working.push({ key, isAddedAgain: false });
+            if (isWaiting) await take();
           } else if (one === 'done') {
-            const ended = working.shift();
+            const [ended, again] = [...working][0] ?? [];
             if (ended === undefined) continue;
-            tried.done(ended.key);
-            if (ended.isAddedAgain) waiting.push(ended.key);
+            working.delete(ended);
+            tried.done(ended);
+            if (again !== undefined) add(ended, again);
           } else {
-            const key = String(one.add);
-            tried.add(key);
-            const busy = working.find((other) => other.key === key);
-            if (busy !== undefined) busy.isAddedAgain = true;
-            else if (!waiting.includes(key)) waiting.push(key);
+            tried.add(one.add, one.turn);
+            if (!working.has(one.add)) add(one.add, one.turn);
+            else if (one.turn === 'first' || working.get(one.add) === undefined) working.set(one.add, one.turn);
           }
         }
-        for (const key of waiting) assert.equal(await tried.take(), key);
+        while (lanes.unproven.length + lanes.sick.length > 0) await take();
         tried.close();
       }),
     );

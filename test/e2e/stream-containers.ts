@@ -3,9 +3,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { PassThrough, type Readable } from 'node:stream';
-import { buffer } from 'node:stream/consumers';
-import { Exec, KubeConfig, type V1Status } from '@kubernetes/client-node';
+import { KubeConfig } from '@kubernetes/client-node';
 import type { Instance } from '../instance.ts';
 import { useInstance } from './use-instance.ts';
 
@@ -67,23 +65,6 @@ export function useStreamContainers(): () => StreamContainers {
     if (given === undefined) throw new Error('the containers are there only while the tests of the suite run');
     return given;
   };
-}
-
-/** Runs a program in `web`, by client-node. */
-export async function execute(
-  config: KubeConfig,
-  command: readonly string[],
-  input?: Readable,
-): Promise<{ stdout: Buffer; stderr: Buffer; status: V1Status }> {
-  const [stdout, stderr] = [new PassThrough(), new PassThrough()];
-  const outputs = Promise.all([buffer(stdout), buffer(stderr)]);
-  const status = await new Promise<V1Status>((resolve, reject) => {
-    new Exec(config)
-      .exec('default', 'web', 'web', [...command], stdout, stderr, input ?? null, false, resolve)
-      .catch(reject);
-  });
-  const [out, error] = await outputs;
-  return { stdout: out, stderr: error, status };
 }
 
 export function sha256(bytes: Buffer): string {

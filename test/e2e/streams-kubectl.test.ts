@@ -6,17 +6,11 @@ import { readFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
+import { execute } from '../execute.ts';
 import { Terminal } from '../terminal.ts';
 import { kubectl, kubectl120 } from '../tools.ts';
 import { until } from '../until.ts';
-import {
-  execute,
-  image,
-  type StreamContainers,
-  sha256,
-  tenMebibytes,
-  useStreamContainers,
-} from './stream-containers.ts';
+import { image, type StreamContainers, sha256, tenMebibytes, useStreamContainers } from './stream-containers.ts';
 
 describe('streams of a container, by kubectl', function () {
   this.timeout(300_000);

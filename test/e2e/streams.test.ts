@@ -8,10 +8,11 @@ import { PassThrough, Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { Attach, Cp, Exec, Log, PortForward, type V1Status } from '@kubernetes/client-node';
 import { Agent, request } from 'undici';
+import { execute } from '../execute.ts';
 import { containersPath } from '../instance.ts';
 import { kubectl } from '../tools.ts';
 import { until } from '../until.ts';
-import { execute, image, type StreamContainers, sha256, useStreamContainers } from './stream-containers.ts';
+import { image, type StreamContainers, sha256, useStreamContainers } from './stream-containers.ts';
 
 describe('streams of a container', function () {
   this.timeout(300_000);
@@ -61,7 +62,7 @@ describe('streams of a container', function () {
     });
 
     it('Exec carries 10 MiB in and out, whole and in order, and the end of the input', async () => {
-      const { stdout, status } = await execute(config, ['cat'], Readable.from(chunksOf(bytes, 65_536)));
+      const { stdout, status } = await execute(config, ['cat'], { input: Readable.from(chunksOf(bytes, 65_536)) });
       assert.equal(exitCodeOf(status), '0');
       assert.equal(stdout.length, bytes.length);
       assert.equal(sha256(stdout), sha256(bytes));

@@ -12,6 +12,7 @@ import { Agent, request } from 'undici';
 import WebSocket from 'ws';
 import { badRequest } from '../../store/index.ts';
 import { freePort } from '../addresses.ts';
+import { execute } from '../execute.ts';
 import { run } from '../instance.ts';
 import { kubectl, kubectl120 } from '../tools.ts';
 import { until } from '../until.ts';
@@ -66,35 +67,20 @@ describe('store: streams', () => {
     await fixture.close();
   });
 
-  async function execute(
-    command: readonly string[],
-    { input, tty = false }: { input?: Readable; tty?: boolean } = {},
-  ): Promise<{ stdout: Buffer; stderr: Buffer; status: V1Status }> {
-    const [stdout, stderr] = [new PassThrough(), new PassThrough()];
-    const outputs = Promise.all([buffer(stdout), buffer(stderr)]);
-    const status = await new Promise<V1Status>((resolve, reject) => {
-      new Exec(config)
-        .exec('default', 'web', 'web', [...command], stdout, stderr, input ?? null, tty, resolve)
-        .catch(reject);
-    });
-    const [out, error] = await outputs;
-    return { stdout: out, stderr: error, status };
-  }
-
   describe("client-node's Exec", () => {
     it('gets stdout and stderr apart, and the exit code', async () => {
-      const { stdout, stderr, status } = await execute(['sh', '-c', 'echo out; echo err >&2; exit 7']);
+      const { stdout, stderr, status } = await execute(config, ['sh', '-c', 'echo out; echo err >&2; exit 7']);
       assert.equal(stdout.toString(), 'out\n');
       assert.equal(stderr.toString(), 'err\n');
       assert.equal(status.status, 'Failure');
       assert.equal(status.reason, 'NonZeroExitCode');
       assert.deepEqual(status.details?.causes, [{ reason: 'ExitCode', message: '7' }]);
-      assert.equal((await execute(['true'])).status.status, 'Success');
+      assert.equal((await execute(config, ['true'])).status.status, 'Success');
     });
 
     it('carries 10 MiB in and out whole and in order, and ends the input', async () => {
       const bytes = randomBytes(tenMebibytes);
-      const { stdout, status } = await execute(['cat'], { input: Readable.from(chunksOf(bytes, 65_536)) });
+      const { stdout, status } = await execute(config, ['cat'], { input: Readable.from(chunksOf(bytes, 65_536)) });
       assert.equal(status.status, 'Success');
       assert.equal(stdout.length, bytes.length);
       assert.equal(sha256(stdout), sha256(bytes));
@@ -102,7 +88,7 @@ describe('store: streams', () => {
 
     it('carries 10 MiB in one message', async () => {
       const bytes = randomBytes(tenMebibytes);
-      const { stdout } = await execute(['sha256sum'], { input: Readable.from([bytes]) });
+      const { stdout } = await execute(config, ['sha256sum'], { input: Readable.from([bytes]) });
       assert.equal(stdout.toString(), `${sha256(bytes)}  -\n`);
     });
 
@@ -162,7 +148,7 @@ describe('store: streams', () => {
           .catch(reject);
       });
       assert.equal((await done).status, 'Success');
-      const { stdout } = await execute(['sh', '-c', 'sleep 0.3; sha256sum'], {
+      const { stdout } = await execute(config, ['sh', '-c', 'sleep 0.3; sha256sum'], {
         input: Readable.from(chunksOf(Buffer.alloc(tenMebibytes), 65_536)),
       });
       assert.equal(stdout.toString(), `${sha256(Buffer.alloc(tenMebibytes))}  -\n`);
@@ -329,7 +315,7 @@ describe('store: streams', () => {
   });
 
   it('is counted, also when it is refused', async () => {
-    await execute(['true']);
+    await execute(config, ['true']);
     await handshake(`${pods}/web/exec?stdout=true`, 'v5.channel.k8s.io');
     const count = async (labels: Record<string, string | number>): Promise<number> => {
       const { values } = (await fixture.metrics.getSingleMetric('apiserver_request_total')?.get()) ?? { values: [] };
@@ -371,7 +357,7 @@ describe('store: streams', () => {
       { args: ['-H', 'upgrade: SPDY/2'], code: '400' },
     ];
     for (const { args, code } of cases) assert.equal((await curl(...args)).stdout, code, args.join(' '));
-    assert.equal((await execute(['true'])).status.status, 'Success');
+    assert.equal((await execute(config, ['true'])).status.status, 'Success');
   });
 
   it('speaks base64 in text messages', async () => {
